@@ -1,7 +1,8 @@
 """The server that an operator describes: frozen, validated once, at the door.
 
-Every field is a knob of a scenario file (TOML); names carry units. `capsim.scenario` reads the files and words the
-errors; this module says what is possible. A field is here only when something in capsim depends on it.
+Every field is a knob of a scenario file (TOML); names carry units, and the descriptions reach the user by
+`capsim scenario keys` and the JSON Schema. `capsim.scenario` reads the files and words the errors; this
+module says what is possible. A field is here only when something in capsim depends on it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from capsim.errors import ScenarioError
 
-STREAMS = ("events", "revenue", "heartbeats")  # also the order in which they ask for a connection in one instant
+# The order is also the one in which they ask for a connection in one instant.
+STREAMS = ("events", "revenue", "heartbeats")
 Stream = Literal["events", "revenue", "heartbeats"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -47,29 +49,32 @@ class Spec(BaseModel):
         >>> PoolSpec().replace("limit", 20).limit
         20
         """
-        # Imported late: the wording of errors belongs to the reader of scenario files, which imports this module.
+        # Imported late: the reader of scenario files words the errors, and imports this module.
         from capsim.scenario import validated
 
-        data = self.model_dump(mode="python", exclude_unset=False)
+        data = self.model_dump(mode="python", by_alias=True)
         place: Any = data
         *parents, leaf = path.split(".")
         for name in parents:
             if not isinstance(place, dict) or not isinstance(place.get(name), dict):
-                raise ScenarioError(f"{path}: there is no part {name!r} here; parts: {', '.join(sorted(place))}")
+                parts = ", ".join(sorted(place))
+                raise ScenarioError(f"{path}: there is no part {name!r} here; parts: {parts}")
             place = place[name]
         place[leaf] = value
         return validated(type(self), data, source="replace()")
 
 
-# --- workload -------------------------------------------------------------------------------------------------------
+# --- workload ----------------------------------------------------------------------------------------------
 
 
 class MixSpec(Spec):
-    """How requests divide among the three streams; 60/5/35 is the mix of the measured stand-in (facts: memory §3)."""
+    """How requests divide among the three streams; 60/5/35 is the measured mix (facts: memory §3)."""
 
-    events: Share = 0.60
-    revenue: Share = 0.05
-    heartbeats: Share = 0.35
+    events: Share = Field(default=0.60, description="share of the requests that are game events")
+    revenue: Share = Field(default=0.05, description="share of the requests that are revenue records")
+    heartbeats: Share = Field(
+        default=0.35, description="share that are session heartbeats (with sessions: session starts)"
+    )
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -85,32 +90,63 @@ class SessionsSpec(Spec):
     Used in place of ``mix.heartbeats``, whose share of the requests becomes session starts.
     """
 
-    heartbeat_every_s: Positive = 30.0
-    length_median_s: Positive = 600.0  # assumed; lognormal
-    length_sigma: NotNegative = 1.0  # assumed; of the logarithm
-    abandoned: Share = 0.2  # assumed: ends without saying so, and is left to the cleanup
+    heartbeat_every_s: Positive = Field(
+        default=30.0, description="time between two heartbeats of a live session"
+    )
+    length_median_s: Positive = Field(
+        default=600.0, description="median length of a session; assumed, lognormal"
+    )
+    length_sigma: NotNegative = Field(
+        default=1.0, description="spread of the session length: standard deviation of its logarithm; assumed"
+    )
+    abandoned: Share = Field(
+        default=0.2,
+        description="share of the sessions that end without saying so; left to the cleanup; assumed",
+    )
 
 
 class RunSpec(Spec):
-    """Scripted arrivals: ``count`` items from ``at_ms``, evenly at ``rate_hz``, or all at once without a rate."""
+    """Scripted arrivals: ``count`` items from ``at_ms``, evenly at ``rate_hz``, or all at once."""
 
-    stream: Stream
-    at_ms: Annotated[int, Field(ge=0)]
-    count: Count
-    rate_hz: Positive | None = None
+    stream: Stream = Field(description="which writer receives the items")
+    at_ms: Annotated[int, Field(ge=0)] = Field(
+        description="arrival of the first item, since the start of the load"
+    )
+    count: Count = Field(description="how many items")
+    rate_hz: Positive | None = Field(
+        default=None, description="spacing of the items; without it all arrive at once"
+    )
 
 
 class WorkloadSpec(Spec):
     """The load: a trace, a constant Poisson rate, or scripted arrivals (exactly one of the three)."""
 
-    trace: str | None = None  # a bundled trace's name, or a path relative to the scenario file
-    rate_hz: Positive | None = None  # all requests together
-    runs: tuple[RunSpec, ...] = ()
-    duration_s: Positive | None = None  # needed with rate_hz; with runs the time to simulate
-    scale: Positive = 1.0  # below 1 thins, above 1 superposes copies with jitter
-    mix: MixSpec = MixSpec()
-    sessions: SessionsSpec | None = None
-    live_sessions: Count | None = None  # without `sessions`: heartbeat i belongs to session i mod live_sessions
+    trace: str | None = Field(
+        default=None, description="name of a bundled trace, or a path relative to the scenario file"
+    )
+    rate_hz: Positive | None = Field(
+        default=None, description="mean rate of Poisson arrivals, all requests together; needs duration_s"
+    )
+    runs: tuple[RunSpec, ...] = Field(
+        default=(), description="scripted arrivals, in place of a trace or a rate"
+    )
+    duration_s: Positive | None = Field(
+        default=None,
+        description="length of the load for rate_hz; time to simulate for runs; unused with a trace",
+    )
+    scale: Positive = Field(
+        default=1.0,
+        description="factor on the arrivals: below 1 thins, above 1 superposes copies with jitter",
+    )
+    mix: MixSpec = Field(
+        default=MixSpec(), description="how requests divide among the three streams; the shares add up to 1"
+    )
+    sessions: SessionsSpec | None = Field(
+        default=None, description="players whose sessions send the heartbeats, in place of mix.heartbeats"
+    )
+    live_sessions: Count | None = Field(
+        default=None, description="without workload.sessions: heartbeat i is of session i mod live_sessions"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -127,16 +163,22 @@ class WorkloadSpec(Spec):
         return self
 
 
-# --- server ---------------------------------------------------------------------------------------------------------
+# --- server ------------------------------------------------------------------------------------------------
 
 
 class WriterSpec(Spec):
-    """A batch writer: what starts a flush, what the buffer holds, and which of the recorded rule sets it follows."""
+    """A batch writer: what starts a flush, what the buffer holds, which recorded rules it follows."""
 
-    semantics: Literal["seed", "fixed"] = "seed"
-    batch_rows: Count = 100
-    delay_ms: Annotated[int, Field(ge=1, le=10**9)] = 5_000
-    buffer_cap_rows: Count | Literal["none"] = 1_000
+    semantics: Literal["seed", "fixed"] = Field(
+        default="seed", description="recorded rule set: seed (the earlier writers) or fixed (the later ones)"
+    )
+    batch_rows: Count = Field(default=100, description="items in the buffer that start a flush at once")
+    delay_ms: Annotated[int, Field(ge=1, le=10**9)] = Field(
+        default=5_000, description="timer: how long a buffer's first item waits while no flush is out"
+    )
+    buffer_cap_rows: Count | Literal["none"] = Field(
+        default=1_000, description='items that the buffer holds before it refuses more; "none" for no cap'
+    )
 
     @property
     def cap(self) -> int:
@@ -147,32 +189,43 @@ class WriterSpec(Spec):
 class WritersSpec(Spec):
     """The three batch writers of the server."""
 
-    events: WriterSpec = WriterSpec()
-    revenue: WriterSpec = WriterSpec()
-    heartbeats: WriterSpec = WriterSpec()
+    events: WriterSpec = Field(default=WriterSpec(), description="writer of game events")
+    revenue: WriterSpec = Field(default=WriterSpec(), description="writer of revenue records")
+    heartbeats: WriterSpec = Field(default=WriterSpec(), description="writer of session heartbeats")
 
 
 class PoolSpec(Spec):
     """Database connections that the writers share; opened lazily, waited for in order of asking."""
 
-    limit: Count | Literal["default"] = 10  # "default": 2 x the CPUs that the process sees + 1
-    pool_timeout_s: Positive = 20.0  # waiting longer fails the call
-    connect_timeout_s: Positive = 10.0  # opening longer fails the call
+    limit: Count | Literal["default"] = Field(
+        default=10, description='most connections; "default" is 2 x the CPUs that the process sees + 1'
+    )
+    pool_timeout_s: Positive = Field(
+        default=20.0, description="waiting longer for a connection fails the call"
+    )
+    connect_timeout_s: Positive = Field(
+        default=10.0, description="opening a connection for longer fails the call"
+    )
 
 
 class NodeSpec(Spec):
     """The Node process."""
 
-    heap_cap_mib: Annotated[int, Field(ge=16, le=65_536)] | Literal["none"] = "none"  # --max-old-space-size
-    cpus_visible: Count = 48  # a container on Railway sees its host's CPUs (facts: railway §6; range 32-64)
+    heap_cap_mib: Annotated[int, Field(ge=16, le=65_536)] | Literal["none"] = Field(
+        default="none", description='--max-old-space-size as the server really gets it; "none" for no cap'
+    )
+    # A container on Railway sees its host's CPUs (facts: railway §6; range 32-64)
+    cpus_visible: Count = Field(
+        default=48, description="CPUs that the process sees; on Railway its host's, from 32 to 64"
+    )
 
 
 class ServerSpec(Spec):
     """The ingestion server: its process, its writers, its pool."""
 
-    node: NodeSpec = NodeSpec()
-    writers: WritersSpec = WritersSpec()
-    pool: PoolSpec = PoolSpec()
+    node: NodeSpec = Field(default=NodeSpec(), description="the Node process")
+    writers: WritersSpec = Field(default=WritersSpec(), description="the three batch writers")
+    pool: PoolSpec = Field(default=PoolSpec(), description="database connections that the writers share")
 
     @property
     def pool_limit(self) -> int:
@@ -180,16 +233,20 @@ class ServerSpec(Spec):
         return 2 * self.node.cpus_visible + 1 if self.pool.limit == "default" else self.pool.limit
 
 
-# --- database -------------------------------------------------------------------------------------------------------
+# --- database ----------------------------------------------------------------------------------------------
 
 
 class LatencySpec(Spec):
     """Duration of one database call: ``(call_ms + row_ms x rows) x draw``, the draw's median being 1."""
 
-    call_ms: NotNegative = 20.0
-    row_ms: NotNegative = 0.0
-    distribution: Literal["constant", "lognormal", "exponential"] = "lognormal"
-    sigma: NotNegative = 0.5  # of the logarithm; lognormal only
+    call_ms: NotNegative = Field(default=20.0, description="median duration of a call, without its rows")
+    row_ms: NotNegative = Field(default=0.0, description="median duration that each row adds")
+    distribution: Literal["constant", "lognormal", "exponential"] = Field(
+        default="lognormal", description="law of the draws around the median"
+    )
+    sigma: NotNegative = Field(
+        default=0.5, description="spread of a lognormal draw: standard deviation of its logarithm"
+    )
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:
@@ -201,65 +258,92 @@ class LatencySpec(Spec):
 class BurstsSpec(Spec):
     """A two-state modulated latency: calm and slow periods of exponential length alternate."""
 
-    calm_s: Positive = 3_600.0
-    slow_s: Positive = 20.0
-    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 10.0
+    calm_s: Positive = Field(default=3_600.0, description="mean length of a calm period")
+    slow_s: Positive = Field(default=20.0, description="mean length of a slow period")
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        default=10.0, description="how many times longer a call takes in a slow period"
+    )
 
 
 class FaultSpec(Spec):
-    """What happens to calls that start in ``[from_s, to_s)``: they take ``duration_ms``, fail, or both."""
+    """What happens to database calls that start in ``[from_s, to_s)``.
 
-    kind: Literal["slow", "fail"]
+    ``slow``: they take ``duration_ms``. ``fail``: they fail, after ``duration_ms`` or the usual latency. ``stall``: they
+    end when the fault does, as behind a lock.
+    """
+
+    kind: Literal["slow", "fail", "stall"]
     from_s: NotNegative
     to_s: Positive
-    duration_ms: Positive | None = None  # of each call; without it the usual latency
+    duration_ms: Positive | None = None  # of each call
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.to_s <= self.from_s:
-            raise ValueError(f"the fault ends at {self.to_s:g} s, before it starts at {self.from_s:g} s")
+            raise ValueError(f"the fault ends at {self.to_s:g} s and starts at {self.from_s:g} s; it must end later")
         if self.kind == "slow" and self.duration_ms is None:
             raise ValueError("a slow fault needs duration_ms, the time each call takes")
+        if self.kind == "stall" and self.duration_ms is not None:
+            raise ValueError("a stall lasts until to_s; leave duration_ms out")
         return self
 
 
 class DatabaseSpec(Spec):
     """Postgres: how long calls take, what goes wrong, how much data there is at the start."""
 
-    insert: LatencySpec = LatencySpec(call_ms=10.0, row_ms=0.1)
-    update: LatencySpec = LatencySpec(call_ms=3.0)  # one session's heartbeat (semantics seed)
-    connect_ms: NotNegative = 5.0  # opening a connection
-    bursts: BurstsSpec | None = None
-    faults: tuple[FaultSpec, ...] = ()
-    rows_at_start: Annotated[int, Field(ge=0)] = 0  # event rows already stored
+    insert: LatencySpec = Field(
+        default=LatencySpec(call_ms=10.0, row_ms=0.1), description="one insert of a batch"
+    )
+    update: LatencySpec = Field(
+        default=LatencySpec(call_ms=3.0), description="the update of one session's heartbeat (semantics seed)"
+    )
+    connect_ms: NotNegative = Field(default=5.0, description="opening a connection")
+    bursts: BurstsSpec | None = Field(
+        default=None, description="slow periods that come and go by chance; left out, there are none"
+    )
+    faults: tuple[FaultSpec, ...] = Field(default=(), description="scheduled slow or failing periods")
+    rows_at_start: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="event rows that are stored before the load begins"
+    )
 
 
 class RedisSpec(Spec):
     """Redis, at rest."""
 
-    clients: Annotated[int, Field(ge=0, le=10_000)] = 1
+    clients: Annotated[int, Field(ge=0, le=10_000)] = Field(default=1, description="connections to Redis")
 
 
-# --- billing and stress ---------------------------------------------------------------------------------------------
+# --- billing and stress ------------------------------------------------------------------------------------
 
 
 class BillingSpec(Spec):
     """What is charged, by whose rules and from when; nothing in capsim reads today's date."""
 
-    plan: Literal["free", "hobby", "pro"] = "hobby"
-    from_date: dt.date = Field(alias="from")
-    response_bytes: NotNegative = 300.0  # assumed: answer to one POST with headers, leaves as egress
-    gb_bytes: Literal[1_000_000_000, 1_073_741_824] = 1_000_000_000  # size of the metric's GB (facts: railway §1.3)
+    plan: Literal["free", "hobby", "pro"] = Field(default="hobby", description="Railway plan")
+    from_date: dt.date = Field(
+        alias="from", description="first day of the billed month: picks the prices and the plan's rules"
+    )
+    response_bytes: NotNegative = Field(
+        default=300.0, description="answer to one request with its headers, leaves as egress; assumed"
+    )
+    # Size of the metric's GB (facts: railway §1.3)
+    gb_bytes: Literal[1_000_000_000, 1_073_741_824] = Field(
+        default=1_000_000_000, description="size of the GB that is billed: decimal, or 2^30"
+    )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class StressSpec(Spec):
-    """The envelope that the server must survive: run beside the load, from an empty server, at the load's peak minute."""
+    """What the server must survive: run beside the load, from an empty server, at the load's peak minute."""
 
-    load_factor: Positive = 1.0  # x the peak minute of the load
-    stall_s: NotNegative = 60.0  # every call that starts in it ends with it
-    outage_s: NotNegative = 60.0  # every call that starts in it fails at once (1 ms)
+    load_factor: Positive = Field(default=1.0, description="multiplies the load's peak minute")
+    stall_s: NotNegative = Field(
+        default=60.0, description="database stall: every call that starts in it ends with it"
+    )
+    outage_s: NotNegative = Field(
+        default=60.0, description="database outage: every call that starts in it fails after 1 ms"
+    )
 
 
 class Scenario(Spec):
@@ -267,16 +351,21 @@ class Scenario(Spec):
 
     Examples
     --------
-    >>> Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"}).server.pool_limit
+    >>> load = {"rate_hz": 1, "duration_s": 60}
+    >>> Scenario(name="x", workload=load, billing={"from": "2026-02-03"}).server.pool_limit
     10
     """
 
-    schema_version: Literal[1] = 1
-    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[\w.\- ]+$")]
-    title: str = ""
-    workload: WorkloadSpec
-    server: ServerSpec = ServerSpec()
-    database: DatabaseSpec = DatabaseSpec()
-    redis: RedisSpec = RedisSpec()
-    billing: BillingSpec
-    stress: StressSpec = StressSpec()
+    schema_version: Literal[1] = Field(default=1, description="version of the scenario format")
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[\w.\- ]+$")] = Field(
+        description="short name, used in tables and file names"
+    )
+    title: str = Field(default="", description="one line for people")
+    workload: WorkloadSpec = Field(description="the load: exactly one of trace, rate_hz, runs")
+    server: ServerSpec = Field(default=ServerSpec(), description="the ingestion server")
+    database: DatabaseSpec = Field(default=DatabaseSpec(), description="Postgres")
+    redis: RedisSpec = Field(default=RedisSpec(), description="Redis, at rest")
+    billing: BillingSpec = Field(description="what is charged, by whose rules and from when")
+    stress: StressSpec = Field(
+        default=StressSpec(), description="what the server must survive, beside the load"
+    )
