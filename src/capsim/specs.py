@@ -268,19 +268,25 @@ class BurstsSpec(Spec):
 class FaultSpec(Spec):
     """What happens to database calls that start in ``[from_s, to_s)``.
 
-    ``slow``: they take ``duration_ms``. ``fail``: they fail, after ``duration_ms`` or the usual latency. ``stall``: they
-    end when the fault does, as behind a lock.
+    ``slow``: they take ``duration_ms``. ``fail``: they fail, after ``duration_ms`` or the usual latency.
+    ``stall``: they end when the fault does, as behind a lock.
     """
 
-    kind: Literal["slow", "fail", "stall"]
-    from_s: NotNegative
-    to_s: Positive
-    duration_ms: Positive | None = None  # of each call
+    kind: Literal["slow", "fail", "stall"] = Field(
+        description="slow: calls take duration_ms; fail: they fail; stall: they end when the fault does"
+    )
+    from_s: NotNegative = Field(description="start of the fault, since the start of the load")
+    to_s: Positive = Field(description="end of the fault; calls that start before it are hit")
+    duration_ms: Positive | None = Field(
+        default=None, description="of each call that is hit; a failing call may go without: the usual latency"
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.to_s <= self.from_s:
-            raise ValueError(f"the fault ends at {self.to_s:g} s and starts at {self.from_s:g} s; it must end later")
+            raise ValueError(
+                f"the fault ends at {self.to_s:g} s and starts at {self.from_s:g} s; it must end later"
+            )
         if self.kind == "slow" and self.duration_ms is None:
             raise ValueError("a slow fault needs duration_ms, the time each call takes")
         if self.kind == "stall" and self.duration_ms is not None:
