@@ -1,0 +1,66 @@
+"""`capsim scenario`: are these files valid, what can be set, and the schema for editors."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.group()
+def scenario() -> None:
+    """Check scenario files, and list what can be set in them.
+
+    Example: capsim scenario check my.toml
+    """
+
+
+@scenario.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def check(files: tuple[str, ...]) -> None:
+    """Say of each FILE (or bundled name) whether it is valid, with warnings; exit 2 if one is not.
+
+    Example: capsim scenario check before after my.toml
+    """
+    from capsim.errors import CapsimError, ScenarioError
+    from capsim.scenario import load, warnings
+
+    problems: list[str] = []
+    for file in files:
+        try:
+            found = warnings(load(file))
+        except CapsimError as error:
+            problems += error.problems
+            continue
+        click.echo(f"{file}: valid" + (f", {len(found)} warning{'s' * (len(found) > 1)}" if found else ""))
+        for line in found:
+            click.echo(f"{file}: warning: {line}")
+    if problems:
+        raise ScenarioError(*problems)
+
+
+@scenario.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, as data/schema/scenario.schema.json keeps it.
+
+    Example: capsim scenario schema > scenario.schema.json
+    """
+    from capsim.knobs import schema as scenario_schema
+
+    click.echo(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))
+
+
+@scenario.command()
+def keys() -> None:
+    """List every key of a scenario file: default, unit, meaning, what it accepts.
+
+    Example: capsim scenario keys
+    """
+    from tabulate import tabulate
+
+    from capsim.knobs import keys as all_keys
+
+    rows = [(k.name, k.default, k.unit, k.meaning, k.accepts) for k in all_keys()]
+    click.echo(
+        tabulate(rows, headers=("key", "default", "unit", "meaning", "accepts"), disable_numparse=True)
+    )
