@@ -1,7 +1,7 @@
 """Outputs are written whole or not at all.
 
-A file is made beside its final place and renamed; a folder of files is made in a hidden neighbour and moved in when
-all of it exists. An interrupted or failed command leaves what was there before.
+A file is made beside its final place and renamed; a folder of files is made in a hidden neighbour and moved
+in when all of it exists. An interrupted or failed command leaves what was there before.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def folder(out: Path) -> Iterator[Path]:
-    """Lend an empty folder to fill; when the block ends well its files replace those of an earlier run in ``out``.
+    """Lend an empty folder to fill; when the block ends well, its files replace those of an earlier run.
 
     Opened before the work starts, it refuses an unusable place before any time is spent.
 
     Parameters
     ----------
     out : Path
-        Where the files shall be. It may be absent, empty, or written by capsim before (it then has a list of its
-        files); files in it that are not on that list are left alone.
+        Where the files shall be. It may be absent, empty, or written by capsim before (it then has a list
+        of its files); files in it that are not on that list are left alone.
 
     Yields
     ------

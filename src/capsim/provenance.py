@@ -1,4 +1,4 @@
-"""The birth certificate of a run: what it takes to repeat it, and nothing that differs between two machines."""
+"""The birth certificate of a run: what it takes to repeat it, and nothing that differs between machines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from capsim.specs import Scenario
 
 # Those whose version can change a number: drawing, integrating, ordering of events, validation of input.
 LIBRARIES = ("numpy", "pandas", "pydantic", "simpy")
+MACHINE_PATHS = ("/", "./", "../", "~/")
 
 
 def versions() -> dict[str, str]:
@@ -43,7 +44,7 @@ def certificate(
     Returns
     -------
     dict
-        Plain data. No times, no host, no folder names: the same run on another machine gives the same certificate.
+        Plain data. No times, no host, no folder names: another machine gives the same certificate.
 
     Examples
     --------
@@ -72,6 +73,6 @@ def portable(value: Any) -> Any:
         return {str(key): portable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [portable(item) for item in value]
-    if isinstance(value, str) and (value.startswith(("/", "./", "../", "~/")) or PureWindowsPath(value).drive):
+    if isinstance(value, str) and (value.startswith(MACHINE_PATHS) or PureWindowsPath(value).drive):
         return PurePosixPath(value.replace("\\", "/")).name
     return value

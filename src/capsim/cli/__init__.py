@@ -1,0 +1,96 @@
+"""The command line: parsing and printing only.
+
+`capsim --help` is answered from the table below; a command's module is imported when the command is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple
+
+import click
+
+from capsim.errors import CapsimError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+
+class Lazy(NamedTuple):
+    """Where a command lives, and its line in the overview."""
+
+    place: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Lazy("capsim.cli.run:run", "Predict memory, losses and the bill of one scenario."),
+    "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
+    "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
+    "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
+    "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports what it runs, and words every failure that is not a bug in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table, the main job first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].place.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; see DESIGN section 9 for the exit codes."""
+        try:
+            return super().invoke(ctx)
+        except CapsimError as error:
+            fail(*error.problems)
+        except KeyboardInterrupt:
+            fail("interrupted", code=INTERRUPTED)
+        except BrokenPipeError:
+            quiet()  # the reader has seen enough
+        except OSError as error:
+            if error.errno is None:
+                raise
+            place = error.filename or "output"
+            fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
+
+
+def fail(*problems: str, code: int = BAD_INPUT) -> None:
+    """Print one line per problem on stderr and leave."""
+    for problem in problems:
+        click.echo("capsim: " + " ".join(problem.splitlines()), err=True)
+    click.get_current_context().exit(code)
+
+
+def quiet() -> None:
+    """Let the rest of stdout, and Python's own flush at the end, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="capsim", prog_name="capsim")
+def main() -> None:
+    """Predict the memory, the losses and the bill of a small server before it is deployed.
+
+    \b
+    Example:
+      capsim compare before after --trace access.log.gz --out out
+
+    Exit codes: 0 done, 1 a check that was asked for has failed, 2 bad input, 130 interrupted.
+    """

@@ -1,0 +1,205 @@
+"""Results beside each other: differences against the first, and drift against a saved document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import NamedTuple
+
+from capsim.document import (
+    Account,
+    Comparison,
+    Difference,
+    Document,
+    Result,
+    RunLike,
+    Window,
+    result_of,
+    rounded,
+)
+from capsim.errors import CapsimError
+
+_ITEMS = tuple(name for name in Account.model_fields if name not in ("writer", "half_width"))
+
+
+class Figure(NamedTuple):
+    """The address of one number in a result; equal addresses are compared."""
+
+    section: str
+    window: Window | None
+    name: str
+    unit: str
+
+
+class Drift(NamedTuple):
+    """A number that is no longer what was saved; None where one side lacks it."""
+
+    field: str
+    saved: float | None
+    now: float | None
+
+    @property
+    def relative(self) -> float | None:
+        """Change as a share of the saved number, or None where that is 0 or absent."""
+        if not self.saved or self.now is None:
+            return None
+        return (self.now - self.saved) / abs(self.saved)
+
+
+def figures(result: Result) -> dict[Figure, float | None]:
+    """The numbers of a result that a reader compares, in the order in which it tells them."""
+    found: dict[Figure, float | None] = {}
+    for window, metrics in result.summary.items():
+        for row in metrics:
+            found[Figure("summary", window, row.metric, row.unit)] = row.value
+    for account in result.accounting:
+        for name in _ITEMS:
+            found[Figure("accounting", None, f"{account.writer} {name}", "items")] = getattr(account, name)
+    for test in result.stress:
+        found[Figure("stress", None, f"{test.test}: {test.metric}", test.unit)] = test.value
+    for window, lines in result.bill.items():
+        for line in lines:
+            name = f"{line.service} {line.line}"
+            found[Figure("bill", window, f"{name} quantity", line.unit)] = line.quantity
+            for column in ("amount_usd", "lower_usd", "upper_usd"):
+                figure = Figure("bill", window, f"{name} {column.removesuffix('_usd')}", "USD")
+                found[figure] = getattr(line, column)
+    return found
+
+
+def compare(sides: Mapping[str, Result | RunLike] | Sequence[Result | RunLike]) -> Comparison:
+    """Put results side by side; the first is what the others are measured against.
+
+    Parameters
+    ----------
+    sides : mapping or sequence of Result or Run
+        Two or more. The keys of a mapping become the names of the sides; equal names are numbered.
+
+    Returns
+    -------
+    Comparison
+        The results, and for every figure that any of them has: values, differences and ratios.
+
+    Raises
+    ------
+    CapsimError
+        With fewer than two sides.
+    """
+    named = list(sides.items()) if isinstance(sides, Mapping) else [(None, side) for side in sides]
+    if len(named) < 2:
+        raise CapsimError(f"a comparison needs two sides or more, not {len(named)}; name another scenario")
+    results: list[Result] = []
+    for name, side in named:
+        result = side if isinstance(side, Result) else result_of([side])
+        taken = {other.name for other in results}
+        label = base = name or result.name
+        number = 1
+        while label in taken:
+            number += 1
+            label = f"{base} ({number})"
+        results.append(result if label == result.name else result.model_copy(update={"name": label}))
+    return Comparison(
+        capsim_version=version("capsim"), results=tuple(results), differences=tuple(_differences(results))
+    )
+
+
+def _differences(results: Sequence[Result]) -> Iterator[Difference]:
+    columns = [figures(result) for result in results]
+    for figure in dict.fromkeys(figure for column in columns for figure in column):
+        values = tuple(column.get(figure) for column in columns)
+        first = values[0]
+        yield Difference(
+            section=figure.section,
+            window=figure.window,
+            figure=figure.name,
+            unit=figure.unit,
+            values=values,
+            difference=tuple(None if v is None or first is None else rounded(v - first) for v in values),
+            ratio=tuple(None if v is None or not first else rounded(v / first) for v in values),
+        )
+
+
+def drift(saved: Document, now: Document) -> list[Drift]:
+    """Every number of a document that differs from the saved one; tolerance zero, as published.
+
+    Parameters
+    ----------
+    saved, now : Result or Comparison
+        Of the same kind and with the same number of results.
+
+    Returns
+    -------
+    list of Drift
+        Empty when nothing changed. Texts, warnings and versions are not compared: a new wording is no drift.
+
+    Raises
+    ------
+    CapsimError
+        If the two are not the same kind of document.
+    """
+    before, after = _results(saved), _results(now)
+    if saved.kind != now.kind or len(before) != len(after):
+        raise CapsimError(
+            f"the saved document holds {_described(saved)}, this command makes {_described(now)}; "
+            "give a document that the same command wrote"
+        )
+    found = []
+    for old, new in zip(before, after, strict=True):
+        prefix = f"{new.name}: " if len(after) > 1 else ""
+        left, right = dict(_numbers(old)), dict(_numbers(new))
+        for field in dict.fromkeys([*left, *right]):
+            if left.get(field) != right.get(field) or (field in left) != (field in right):
+                found.append(Drift(prefix + field, left.get(field), right.get(field)))
+    return found
+
+
+def changed_inputs(saved: Document, now: Document) -> list[str]:
+    """Why numbers may have drifted: the parts of the provenance that differ, one sentence each.
+
+    Returns
+    -------
+    list of str
+        Such as ``after: seed was 1, is 2``; versions included.
+    """
+    return [
+        f"{new.name}: {key} was {_short(left.get(key))}, is {_short(right.get(key))}"
+        for old, new in zip(_results(saved), _results(now), strict=False)
+        for left, right in [(_flat(old.provenance), _flat(new.provenance))]
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _results(document: Document) -> tuple[Result, ...]:
+    return (document,) if isinstance(document, Result) else document.results
+
+
+def _described(document: Document) -> str:
+    names = ", ".join(result.name for result in _results(document))
+    return f"a {document.kind} ({names})"
+
+
+def _numbers(result: Result) -> Iterator[tuple[str, float | None]]:
+    for figure, value in figures(result).items():
+        place = ".".join(part for part in (figure.section, figure.window) if part)
+        yield f"{place}: {figure.name} [{figure.unit}]", value
+    for window, block in result.series.items():
+        for series in block.series:
+            for statistic in ("mean", "max"):
+                for step, value in enumerate(getattr(series, statistic)):
+                    at_h = step * block.step_s / 3_600
+                    yield f"series.{window}: {series.series} {statistic} at {at_h:g} h [{series.unit}]", value
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    found: dict[str, object] = {}
+    for key, item in value.items():
+        found |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def _short(value: object) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

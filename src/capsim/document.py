@@ -1,0 +1,373 @@
+"""The result document: what a run says, as plain data that can be kept, compared and read by other programs.
+
+`result_of` makes it from runs, `dumps` writes it as JSON, `load_document` reads it back; reports and
+comparisons work on it alone, so a saved result is as good as a fresh one. The same run gives the same bytes:
+rows keep their order, numbers are rounded to 9 significant digits, and there are no times of day, hosts or
+folders.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from capsim.errors import CapsimError
+from capsim.provenance import portable
+from capsim.replicates import combine
+from capsim.units import BILLED_MONTH_MINUTES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION: Literal[1] = 1
+DIGITS = 9  # significant, of every published number
+Window: TypeAlias = Literal["trace", "month"]  # the load once; the billed month, over which it is repeated
+WINDOWS: tuple[Window, ...] = ("trace", "month")
+Number = Annotated[float | None, Field(description="null where there is no value")]
+LINE_CHARACTERS = 110  # of the JSON text: a row of a table stays on one line
+
+REMEDY = "give a result.json that capsim wrote"
+
+_MONTH_S = BILLED_MONTH_MINUTES * 60
+
+
+class RunLike(Protocol):
+    """What `result_of` reads of a run."""
+
+    @property
+    def scenario(self) -> Any: ...
+    @property
+    def samples(self) -> pd.DataFrame: ...
+    @property
+    def trace_span_s(self) -> float: ...
+    @property
+    def stress(self) -> pd.DataFrame: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+    def accounting(self) -> pd.DataFrame: ...
+    def summary(self, window: Window) -> pd.DataFrame: ...
+    def bill(self, window: Window) -> pd.DataFrame: ...
+
+
+class Row(BaseModel):
+    """A frozen row of the document; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Metric(Row):
+    """One predicted figure."""
+
+    metric: str
+    value: Number
+    unit: str
+    basis: str = Field(description="what the figure rests on")
+    half_width: Number = Field(None, description="of the 95 % interval over replicates, in `unit`")
+
+
+class BillLine(Row):
+    """One line of the bill: quantity x unit price."""
+
+    service: str
+    line: str
+    quantity: Number
+    unit: str
+    price_usd: Number
+    amount_usd: Number
+    lower_usd: Number = Field(description="amount with the lower bracket of the page cache")
+    upper_usd: Number = Field(description="amount with the upper bracket of the page cache")
+    basis: str = Field(description="modelled, assumed or not modelled")
+    source: str
+    half_width: Number = Field(None, description="of the 95 % interval of amount_usd over replicates, in USD")
+
+
+class Account(Row):
+    """What became of every item that one writer was offered, in items; means over replicates."""
+
+    writer: str
+    arrived: Number
+    written: Number
+    buffered: Number
+    in_flight: Number
+    dropped_cap: Number
+    dropped_failed: Number
+    rejected: Number
+    half_width: Number = Field(None, description="of the 95 % interval of `written` over replicates")
+
+
+class StressMetric(Row):
+    """One figure of a stress test."""
+
+    test: str
+    metric: str
+    value: Number
+    unit: str
+    half_width: Number = Field(None, description="of the 95 % interval over replicates, in `unit`")
+
+
+class Series(Row):
+    """One quantity over time, a mean and a maximum for every step; null where there is nothing to average."""
+
+    series: str
+    unit: str
+    mean: tuple[Number, ...]
+    max: tuple[Number, ...]
+
+
+class SeriesWindow(Row):
+    """The quantities over time of one window; of the first replicate."""
+
+    step_s: float = Field(gt=0)
+    series: tuple[Series, ...]
+
+
+class Result(Row):
+    """One scenario's prediction.
+
+    The windows of summary, bill and series are ``trace`` (the load once, as given) and ``month`` (43,200
+    minutes, over which the load is repeated).
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["run"] = "run"
+    capsim_version: str
+    name: str
+    title: str
+    trace_span_s: float
+    replicates: int = Field(ge=1)
+    provenance: dict[str, Any]
+    summary: dict[Window, tuple[Metric, ...]]
+    accounting: tuple[Account, ...]
+    stress: tuple[StressMetric, ...]
+    bill: dict[Window, tuple[BillLine, ...]]
+    warnings: tuple[str, ...]
+    series: dict[Window, SeriesWindow]
+
+    def table(self, section: str, window: Window | None = None) -> pd.DataFrame:
+        """One part of the document as a DataFrame, one row per entry.
+
+        Parameters
+        ----------
+        section : {"summary", "bill", "accounting", "stress"}
+            Which part.
+        window : {"trace", "month"}, optional
+            For summary and bill.
+        """
+        import pandas as pd
+
+        part = getattr(self, section)
+        rows: Sequence[Row] = part if window is None else part[window]
+        fields = _ROWS[section].model_fields
+        return pd.DataFrame([row.model_dump() for row in rows], columns=list(fields))
+
+
+class Difference(Row):
+    """One figure of every result, and how it differs from that of the first."""
+
+    section: str
+    window: Window | None
+    figure: str
+    unit: str
+    values: tuple[Number, ...]
+    difference: tuple[Number, ...] = Field(description="value minus the first result's, in `unit`")
+    ratio: tuple[Number, ...] = Field(description="value over the first result's; null where that is 0")
+
+
+class Comparison(Row):
+    """Several results side by side; the first is the one that the others are measured against."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["comparison"] = "comparison"
+    capsim_version: str
+    results: tuple[Result, ...] = Field(min_length=2)
+    differences: tuple[Difference, ...]
+
+
+Document: TypeAlias = Result | Comparison
+_ROWS: dict[str, type[Row]] = {
+    "summary": Metric, "bill": BillLine, "accounting": Account, "stress": StressMetric,
+}  # fmt: skip
+# What names a row of each section, and the column whose interval is given.
+_IDENTITY: dict[str, tuple[list[str], str]] = {
+    "summary": (["metric", "unit"], "value"),
+    "bill": (["service", "line", "unit"], "amount_usd"),
+    "accounting": (["writer"], "written"),
+    "stress": (["test", "metric", "unit"], "value"),
+}
+_DOCUMENT: TypeAdapter[Document] = TypeAdapter(Annotated[Document, Field(discriminator="kind")])
+
+
+def result_of(runs: Iterable[RunLike]) -> Result:
+    """The document of one scenario from its runs, one per replicate.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+        Replicates of one scenario and load, taken one at a time; numbers are their means.
+
+    Returns
+    -------
+    Result
+        With 95 % intervals if there are two runs or more.
+
+    Raises
+    ------
+    ValueError
+        Without a run.
+    """
+    from capsim.series import series_of
+
+    head: dict[str, Any] = {}
+    tables: dict[tuple[str, Window | None], list[pd.DataFrame]] = {}
+    warnings: dict[str, None] = {}  # in order, each once
+    replicates = 0
+    for run in runs:
+        spans: dict[Window, float] = {"trace": run.trace_span_s}
+        if float(run.samples["time_s"].iloc[-1] + run.samples["width_s"].iloc[-1]) >= _MONTH_S:
+            spans["month"] = _MONTH_S
+        if not head:
+            head = {
+                "name": run.scenario.name,
+                "title": run.scenario.title,
+                "trace_span_s": run.trace_span_s,
+                "provenance": {k: v for k, v in portable(run.provenance).items() if k != "replicate"},
+                "series": {window: series_of(run.samples, span_s) for window, span_s in spans.items()},
+            }
+        for section, window, table in _tables(run, spans):
+            tables.setdefault((section, window), []).append(table)
+        warnings.update(dict.fromkeys(run.warnings))
+        replicates += 1
+    if not replicates:
+        raise ValueError("no runs; give at least one")
+
+    sections: dict[str, Any] = {"summary": {}, "bill": {}}
+    for (section, window), parts in tables.items():
+        rows = combine(parts, *_IDENTITY[section]).to_dict("records")
+        if window is None:
+            sections[section] = rows
+        else:
+            sections[section][window] = rows
+    head["provenance"]["replicates"] = replicates
+    return Result.model_validate({
+        "capsim_version": version("capsim"),
+        **_published(head | sections),
+        "replicates": replicates,
+        "warnings": tuple(warnings),
+    })  # fmt: skip
+
+
+def _tables(run: RunLike, windows: Iterable[Window]) -> Iterator[tuple[str, Window | None, pd.DataFrame]]:
+    for window in windows:
+        yield "summary", window, run.summary(window)
+        yield "bill", window, run.bill(window)
+    yield "accounting", None, run.accounting()
+    yield "stress", None, run.stress
+
+
+def rounded(value: float) -> float:
+    """A published number: 9 significant digits, and no negative zero.
+
+    Examples
+    --------
+    >>> rounded(0.1 + 0.2)
+    0.3
+    """
+    return float(f"{value:.{DIGITS}g}") + 0.0
+
+
+def _published(value: Any) -> Any:
+    """Plain data with numbers rounded to `DIGITS`; what is not a number becomes None."""
+    if isinstance(value, Mapping):
+        return {str(k): _published(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_published(v) for v in value]
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return _published(value.tolist())
+    if isinstance(value, float):
+        return rounded(value) if math.isfinite(value) else None
+    return value
+
+
+def dumps(document: Document) -> str:
+    """The document as JSON text, a row of a table per line: a changed figure is one changed line."""
+    return _layout(_whole(document.model_dump(mode="json")), 0) + "\n"
+
+
+def _whole(value: Any) -> Any:
+    """Floats that are whole numbers as integers, which is how people write them."""
+    if isinstance(value, dict):
+        return {k: _whole(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_whole(v) for v in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**DIGITS:
+        return int(value)
+    return value
+
+
+def _layout(value: Any, indent: int) -> str:
+    flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    row = isinstance(value, dict) and not any(isinstance(v, (dict, list)) for v in value.values())
+    numbers = isinstance(value, list) and not any(isinstance(v, (dict, list, str)) for v in value)
+    if not isinstance(value, (dict, list)) or row or numbers or len(flat) + indent <= LINE_CHARACTERS:
+        return flat
+    pad, end = " " * (indent + 1), " " * indent
+    if isinstance(value, dict):
+        parts: Iterable[str] = (
+            f"{json.dumps(k, ensure_ascii=False)}: {_layout(v, indent + 1)}" for k, v in value.items()
+        )
+        return "{\n" + ",\n".join(pad + p for p in parts) + f"\n{end}}}"
+    return "[\n" + ",\n".join(pad + _layout(v, indent + 1) for v in value) + f"\n{end}]"
+
+
+def load_document(path: str | Path) -> Document:
+    """Read a saved result or comparison.
+
+    Raises
+    ------
+    CapsimError
+        If the file is absent, is no JSON, or is no document of this schema version.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise CapsimError(f"{path}: cannot be read ({reason}); {REMEDY}") from error
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CapsimError(f"{path}: is not JSON ({error}); {REMEDY}") from error
+    found = data.get("schema_version") if isinstance(data, dict) else None
+    if found != SCHEMA_VERSION:
+        what = "has no schema_version" if found is None else f"schema_version is {found!r}"
+        raise CapsimError(f"{path}: {what}; this capsim reads {SCHEMA_VERSION}: run the scenario again")
+    try:
+        return _DOCUMENT.validate_python(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"][1:]) or "kind"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise CapsimError(f"{path}: {place}: {problem['msg']}{more}; {REMEDY}") from error
+
+
+def load_results(path: str | Path) -> tuple[Result, ...]:
+    """The results in a saved document: one, or all sides of a comparison."""
+    document = load_document(path)
+    return (document,) if isinstance(document, Result) else document.results
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the documents that `dumps` writes."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "capsim result document",
+        **_DOCUMENT.json_schema(mode="serialization"),
+    }
