@@ -68,7 +68,7 @@ class Spec(BaseModel):
 
 
 class MixSpec(Spec):
-    """How requests divide among the three streams; 60/5/35 is the measured mix (facts: memory §3)."""
+    """How requests divide among the three streams; 60/5/35 is the measured stand-in's (memory §3)."""
 
     events: Share = Field(default=0.60, description="share of the requests that are game events")
     revenue: Share = Field(default=0.05, description="share of the requests that are revenue records")
