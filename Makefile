@@ -1,0 +1,57 @@
+# `make run` and `make test` do everything on a machine that has Python 3.11 or later with venv, and make.
+# They use uv where it is on PATH, and pip otherwise; what is installed is pinned and hashed in requirements/.
+
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+TESTS ?= tests src
+
+ifdef UV
+VENV = $(UV) venv --quiet --seed --python '>=3.11' .venv
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+else
+VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 or later; put it on PATH or set PYTHON))
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: run test test-slow notebooks lab schema lint lock
+.DELETE_ON_ERROR:
+
+run: .venv/run.stamp
+	$(BIN)/capsim compare data/scenarios/before.toml data/scenarios/after.toml data/scenarios/fixed.toml --out out
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -n auto -m "not slow" $(TESTS)
+
+test-slow: .venv/test.stamp
+	$(BIN)/python -m pytest -n auto -m slow $(TESTS)
+
+notebooks: .venv/test.stamp
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+lab: .venv/test.stamp
+	$(BIN)/jupyter lab notebooks
+
+schema: .venv/run.stamp
+	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part
+	mv data/schema/scenario.schema.json.part data/schema/scenario.schema.json
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+# The environment. One lock holds everything, the other what `make run` needs, in the same versions.
+.venv/run.stamp .venv/test.stamp: .venv/%.stamp: requirements/%.txt pyproject.toml
+	@echo "installing $< with $(if $(UV),uv,pip)" >&2
+	@test -x $(BIN)/python || $(VENV)
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
+LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock:
+	$(LOCK) --all-extras --group dev --output-file requirements/test.txt
+	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt
