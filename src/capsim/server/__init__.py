@@ -1,0 +1,1 @@
+"""The server as a discrete-event model: arrivals are arrays, flushes are events."""

@@ -1,0 +1,123 @@
+"""A window over one stream of arrivals: what a writer may still have to look at.
+
+Arrivals are numbered from 0 over the whole load; the window holds a stretch of them, so that memory is bounded by the
+stretch and not by the length of the load.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times = NDArray[np.int64]
+
+NEAR = 512  # most searches end this close to where they begin
+
+
+class Arrivals:
+    """Arrival times of one stream, by number, and where their sessions were seen before.
+
+    Attributes
+    ----------
+    known : int
+        How many arrivals have been handed over so far; numbers below it have a time.
+    keyed : bool
+        Whether each arrival belongs to a session (heartbeats that are kept in a map).
+    """
+
+    def __init__(self, *, keyed: bool = False) -> None:
+        self.keyed = keyed
+        self.known = 0
+        self._base = 0
+        self._times: Times = np.empty(0, np.int64)
+        self._view = memoryview(self._times)
+        self._previous: Times = np.empty(0, np.int64)
+        self._last_seen: Times = np.empty(0, np.int64)  # by session: number of its latest arrival
+
+    def extend(self, times_us: Times, sessions: Times | None, keep_from: int) -> Times | None:
+        """Add the next stretch and forget the arrivals before number ``keep_from``.
+
+        Parameters
+        ----------
+        times_us : int64 array, shape (n,)
+            Ascending, none before the last one known [us].
+        sessions : int64 array, shape (n,), or None
+            Session of each arrival, small whole numbers; None if every arrival has a session of its own.
+
+        Returns
+        -------
+        int64 array, shape (n,), or None
+            If keyed: number of the latest earlier arrival of the same session, -1 without one.
+        """
+        previous = None
+        kept = self._times[keep_from - self._base :]
+        self._times = np.ascontiguousarray(np.concatenate((kept, times_us)), np.int64)
+        self._view = memoryview(self._times)
+        if self.keyed:
+            previous = self._previous_of(times_us, sessions)
+            self._previous = np.concatenate((self._previous[keep_from - self._base :], previous))
+        self._base = keep_from
+        self.known += len(times_us)
+        return previous
+
+    def _previous_of(self, times_us: Times, sessions: Times | None) -> Times:
+        """Number of the latest earlier arrival of the same session, -1 without one."""
+        count = len(times_us)
+        if sessions is None or not count:
+            return np.full(count, -1, np.int64)
+        largest = int(sessions.max())
+        if largest >= len(self._last_seen):
+            grown = np.full(max(largest + 1, 2 * len(self._last_seen)), -1, np.int64)
+            grown[: len(self._last_seen)] = self._last_seen
+            self._last_seen = grown
+        numbers = np.arange(self.known, self.known + count)
+        order = np.argsort(sessions, kind="stable")
+        ordered = sessions[order]
+        first = np.r_[True, ordered[1:] != ordered[:-1]]
+        previous = np.empty(count, np.int64)
+        previous[order[~first]] = numbers[order[np.flatnonzero(~first) - 1]]
+        previous[order[first]] = self._last_seen[ordered[first]]
+        last = np.r_[ordered[1:] != ordered[:-1], True]
+        self._last_seen[ordered[last]] = numbers[order[last]]
+        return previous
+
+    def time_us(self, number: int) -> int:
+        """Time of arrival ``number`` [us]."""
+        return self._view[number - self._base]
+
+    def before(self, when_us: int, start: int) -> int:
+        """Number of the first arrival at or after ``when_us``, at least ``start``."""
+        return self._search(bisect_left, when_us, start)
+
+    def through(self, when_us: int, start: int) -> int:
+        """Number of the first arrival after ``when_us``, at least ``start``."""
+        return self._search(bisect_right, when_us, start)
+
+    def _search(self, bisect, when_us: int, start: int) -> int:  # type: ignore[no-untyped-def]
+        view, low = self._view, start - self._base
+        high = low + NEAR
+        if high >= len(view) or view[high] <= when_us:
+            return int(self._times[low:].searchsorted(when_us, "left" if bisect is bisect_left else "right")) + start
+        return bisect(view, when_us, low, high) + self._base  # type: ignore[no-any-return]
+
+    def new_entries(self, start: int, stop: int, first: int) -> int:
+        """How many of arrivals ``start..stop`` find no entry of their session at or after number ``first``."""
+        if not self.keyed:
+            return stop - start
+        return int(np.count_nonzero(self._previous[start - self._base : stop - self._base] < first))
+
+    def nth_entry(self, start: int, count: int, first: int) -> int | None:
+        """Number of the arrival that brings the ``count``-th new entry from ``start`` on; None if not known yet."""
+        if not self.keyed:
+            return start + count - 1 if start + count <= self.known else None
+        low, span = start - self._base, max(4 * count, 64)
+        left = count
+        while low < len(self._previous):
+            new = np.flatnonzero(self._previous[low : low + span] < first)
+            if len(new) >= left:
+                return int(new[left - 1]) + low + self._base
+            left -= len(new)
+            low, span = low + span, 4 * span
+        return None

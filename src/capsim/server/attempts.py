@@ -1,0 +1,65 @@
+"""What one attempt to write a batch is: a sequence of statements, each depending on how the last one went.
+
+An attempt is a generator that yields statements and is sent their outcomes; it does not know how time passes, so the
+same attempt can be played call by call or in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+from capsim.server.database import Outcome, Statement
+from capsim.server.writer import Batch
+from capsim.specs import Stream, WriterSpec
+
+CHUNK_ROWS = 250  # heartbeats of semantics `fixed` go out in chunks (recorded: oracle §5)
+
+
+class Result(NamedTuple):
+    """How an attempt ended."""
+
+    ok: bool
+    counted: int  # items added to the writer's total
+    inserted: int = 0  # rows written by successful inserts, repeats included
+    failed_calls: int = 0  # single updates that failed without failing the attempt
+    missing: int = 0  # single updates that found no row
+
+
+Attempt = Generator[Statement, Outcome, Result]
+
+
+def insert(batch: Batch) -> Attempt:
+    """One insert for the whole batch (events, revenue)."""
+    outcome = yield Statement("insert", batch.first_item, batch.rows)
+    ok = outcome.result == "ok"
+    return Result(ok, batch.rows * ok, batch.rows * ok)
+
+
+def one_by_one(batch: Batch) -> Attempt:
+    """One update an item; failures are skipped, and counted nowhere (heartbeats, ``seed``)."""
+    failed = missing = 0
+    for place in range(batch.rows):
+        outcome = yield Statement("update", batch.first_item + place, 1)
+        failed += outcome.result == "fail"
+        missing += outcome.result == "missing"
+    return Result(True, batch.rows - failed, 0, failed, missing)
+
+
+def in_chunks(batch: Batch, unmatched_per_call: int = 0) -> Attempt:
+    """One statement a chunk; the first failing chunk fails the attempt (heartbeats, ``fixed``)."""
+    counted = 0
+    for call, begin in enumerate(range(0, batch.rows, CHUNK_ROWS)):
+        rows = min(CHUNK_ROWS, batch.rows - begin)
+        outcome = yield Statement("update", batch.first_item + call, rows)
+        if outcome.result != "ok":
+            return Result(False, 0)
+        counted += max(0, rows - unmatched_per_call)
+    return Result(True, counted)
+
+
+def attempt_rules(stream: Stream, spec: WriterSpec) -> Callable[[Batch], Attempt]:
+    """The attempt that a writer of this kind makes."""
+    if stream != "heartbeats":
+        return insert
+    return one_by_one if spec.semantics == "seed" else in_chunks

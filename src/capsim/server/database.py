@@ -1,0 +1,128 @@
+"""The database as the server sees it: how long a statement takes, and whether it succeeds.
+
+A statement's draw is addressed by (stream, attempt, item), so the same batch meets the same database in every scenario
+of a replicate; slow periods and faults are addressed by time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim import rng
+from capsim.specs import DatabaseSpec, LatencySpec, Stream
+from capsim.units import us_from_ms, us_from_s
+
+Kind = Literal["insert", "update", "query"]
+
+
+class Statement(NamedTuple):
+    """One database call as a writer asks for it."""
+
+    kind: Kind
+    item: int  # arrival number that addresses the draw
+    rows: int
+
+
+class Outcome(NamedTuple):
+    """What became of a call. ``missing``: the row to update does not exist, which is no failure."""
+
+    duration_us: int
+    result: Literal["ok", "fail", "missing"]
+
+
+class Database(Protocol):
+    """Anything that answers statements."""
+
+    connect_us: int
+
+    def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
+        """Duration and outcome of a statement that starts now."""
+        ...
+
+
+class _Draws(rng.Table):
+    """Factors with median 1, by item."""
+
+    def __init__(self, seed: int, replicate: int, name: str, spec: LatencySpec) -> None:
+        super().__init__(seed, replicate, name, "normal" if spec.distribution == "lognormal" else "exponential")
+        self._spec = spec
+
+    def block(self, number: int) -> NDArray[np.float64]:
+        if self._spec.distribution == "constant":
+            return np.ones(rng.TABLE_ITEMS)
+        draws = super().block(number)
+        return np.exp(self._spec.sigma * draws) if self._spec.distribution == "lognormal" else draws / np.log(2)
+
+
+class SlowPeriods:
+    """Alternating calm and slow periods, the same for every scenario of a replicate.
+
+    Starts calm. Lengths are exponential; the boundaries are made as far as they are asked for.
+    """
+
+    def __init__(self, seed: int, replicate: int, calm_s: float, slow_s: float, factor: float) -> None:
+        self._rng = rng.generator(seed, replicate, "database slow periods")
+        self._means_us = (calm_s * 1e6, slow_s * 1e6)
+        self._factor = factor
+        self._bounds_us = [0]  # even places begin calm, odd places begin slow
+
+    def factor_at(self, when_us: int) -> float:
+        """Factor on the latency of a call that starts at ``when_us``."""
+        bounds = self._bounds_us
+        while bounds[-1] <= when_us:
+            mean_us = self._means_us[(len(bounds) - 1) % 2]
+            bounds.append(bounds[-1] + max(1, round(self._rng.standard_exponential() * mean_us)))
+        return self._factor if bisect_right(bounds, when_us) % 2 == 0 else 1.0
+
+
+class LatencyDatabase:
+    """Latency by rows with named distributions, slow periods, and a schedule of faults.
+
+    Parameters
+    ----------
+    spec : DatabaseSpec
+        Latencies, bursts and faults of the scenario.
+    seed, replicate : int
+        Address of all draws.
+
+    Examples
+    --------
+    >>> spec = DatabaseSpec(insert=LatencySpec(call_ms=20, distribution="constant"))
+    >>> LatencyDatabase(spec, seed=1, replicate=0).run("events", 1, Statement("insert", 0, 100), 0)
+    Outcome(duration_us=20000, result='ok')
+    """
+
+    def __init__(self, spec: DatabaseSpec, seed: int, replicate: int) -> None:
+        self.connect_us = us_from_ms(spec.connect_ms)
+        self._address = (seed, replicate)
+        self._latency: dict[str, LatencySpec] = {"insert": spec.insert, "update": spec.update}
+        self._draws: dict[tuple[str, str, int], _Draws] = {}
+        bursts = spec.bursts
+        self._slow = SlowPeriods(seed, replicate, bursts.calm_s, bursts.slow_s, bursts.factor) if bursts else None
+        self._faults = [
+            (us_from_s(f.from_s), us_from_s(f.to_s), f.kind, us_from_ms(f.duration_ms) if f.duration_ms else None)
+            for f in spec.faults
+        ]
+
+    def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
+        """Duration and outcome of a statement that starts at ``start_us``; the first fault that covers it decides."""
+        kind, item, rows = statement
+        spec = self._latency[kind]
+        draws = self._draws.get((stream, kind, attempt))
+        if draws is None:
+            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}", spec)
+            self._draws[stream, kind, attempt] = draws
+        duration_ms = (spec.call_ms + spec.row_ms * rows) * draws[item]
+        if self._slow is not None:
+            duration_ms *= self._slow.factor_at(start_us)
+        duration_us = max(1, round(duration_ms * 1_000))
+        for from_us, to_us, fault, fixed_us in self._faults:
+            if from_us <= start_us < to_us:
+                if fault == "stall":
+                    return Outcome(to_us - start_us, "ok")
+                return Outcome(fixed_us or duration_us, "fail" if fault == "fail" else "ok")
+        return Outcome(duration_us, "ok")

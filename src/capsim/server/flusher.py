@@ -1,0 +1,232 @@
+"""A writer in time: sleep until its next flush, write the batch, look again.
+
+One process a writer, one or two events a flush. Where the pool cannot run short the calls of an attempt are played in
+one step; where parts compete for connections, call by call. Both follow the same attempt (`capsim.server.attempts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import simpy
+
+from capsim.server import clock
+from capsim.server.attempts import Attempt, Result
+from capsim.server.clock import Process, at
+from capsim.server.database import Database, Outcome, Statement
+from capsim.server.pool import FAILED, Call, Pool
+from capsim.server.recorder import Facts
+from capsim.server.writer import Batch, Writer
+
+SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6) ...
+SHUTDOWN_GRACE_US = 3_000_000  # ... and for this long
+
+
+class Standing(NamedTuple):
+    """Where a writer stands at one moment of a shutdown."""
+
+    when_us: int
+    buffer: int
+    in_flight: int
+    flushed: int
+    dropped: int
+
+
+class Flusher:
+    """Runs one writer against the pool and the database, and records what happens.
+
+    Parameters
+    ----------
+    part : int
+        Place of the writer among those who ask for a connection in one instant.
+    attempt : callable
+        The rules of one attempt, see `capsim.server.attempts`.
+    known_to_us : callable
+        Until when arrivals are known; the writer asks again then.
+    takes, attempts : Facts
+        Where starts of flushes and ends of attempts are recorded.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        writer: Writer,
+        part: int,
+        *,
+        pool: Pool,
+        database: Database,
+        attempt: Callable[[Batch], Attempt],
+        known_to_us: Callable[[], int],
+        takes: Facts,
+        attempts: Facts,
+    ) -> None:
+        self._env, self.writer, self.part = env, writer, part
+        self._pool, self._database, self._rules = pool, database, attempt
+        self._known_to_us, self._takes, self._attempts = known_to_us, takes, attempts
+        self.calls_started: list[int] = []  # instants, of the attempt that is out
+        self.outcomes: list[Outcome] = []  # of those calls, possibly ahead of time
+        self.out: tuple[Batch, int, int] | None = None  # batch, attempt, start of the attempt that is out
+        self._done = env.event()  # renewed at the end of every flush
+        self.call_errors = self.calls_missing = 0
+        self._process = env.process(self._run())
+
+    # --- the writer's life ------------------------------------------------------------------------------------------
+
+    def _run(self) -> Process:
+        env, writer = self._env, self.writer
+        while True:
+            decision = writer.next_flush(env.now, self._known_to_us())
+            when_us, phase = decision or (self._known_to_us(), 0)
+            try:
+                yield at(env, when_us, phase)
+            except simpy.Interrupt as interrupt:  # a shutdown wants the buffer written now
+                phase = interrupt.cause
+            if phase:
+                batch = writer.take(env.now, phase)
+                if batch is not None:
+                    yield from self._flush(batch)
+
+    def shut_down(self, when_us: int) -> Process:
+        """The shutdown call and its looks, until ``shutdown()`` resolves.
+
+        Returns the `Standing` at both moments, and whether there was a buffer left to write after the looks.
+        """
+        env, writer = self._env, self.writer
+        yield at(env, when_us, clock.SHUTDOWN)
+        writer.close(env.now)
+        called = self._standing()
+        phase = clock.SHUTDOWN
+        if writer.flushing:
+            writer.looks_pending = True
+            while writer.flushing and env.now - when_us < SHUTDOWN_GRACE_US:
+                yield at(env, env.now + SHUTDOWN_LOOK_US, clock.TIMER)
+            writer.looks_pending = False
+            phase = clock.TIMER
+        left = writer.count > 0
+        if left and not writer.flushing:
+            done = self._done
+            self._process.interrupt(phase)
+            yield done
+        return called, self._standing(), left
+
+    def _standing(self) -> Standing:
+        writer = self.writer
+        in_flight = self.out[0].rows if self.out else 0
+        dropped = writer.dropped_cap + writer.dropped_failed
+        return Standing(self._env.now, writer.count, in_flight, writer.flushed, dropped)
+
+    # --- one flush --------------------------------------------------------------------------------------------------
+
+    def _flush(self, batch: Batch) -> Process:
+        env, writer = self._env, self.writer
+        self._takes.add(self.part, batch.taken_us, batch.phase, batch.rows, batch.first_item, batch.accepted_to,
+                        batch.next_item)  # fmt: skip
+        for attempt in (1, 2):
+            start_us = env.now
+            self.out = (batch, attempt, start_us)
+            self.calls_started.clear()
+            self.outcomes.clear()
+            result: Result = yield from (
+                self._in_one_step(batch, attempt) if self._pool.ample else self._call_by_call(batch, attempt)
+            )
+            self._attempts.add(self.part, batch.number, attempt, start_us, env.now, result.ok, batch.rows,
+                               len(self.calls_started), result.counted, result.inserted, batch.first_item,
+                               batch.accepted_to, batch.next_item)  # fmt: skip
+            self.call_errors += result.failed_calls
+            self.calls_missing += result.missing
+            if result.ok:
+                writer.succeed(result.counted)
+                break
+        else:
+            writer.give_up(batch)
+        self.out = None
+        writer.finish(env.now)
+        done, self._done = self._done, env.event()
+        done.succeed()
+
+    def _in_one_step(self, batch: Batch, attempt: int) -> Process:
+        """Play all calls of an attempt at once, as nothing can come between them, and sleep until the last ends."""
+        env, stream, run = self._env, self.writer.stream, self._database.run
+        self.calls_started.append(env.now)
+        call = self._pool.ask(self.part)
+        if call.state == 0:
+            yield call.decided
+        granted_us = env.now
+        if call.opens and not (yield from self._open(call)):
+            self.outcomes.append(Outcome(env.now - granted_us, "fail"))
+            return (yield from self._call_by_call(batch, attempt))
+        now_us = env.now
+        program = self._rules(batch)
+        statement = next(program)
+        while True:
+            outcome = run(stream, attempt, statement, now_us)
+            now_us += outcome.duration_us
+            self.outcomes.append(outcome)
+            try:
+                statement = program.send(outcome)
+            except StopIteration as end:
+                result: Result = end.value
+                break
+            self.calls_started.append(now_us)
+        if len(self.outcomes) == 1 or not self._pool.connect_us:
+            yield at(env, now_us, clock.DATABASE)
+            self._pool.release(call, granted_us)
+            return result
+        self._pool.begin_series(self._process, self.calls_started[1:])
+        try:
+            yield at(env, now_us, clock.DATABASE)
+        except simpy.Interrupt:
+            done = self.calls_started.index(env.now)
+            del self.calls_started[done:], self.outcomes[done:]
+            self._pool.end_series(self._process)
+            self._pool.release(call, granted_us)
+            return (yield from self._call_by_call(batch, attempt))
+        self._pool.end_series(self._process)
+        self._pool.release(call, granted_us)
+        return result
+
+    def _call_by_call(self, batch: Batch, attempt: int) -> Process:
+        """Play the calls of an attempt one after the other, each with a connection of its own.
+
+        Goes on after the calls whose outcomes this attempt already has.
+        """
+        program = self._rules(batch)
+        try:
+            statement = next(program)
+            for outcome in self.outcomes:
+                statement = program.send(outcome)
+            while True:
+                outcome = yield from self._call(attempt, statement)
+                self.outcomes.append(outcome)
+                statement = program.send(outcome)
+        except StopIteration as end:
+            return end.value
+
+    def _call(self, attempt: int, statement: Statement) -> Process:
+        env, pool = self._env, self._pool
+        self.calls_started.append(env.now)
+        call = pool.ask(self.part)
+        if call.state == 0:
+            yield call.decided
+        if call.state == FAILED:
+            return Outcome(env.now - call.asked_us, "fail")
+        granted_us = env.now
+        if call.opens and not (yield from self._open(call)):
+            return Outcome(env.now - granted_us, "fail")
+        outcome = self._database.run(self.writer.stream, attempt, statement, env.now)
+        yield at(env, env.now + outcome.duration_us, clock.DATABASE)
+        pool.release(call, granted_us)
+        return outcome
+
+    def _open(self, call: Call) -> Process:
+        """Open the connection that was granted; False if that takes longer than it may."""
+        env, pool = self._env, self._pool
+        granted_us = env.now
+        if pool.connect_us > pool.connect_timeout_us:
+            yield at(env, env.now + pool.connect_timeout_us, clock.DATABASE)
+            pool.discard(call, granted_us)
+            return False
+        if pool.connect_us:
+            yield at(env, env.now + pool.connect_us, clock.DATABASE)
+        return True

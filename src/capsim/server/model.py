@@ -1,0 +1,176 @@
+"""The server wired together, and played block by block.
+
+`Server` joins writers, pool and database under one SimPy environment; `advance` plays one block of arrivals and hands
+back what happened in it. Nothing older than the block is kept unless it still matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from capsim.server.arrivals import Arrivals
+from capsim.server.attempts import Attempt, attempt_rules
+from capsim.server.database import Database
+from capsim.server.flusher import Flusher
+from capsim.server.pool import Pool
+from capsim.server.recorder import Facts
+from capsim.server.sampler import Stretch
+from capsim.server.writer import Batch, Writer
+from capsim.specs import STREAMS, PoolSpec, Stream, WriterSpec
+from capsim.units import us_from_s
+
+Ints = NDArray[np.int64]
+
+TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
+ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
+            "first_item", "accepted_to", "next_item")  # fmt: skip
+
+
+class Block(Protocol):
+    """A stretch of load: all arrivals in ``[from_us, to_us)``."""
+
+    @property
+    def from_us(self) -> int: ...
+    @property
+    def to_us(self) -> int: ...
+    @property
+    def times(self) -> Mapping[str, Ints]: ...
+    @property
+    def heartbeat_sessions(self) -> Ints | None: ...
+
+
+@dataclass
+class Happened:
+    """What happened while a block was played; columns as in `TAKES`, `ATTEMPTS` and `Pool.holds`."""
+
+    takes: dict[str, Ints]
+    attempts: dict[str, Ints]
+    holds: dict[str, Ints]
+    stretches: dict[Stream, Stretch]
+
+
+class Server:
+    """Writers, pool and database, ready to be played.
+
+    Parameters
+    ----------
+    writers : mapping of stream to WriterSpec
+        The writers to run; usually all three.
+    pool, pool_limit
+        Pool settings, and the limit as the process applies it.
+    database : Database
+        What answers the statements.
+    attempts : mapping of stream to attempt rules, optional
+        In place of those that the writer's semantics say (used by the recorded cases).
+    """
+
+    def __init__(
+        self,
+        writers: Mapping[Stream, WriterSpec],
+        pool: PoolSpec,
+        pool_limit: int,
+        database: Database,
+        attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
+    ) -> None:
+        self.env = simpy.Environment()
+        self.pool = Pool(
+            self.env,
+            limit=pool_limit,
+            timeout_us=us_from_s(pool.pool_timeout_s),
+            connect_us=database.connect_us,
+            connect_timeout_us=us_from_s(pool.connect_timeout_s),
+            parts=len(writers),
+        )
+        self.known_to_us = 0
+        self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
+        self.writers: dict[Stream, Writer] = {}
+        self.flushers: dict[Stream, Flusher] = {}
+        for stream in STREAMS:
+            if stream not in writers:
+                continue
+            spec = writers[stream]
+            keyed = stream == "heartbeats" and spec.semantics == "fixed"
+            writer = Writer(stream, spec, Arrivals(keyed=keyed))
+            rules = (attempts or {}).get(stream) or attempt_rules(stream, spec)
+            self.writers[stream] = writer
+            self.flushers[stream] = Flusher(
+                self.env,
+                writer,
+                STREAMS.index(stream),
+                pool=self.pool,
+                database=database,
+                attempt=rules,
+                known_to_us=lambda: self.known_to_us,
+                takes=self.takes,
+                attempts=self.attempts,
+            )
+
+    def shut_down(self, when_us: int) -> dict[Stream, simpy.Process]:
+        """Call ``shutdown()`` of every writer at an instant; the processes end when it has resolved."""
+        return {stream: self.env.process(flusher.shut_down(when_us)) for stream, flusher in self.flushers.items()}
+
+    def advance(self, block: Block) -> Happened:
+        """Play the next block; blocks follow each other without gaps, the first begins at 0."""
+        loaded: dict[Stream, tuple[int, Ints | None, int]] = {}
+        for stream, writer in self.writers.items():
+            writer.settle(block.from_us)
+            sessions = block.heartbeat_sessions if stream == "heartbeats" else None
+            first, head = writer.arrivals.known, writer.head
+            previous = writer.arrivals.extend(block.times[stream], sessions, writer.seen)
+            loaded[stream] = (first, previous, head)
+        self.known_to_us = block.to_us
+        self.env.run(until=block.to_us)
+        takes, attempts, holds = self.takes.drain(), self.attempts.drain(), self.pool.holds.drain()
+        stretches = {}
+        for stream, writer in self.writers.items():
+            writer.settle(block.to_us)
+            part = STREAMS.index(stream)
+            own_takes = {name: column[takes["part"] == part] for name, column in takes.items()}
+            own_attempts = {name: column[attempts["part"] == part] for name, column in attempts.items()}
+            stretches[stream] = _stretch(
+                writer, block.times[stream], *loaded[stream], takes=own_takes, attempts=own_attempts
+            )
+        return Happened(takes, attempts, holds, stretches)
+
+
+def _stretch(
+    writer: Writer,
+    times_us: Ints,
+    first: int,
+    previous: Ints | None,
+    head: int,
+    *,
+    takes: dict[str, Ints],
+    attempts: dict[str, Ints],
+) -> Stretch:
+    """What the block's arrivals became; ``first`` is the number of the first of them, ``head`` the cycle it began in."""
+    refused = np.zeros(len(times_us), bool)
+    for start, stop in writer.drain_refused():
+        refused[max(start - first, 0) : max(stop - first, 0)] = True
+    stored = ~refused
+    if writer.closed_from is not None:
+        stored[max(writer.closed_from - first, 0) :] = False
+    if previous is not None:
+        cycles = np.concatenate(([head], takes["next_item"]))
+        numbers = np.arange(first, first + len(times_us))
+        stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
+    last = (attempts["ok"] == 1) | (attempts["attempt"] == 2)
+    ok = attempts["ok"][last]
+    rows = attempts["rows"][last]
+    return Stretch(
+        arrivals_us=times_us,
+        stored_us=times_us[stored],
+        refused=refused,
+        taken_us=takes["taken_us"],
+        taken_rows=takes["rows"],
+        ended_us=attempts["end_us"][last],
+        ended_rows=rows,
+        written_rows=attempts["counted"][last] * ok,
+        failed_rows=rows * (1 - ok),
+    )

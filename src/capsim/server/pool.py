@@ -1,0 +1,157 @@
+"""The connection pool: opened lazily up to a limit, waited for in order of asking.
+
+Who gets a connection is decided once per instant, in its last phase, when all releases of the instant have happened:
+calls that were waiting already go first, in their order; then those that asked in this instant, in the order of the
+parts (events, revenue, heartbeats). While the pool cannot run short that detour changes nothing and is not taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import simpy
+
+from capsim.server import clock
+from capsim.server.clock import at
+from capsim.server.recorder import Facts
+
+WAITING, GRANTED, FAILED = 0, 1, 2
+
+
+class Call:
+    """One request for a connection."""
+
+    __slots__ = ("asked_us", "decided", "opens", "part", "state")
+
+    def __init__(self, env: simpy.Environment, part: int) -> None:
+        self.part, self.asked_us = part, env.now
+        self.state = WAITING
+        self.opens = False  # granted, but the connection has yet to be opened
+        self.decided = simpy.Event(env)
+
+
+class Pool:
+    """Connections shared by the parts of the server.
+
+    Parameters
+    ----------
+    limit : int
+        Most connections that may be open.
+    timeout_us, connect_us, connect_timeout_us : int
+        How long a call waits before it fails; how long opening takes; how long opening may take [us].
+    parts : int
+        How many parts ask for connections; each holds or waits for at most one at a time.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        *,
+        limit: int,
+        timeout_us: int,
+        connect_us: int,
+        connect_timeout_us: int,
+        parts: int,
+    ) -> None:
+        self._env = env
+        self.limit, self.timeout_us = limit, timeout_us
+        self.connect_us, self.connect_timeout_us = connect_us, connect_timeout_us
+        self.parts = parts
+        self.open = self.idle = 0  # open counts those being opened too
+        self._queue: deque[Call] = deque()
+        self._asked: list[Call] = []
+        self._arbitrating = False
+        self._series: dict[simpy.Process, set[int]] = {}
+        self.timeouts = 0
+        self.holds = Facts("part", "asked_us", "granted_us", "released_us")
+
+    @property
+    def ample(self) -> bool:
+        """Whether no call can ever wait: every part may hold a connection at once."""
+        return self.limit >= self.parts
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def ask(self, part: int) -> Call:
+        """Ask for a connection; the answer comes as ``call.decided``, at once if nobody can interfere."""
+        call = Call(self._env, part)
+        held = self.open - self.idle
+        if self.ample and (self.idle >= self.parts - held or not self.connect_us):
+            self._grant(call)
+            return call
+        if self.idle <= len(self._asked):
+            self._cut_series()
+        self._asked.append(call)
+        self._arbitrate_later()
+        return call
+
+    def _arbitrate_later(self) -> None:
+        if not self._arbitrating:
+            self._arbitrating = True
+            event = at(self._env, self._env.now, clock.POOL)
+            event.callbacks.append(self._arbitrate)  # type: ignore[union-attr]
+
+    def _arbitrate(self, _: simpy.Event) -> None:
+        self._arbitrating = False
+        asked = sorted(self._asked, key=lambda call: call.part)
+        self._asked.clear()
+        self._queue.extend(asked)
+        while self._queue and (self.idle or self.open < self.limit):
+            call = self._queue.popleft()
+            self._grant(call)
+            call.decided.succeed()
+        for call in asked:
+            if call.state == WAITING:
+                expiry = at(self._env, call.asked_us + self.timeout_us, clock.TIMER)
+                expiry.callbacks.append(lambda _, call=call: self._expire(call))  # type: ignore[union-attr]
+
+    def _grant(self, call: Call) -> None:
+        call.state = GRANTED
+        if self.idle:
+            self.idle -= 1
+        else:
+            self.open += 1
+            call.opens = True
+
+    def _expire(self, call: Call) -> None:
+        if call.state == WAITING:
+            call.state = FAILED
+            self._queue.remove(call)
+            self.timeouts += 1
+            self.holds.add(call.part, call.asked_us, -1, self._env.now)
+            call.decided.succeed()
+
+    # --- giving back ------------------------------------------------------------------------------------------------
+
+    def release(self, call: Call, granted_us: int) -> None:
+        """A connection is idle again."""
+        self.idle += 1
+        self._free(call, granted_us)
+
+    def discard(self, call: Call, granted_us: int) -> None:
+        """A connection could not be opened."""
+        self.open -= 1
+        self._free(call, granted_us)
+
+    def _free(self, call: Call, granted_us: int) -> None:
+        self.holds.add(call.part, call.asked_us, granted_us, self._env.now)
+        if self._queue:
+            self._arbitrate_later()
+
+    # --- calls run in one step --------------------------------------------------------------------------------------
+
+    def begin_series(self, process: simpy.Process, handovers_us: Iterable[int]) -> None:
+        """A part runs several calls in one step, giving its connection back and asking again at these instants."""
+        self._series[process] = set(handovers_us)
+
+    def end_series(self, process: simpy.Process) -> None:
+        """The step is over."""
+        del self._series[process]
+
+    def _cut_series(self) -> None:
+        # Somebody asks at the very instant in which a series hands its connection over, and no other is idle: the two
+        # now compete for it, so the series has to go on call by call from here.
+        for process, handovers_us in self._series.items():
+            if self._env.now in handovers_us:
+                process.interrupt()

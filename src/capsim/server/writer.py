@@ -1,0 +1,216 @@
+"""The rules of a batch writer, by index: which arrival or timer starts the next flush, and what it takes.
+
+The rules are those recorded from the production server (semantics ``seed`` and ``fixed``), quirks included: a spent
+timer still counts as armed, and an arrival at a full buffer asks for nothing. They are applied to stretches of
+arrivals instead of one by one. What makes that possible: between two takes the stored arrivals are one run of numbers
+(first the buffer fills, then everything is refused), so a few numbers say all there is to know about the buffer.
+
+This module knows neither SimPy nor the database: `next_flush` says when something will happen if nobody interferes,
+`take` and `finish` are the two ends of a flush, `close` is the shutdown call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from capsim.server import clock
+from capsim.server.arrivals import Arrivals
+from capsim.specs import Stream, WriterSpec
+
+SPENT = -1  # a timer that fired during a flush: armed for ever, until a flush starts or an arrival completes a batch
+LOOK = 0  # phase of a decision that only says: more arrivals have to be known before there is a decision
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a flush takes. Numbers count the arrivals of the stream from 0."""
+
+    number: int
+    first_item: int  # first arrival after the previous take
+    accepted_to: int  # first arrival refused at the cap, next_item if none was
+    next_item: int  # first arrival after this take
+    rows: int
+    taken_us: int
+    phase: int
+
+
+class Writer:
+    """One writer: its buffer, its timer, its totals.
+
+    Parameters
+    ----------
+    stream : {"events", "revenue", "heartbeats"}
+        Heartbeats under ``fixed`` are kept in a map by session; the arrivals must then be keyed.
+    spec : WriterSpec
+        Batch size, delay and cap.
+    arrivals : Arrivals
+        The window that the model extends.
+    """
+
+    def __init__(self, stream: Stream, spec: WriterSpec, arrivals: Arrivals) -> None:
+        self.stream = stream
+        self.looks_again = spec.semantics == "fixed"
+        self._batch_rows, self._delay_us, self._cap = spec.batch_rows, spec.delay_ms * 1_000, spec.cap
+        self.arrivals = arrivals
+        self.seen = 0  # arrivals before this number have been dealt with
+        self.head = 0  # first arrival after the last take
+        self.count = 0  # entries in the buffer
+        self._accepted_to: int | None = None  # first arrival refused since the last take
+        self._due_us: int | None = None  # None, SPENT, or when the timer fires
+        self._requested = False  # `fixed` found a full batch at the end of a flush
+        self.flushing = False
+        self.closing = False
+        self.looks_pending = False  # a shutdown looks at the writer every 100 ms
+        self.closed_from: int | None = None
+        self._stuck_from_us: int | None = None
+        self.batches = 0
+        self.largest_buffer = 0
+        self.dropped_cap = self.rejected = 0
+        self.flushed = self.failed_batches = self.dropped_failed = 0
+        self.requests_made = 0
+        self._refused: list[tuple[int, int]] = []  # runs of arrivals refused at the cap: numbers [from, to)
+        self.stuck: list[tuple[int, int]] = []  # [from_us, to_us) in which only a new arrival could start a flush
+
+    # --- looking ahead ----------------------------------------------------------------------------------------------
+
+    def next_flush(self, now_us: int, known_to_us: int) -> tuple[int, int] | None:
+        """When the next flush starts, if no shutdown interferes: ``(when_us, phase)``; None for never.
+
+        The phase is `clock.TIMER`, `clock.REQUEST`, or `LOOK` when the arrivals known so far (all before
+        ``known_to_us``) do not decide it: ask again at that time. Not to be called while a flush is out.
+        """
+        if self._requested:
+            return now_us, clock.REQUEST
+        due = self._due_us
+        if self.closing:
+            return None if due is None or due == SPENT else (due, clock.TIMER)
+        arrivals, seen = self.arrivals, self.seen
+        if due is None and self.count == 0 and seen < arrivals.known:
+            due = arrivals.time_us(seen) + self._delay_us
+        full_us = None
+        if self.count < self._cap:
+            missing = max(self._batch_rows - self.count, 1)
+            if self.count + missing <= self._cap:
+                number = arrivals.nth_entry(seen, missing, self.head)
+                if number is not None:
+                    full_us = arrivals.time_us(number)
+        if due is not None and due != SPENT and (full_us is None or due <= full_us):
+            if due < known_to_us or full_us is not None:
+                return due, clock.TIMER
+            return known_to_us, LOOK
+        if full_us is not None:
+            return full_us, clock.REQUEST
+        return known_to_us, LOOK
+
+    # --- the passing of time ----------------------------------------------------------------------------------------
+
+    def settle(self, when_us: int, *, through: bool = False) -> None:
+        """Deal with the arrivals before ``when_us`` (or through it), none of which starts a flush by itself."""
+        arrivals, seen = self.arrivals, self.seen
+        upto = arrivals.through(when_us, seen) if through else arrivals.before(when_us, seen)
+        if upto > seen:
+            self._store(seen, upto)
+            self.seen = upto
+
+    def _store(self, start: int, stop: int) -> None:
+        if self.closing:
+            self.rejected += stop - start
+            return
+        room = self._cap - self.count
+        offered = self.arrivals.new_entries(start, stop, self.head) if room > 0 else 0
+        refused_from = stop if room > 0 else start
+        if offered >= room > 0:  # the arrival that fills the buffer is stored, the next one is refused
+            filler = self.arrivals.nth_entry(start, room, self.head)
+            assert filler is not None
+            refused_from, offered = filler + 1, room
+        if refused_from < stop:
+            self.dropped_cap += stop - refused_from
+            if self._accepted_to is None:
+                self._accepted_to = refused_from
+        if refused_from == start:
+            return
+        if self.count == 0 and self._due_us is None:
+            self._due_us = self.arrivals.time_us(start) + self._delay_us
+        missing = max(self._batch_rows - self.count, 1)
+        if offered >= missing or self.count >= self._batch_rows:
+            # Every stored arrival from the one that completes a batch disarms the timer and requests a flush.
+            completing = start
+            if self.count < self._batch_rows:
+                number = self.arrivals.nth_entry(start, missing, self.head)
+                assert number is not None
+                completing = number
+            self._due_us = None
+            self.requests_made += refused_from - completing
+        self.count += offered
+        self.largest_buffer = max(self.largest_buffer, self.count)
+
+    def take(self, when_us: int, phase: int) -> Batch | None:
+        """Start a flush: the whole buffer, unless a batch is out (None) or there is nothing to take (None)."""
+        self.settle(when_us, through=phase >= clock.SHUTDOWN)
+        self._requested = False
+        if self.flushing:
+            return None
+        self._due_us = None
+        if self.count == 0:
+            return None
+        accepted_to = self.seen if self._accepted_to is None else self._accepted_to
+        if self.closed_from is not None:
+            accepted_to = min(accepted_to, self.closed_from)
+        batch = Batch(self.batches, self.head, accepted_to, self.seen, self.count, when_us, phase)
+        self._end_refusals()
+        if self._stuck_from_us is not None:
+            if self._stuck_from_us < when_us:
+                self.stuck.append((self._stuck_from_us, when_us))
+            self._stuck_from_us = None
+        self.batches += 1
+        self.head, self.count, self._accepted_to = self.seen, 0, None
+        self.flushing = True
+        return batch
+
+    def succeed(self, counted: int) -> None:
+        """An attempt succeeded and reports this many items."""
+        self.flushed += counted
+
+    def give_up(self, batch: Batch) -> None:
+        """The second attempt failed: the batch is gone."""
+        self.failed_batches += 1
+        self.dropped_failed += batch.rows
+
+    def finish(self, when_us: int) -> None:
+        """The flush is over, one way or the other."""
+        self.settle(when_us)
+        due = self._due_us
+        if due is not None and due != SPENT and due <= when_us:
+            due = self._due_us = SPENT
+        self.flushing = False
+        if self.looks_again and self.count:
+            if self.count >= self._batch_rows:
+                self._requested = True
+                self.requests_made += 1
+            elif due is None:
+                due = self._due_us = when_us + self._delay_us
+        ticking = due is not None and due != SPENT
+        if self.count and not ticking and not self._requested and not self.looks_pending:
+            self._stuck_from_us = when_us
+
+    def close(self, when_us: int) -> None:
+        """The shutdown call: what arrives later is refused, the timer is disarmed."""
+        self.settle(when_us, through=True)
+        self.closing = True
+        self.closed_from = self.seen
+        self._due_us = None
+
+    def stuck_at(self, end_us: int) -> int | None:
+        """Since when the writer has been stuck, if it is at the end of the run [us]."""
+        since = self._stuck_from_us
+        return since if since is not None and since <= end_us else None
+
+    def _end_refusals(self) -> None:
+        if self._accepted_to is not None:
+            self._refused.append((self._accepted_to, self.seen if self.closed_from is None else self.closed_from))
+
+    def drain_refused(self) -> list[tuple[int, int]]:
+        """Runs of arrivals refused at the cap since the last call: numbers ``[from, to)``; a run goes on if need be."""
+        self._end_refusals()
+        runs, self._refused = self._refused, []
+        return runs

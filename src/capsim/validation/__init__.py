@@ -1,0 +1,1 @@
+"""The model beside what it can be checked against."""
