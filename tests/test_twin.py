@@ -200,6 +200,56 @@ def test_a_connection_that_takes_too_long_to_open_fails_the_call_and_is_not_kept
     assert result.writers["events"].dropped_failed == 100
 
 
+def test_opening_for_exactly_as_long_as_allowed_succeeds() -> None:
+    result = play(
+        [at_once("events", 100)], end_s=1, database__connect_ms=6, server__pool__connect_timeout_s=0.006
+    )
+
+    assert calls_ms(result) == [("events", 0, 0, 26)]
+
+
+@pytest.mark.parametrize(("arrives_ms", "delay_ms", "flushed_at_us"), [(15, 5, 20 * MS), (5, 15, None)])
+def test_of_a_wait_and_a_timer_due_together_the_earlier_armed_goes_first(
+    arrives_ms: int, delay_ms: int, flushed_at_us: int | None
+) -> None:
+    """Revenue waits in vain from 0 and again from 10 to 20 ms, when the timer of a third item comes due.
+
+    Armed after the second wait began, the timer finds the batch given up and flushes; armed before, it is
+    spent on a writer whose batch is still out.
+    """
+    result = play(
+        [at_once("events", 100), at_once("revenue", 2), at_once("revenue", 1, at_ms=arrives_ms)],
+        end_s=1,
+        database__insert={"call_ms": 25, "distribution": "constant"},
+        server__pool__limit=1,
+        server__pool__pool_timeout_s=0.010,
+        server__writers__revenue__batch_rows=2,
+        server__writers__revenue__delay_ms=delay_ms,
+    )
+
+    starts_us = [a.start_us for a in result.writers["revenue"].attempts]
+    assert starts_us == [0, 10 * MS] + ([] if flushed_at_us is None else [flushed_at_us])
+    assert result.writers["revenue"].stuck == ([(20 * MS, -1)] if flushed_at_us is None else [])
+
+
+def test_a_batch_says_which_arrivals_it_took_and_which_were_refused() -> None:
+    """Batch 2, cap 3: of five items that arrive during the first flush two are refused."""
+    result = play(
+        [at_once("events", 2), at_once("events", 5, at_ms=10), at_once("events", 2, at_ms=30)],
+        end_s=1,
+        server__writers__events={
+            "semantics": "fixed", "batch_rows": 2, "delay_ms": 5_000, "buffer_cap_rows": 3,
+        },
+    )  # fmt: skip
+
+    attempts = result.writers["events"].attempts
+    assert [(a.first_item, a.accepted_to, a.next_item, a.rows) for a in attempts] == [
+        (0, 2, 2, 2),
+        (2, 5, 7, 3),
+        (7, 9, 9, 2),
+    ]
+
+
 def test_the_start_of_the_statement_decides_whether_it_fails() -> None:
     """Asked at 0, connected at 7 ms: a failure from 5 ms on hits the call, one until 5 ms does not."""
     for from_s, to_s, ok in ((0.005, 1, False), (0, 0.005, True)):
