@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from capsim.errors import ScenarioError
 
 # The order is also the one in which they ask for a connection in one instant.
-STREAMS = ("events", "revenue", "heartbeats")
 Stream = Literal["events", "revenue", "heartbeats"]
+STREAMS: tuple[Stream, ...] = ("events", "revenue", "heartbeats")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -32,7 +32,7 @@ class Arrivals:
         self.known = 0
         self._base = 0
         self._times: Times = np.empty(0, np.int64)
-        self._view = memoryview(self._times)
+        self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         self._previous: Times = np.empty(0, np.int64)
         self._last_seen: Times = np.empty(0, np.int64)  # by session: number of its latest arrival
 
@@ -54,7 +54,7 @@ class Arrivals:
         previous = None
         kept = self._times[keep_from - self._base :]
         self._times = np.ascontiguousarray(np.concatenate((kept, times_us)), np.int64)
-        self._view = memoryview(self._times)
+        self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         if self.keyed:
             previous = self._previous_of(times_us, sessions)
             self._previous = np.concatenate((self._previous[keep_from - self._base :], previous))

@@ -23,12 +23,21 @@ POOL = 60
 Process = Generator[simpy.Event, Any, Any]
 
 
-def at(env: simpy.Environment, when_us: int, phase: int) -> simpy.Event:
+class Clock(simpy.Environment):
+    """SimPy's environment, counting whole microseconds."""
+
+    @property
+    def now(self) -> int:
+        """The current instant [us]."""
+        return self._now  # type: ignore[return-value]
+
+
+def at(env: Clock, when_us: int, phase: int) -> simpy.Event:
     """An event that happens at ``when_us``, in ``phase`` of that instant.
 
     Examples
     --------
-    >>> env = simpy.Environment()
+    >>> env = Clock()
     >>> order = []
     >>> for phase in (REQUEST, TIMER):
     ...     at(env, 5, phase).callbacks.append(lambda _, phase=phase: order.append(phase))

@@ -13,7 +13,7 @@ import simpy
 
 from capsim.server import clock
 from capsim.server.attempts import Attempt, Result
-from capsim.server.clock import Process, at
+from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
 from capsim.server.pool import FAILED, Call, Pool
 from capsim.server.recorder import Facts
@@ -50,7 +50,7 @@ class Flusher:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         writer: Writer,
         part: int,
         *,
@@ -69,6 +69,7 @@ class Flusher:
         self.out: tuple[Batch, int, int] | None = None  # batch, attempt, start of the attempt that is out
         self._done = env.event()  # renewed at the end of every flush
         self.call_errors = self.calls_missing = 0
+        self._waited_from_us: int | None = None  # of the last call, if its wait for a connection ran out
         self._process = env.process(self._run())
 
     # --- the writer's life ------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Flusher:
             try:
                 yield at(env, when_us, phase)
             except simpy.Interrupt as interrupt:  # a shutdown wants the buffer written now
-                phase = interrupt.cause
+                phase = interrupt.cause  # type: ignore[assignment]
             if phase:
                 batch = writer.take(env.now, phase)
                 if batch is not None:
@@ -141,7 +142,7 @@ class Flusher:
         else:
             writer.give_up(batch)
         self.out = None
-        writer.finish(env.now)
+        writer.finish(env.now, self._waited_from_us)
         done, self._done = self._done, env.event()
         done.succeed()
 
@@ -209,6 +210,7 @@ class Flusher:
         call = pool.ask(self.part)
         if call.state == 0:
             yield call.decided
+        self._waited_from_us = call.asked_us if call.state == FAILED else None
         if call.state == FAILED:
             return Outcome(env.now - call.asked_us, "fail")
         granted_us = env.now

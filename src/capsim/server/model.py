@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from capsim.server.arrivals import Arrivals
 from capsim.server.attempts import Attempt, attempt_rules
+from capsim.server.clock import Clock
 from capsim.server.database import Database
 from capsim.server.flusher import Flusher
 from capsim.server.pool import Pool
@@ -78,7 +79,7 @@ class Server:
         database: Database,
         attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
     ) -> None:
-        self.env = simpy.Environment()
+        self.env = Clock()
         self.pool = Pool(
             self.env,
             limit=pool_limit,
@@ -149,7 +150,7 @@ def _stretch(
     takes: dict[str, Ints],
     attempts: dict[str, Ints],
 ) -> Stretch:
-    """What the block's arrivals became; ``first`` is the number of the first of them, ``head`` the cycle it began in."""
+    """What the block's arrivals became; ``first`` is the number of the first, ``head`` where its cycle began."""
     refused = np.zeros(len(times_us), bool)
     for start, stop in writer.drain_refused():
         refused[max(start - first, 0) : max(stop - first, 0)] = True

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 
 import simpy
 
 from capsim.server import clock
-from capsim.server.clock import at
+from capsim.server.clock import Clock, at
 from capsim.server.recorder import Facts
 
 WAITING, GRANTED, FAILED = 0, 1, 2
@@ -24,7 +25,7 @@ class Call:
 
     __slots__ = ("asked_us", "decided", "opens", "part", "state")
 
-    def __init__(self, env: simpy.Environment, part: int) -> None:
+    def __init__(self, env: Clock, part: int) -> None:
         self.part, self.asked_us = part, env.now
         self.state = WAITING
         self.opens = False  # granted, but the connection has yet to be opened
@@ -46,7 +47,7 @@ class Pool:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         *,
         limit: int,
         timeout_us: int,
@@ -90,7 +91,7 @@ class Pool:
         if not self._arbitrating:
             self._arbitrating = True
             event = at(self._env, self._env.now, clock.POOL)
-            event.callbacks.append(self._arbitrate)  # type: ignore[union-attr]
+            event.callbacks.append(self._arbitrate)
 
     def _arbitrate(self, _: simpy.Event) -> None:
         self._arbitrating = False
@@ -104,7 +105,7 @@ class Pool:
         for call in asked:
             if call.state == WAITING:
                 expiry = at(self._env, call.asked_us + self.timeout_us, clock.TIMER)
-                expiry.callbacks.append(lambda _, call=call: self._expire(call))  # type: ignore[union-attr]
+                expiry.callbacks.append(partial(self._expire, call))
 
     def _grant(self, call: Call) -> None:
         call.state = GRANTED
@@ -114,7 +115,7 @@ class Pool:
             self.open += 1
             call.opens = True
 
-    def _expire(self, call: Call) -> None:
+    def _expire(self, call: Call, _: simpy.Event) -> None:
         if call.state == WAITING:
             call.state = FAILED
             self._queue.remove(call)

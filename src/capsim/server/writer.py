@@ -176,12 +176,18 @@ class Writer:
         self.failed_batches += 1
         self.dropped_failed += batch.rows
 
-    def finish(self, when_us: int) -> None:
-        """The flush is over, one way or the other."""
+    def finish(self, when_us: int, waited_from_us: int | None = None) -> None:
+        """The flush is over, one way or the other.
+
+        ``waited_from_us``: since when its last call had been waiting for a connection, if that wait ran out. The end is
+        then a timer itself, and of two timers due in one instant the one armed earlier goes first.
+        """
         self.settle(when_us)
         due = self._due_us
         if due is not None and due != SPENT and due <= when_us:
-            due = self._due_us = SPENT
+            armed_us = due - self._delay_us
+            if due < when_us or waited_from_us is None or armed_us < waited_from_us:
+                due = self._due_us = SPENT
         self.flushing = False
         if self.looks_again and self.count:
             if self.count >= self._batch_rows:

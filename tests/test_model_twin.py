@@ -1,0 +1,142 @@
+"""The model and the plain twin agree, item for item, on random configurations."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from capsim.server.database import LatencyDatabase, Statement
+from capsim.server.model import Happened, Server
+from capsim.specs import STREAMS, Scenario
+from twin import DurationUs, TwinResult, simulate
+from twin_random import Case, random_case, to_toml
+
+SEED = 5  # of the database's draws; the configurations are numbered
+
+
+def shared_database(scenario: Scenario) -> DurationUs:
+    """The model's own draws, for the twin: only the rules are compared, not the arithmetic of a latency."""
+    database = LatencyDatabase(scenario.database, SEED, 0)
+
+    def duration_us(kind: str, stream: str, attempt: int, item: int, rows: int, start_us: int) -> tuple[int, bool]:
+        outcome = database.run(stream, attempt, Statement(kind, item, rows), start_us)  # type: ignore[arg-type]
+        return outcome.duration_us, outcome.result != "fail"
+
+    return duration_us
+
+
+def played_by_model(case: Case, blocks: int) -> tuple[Server, list[Happened]]:
+    """The case on the real engine, its arrivals handed over in equal blocks."""
+    server_spec = case.scenario.server
+    writers = {stream: getattr(server_spec.writers, stream) for stream in STREAMS}
+    database = LatencyDatabase(case.scenario.database, SEED, 0)
+    server = Server(writers, server_spec.pool, server_spec.pool_limit, database)
+    if case.shutdown_us is not None:
+        server.shut_down(case.shutdown_us)
+    edges = np.linspace(0, case.end_us + 1, blocks + 1).astype(int)
+    happened = []
+    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        times, sessions = {}, None
+        for stream in STREAMS:
+            all_us = np.asarray(case.arrivals.get(stream, ()), np.int64)
+            inside = (all_us >= start) & (all_us < stop)
+            times[stream] = all_us[inside]
+            if stream == "heartbeats" and case.sessions is not None:
+                sessions = np.asarray(case.sessions, np.int64)[inside]
+        block = SimpleNamespace(from_us=start, to_us=stop, times=times, heartbeat_sessions=sessions)
+        happened.append(server.advance(block))
+    return server, happened
+
+
+def facts_of_model(server: Server, happened: list[Happened], end_us: int) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    for part, (stream, writer) in enumerate(server.writers.items()):
+        rows = []
+        for block in happened:
+            own = {name: column[block.attempts["part"] == part].tolist() for name, column in block.attempts.items()}
+            names = ("batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "first_item")
+            rows += [tuple(row) for row in zip(*(own[name] for name in names), strict=True)]
+        out = server.flushers[stream].out
+        if out is not None:
+            batch, attempt, start_us = out
+            calls = sum(1 for at_us in server.flushers[stream].calls_started if at_us <= end_us)
+            rows.append((batch.number, attempt, start_us, -1, 0, batch.rows, calls, 0, batch.first_item))
+        since = writer.stuck_at(end_us)
+        facts[stream] = {
+            "attempts": rows,
+            "written": writer.flushed,
+            "dropped_cap": writer.dropped_cap,
+            "refused": sum(int(block.stretches[stream].refused.sum()) for block in happened),
+            "stored": sum(len(block.stretches[stream].stored_us) for block in happened),
+            "dropped_failed": writer.dropped_failed,
+            "failed_batches": writer.failed_batches,
+            "rejected": writer.rejected,
+            "buffered": writer.count,
+            "in_flight": out[0].rows if out else 0,
+            "stuck": [*writer.stuck, *([(since, -1)] if since is not None else [])],
+            "requests": writer.requests_made,
+        }
+    waits = [
+        (STREAMS[part], asked, granted)
+        for block in happened
+        for part, asked, granted in zip(*(block.holds[n].tolist() for n in ("part", "asked_us", "granted_us")), strict=True)
+        if granted not in (asked, -1)
+    ]
+    facts["waits"] = sorted(waits)
+    return facts
+
+
+def facts_of_twin(result: TwinResult) -> dict[str, object]:
+    facts: dict[str, object] = {}
+    for stream, writer in result.writers.items():
+        rows = [
+            (a.batch, a.attempt, a.start_us, a.end_us, int(a.ok), a.rows, a.calls, a.counted, a.first_item)
+            for a in writer.attempts
+        ]
+        facts[stream] = {
+            "attempts": rows,
+            "written": writer.written,
+            "dropped_cap": writer.dropped_cap,
+            "refused": writer.dropped_cap,
+            "stored": writer.arrived - writer.dropped_cap - writer.rejected - writer.replaced,
+            "dropped_failed": writer.dropped_failed,
+            "failed_batches": writer.failed_batches,
+            "rejected": writer.rejected,
+            "buffered": writer.buffered,
+            "in_flight": writer.in_flight,
+            "stuck": writer.stuck,
+            "requests": writer.immediates,
+        }
+    waits = [(g.part, g.asked_us, g.granted_us) for g in result.grants if g.granted_us != g.asked_us and g.released_us >= 0]
+    facts["waits"] = sorted(waits)
+    return facts
+
+
+def check(number: int) -> None:
+    case = random_case(random.Random(number))
+    twin = facts_of_twin(
+        simulate(case.scenario, case.arrivals, case.sessions, case.end_us, shared_database(case.scenario), case.shutdown_us)
+    )
+    server, happened = played_by_model(case, blocks=1 + number % 4)
+    model = facts_of_model(server, happened, case.end_us)
+    for name, expected in twin.items():
+        assert model[name] == expected, (
+            f"configuration {number}: {name} differs; rerun it as this scenario "
+            f"(shutdown at {case.shutdown_us} us, end at {case.end_us} us):\n{to_toml(case.scenario)}"
+        )
+
+
+@pytest.mark.parametrize("hundred", range(12))
+def test_model_and_twin_agree_item_for_item(hundred: int) -> None:
+    """1,200 configurations, the production constants, ties, caps below the batch and coupled writers among them."""
+    for number in range(100 * hundred, 100 * (hundred + 1)):
+        check(number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("thousand", range(10))
+def test_model_and_twin_agree_on_ten_thousand_more(thousand: int) -> None:
+    for number in range(10_000 + 1_000 * thousand, 11_000 + 1_000 * thousand):
+        check(number)
