@@ -371,3 +371,8 @@ def schema() -> dict[str, Any]:
         "title": "capsim result document",
         **_DOCUMENT.json_schema(mode="serialization"),
     }
+
+
+def schema_text() -> str:
+    """`schema` as the text of data/schema/result.schema.json."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"

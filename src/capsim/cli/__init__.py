@@ -8,13 +8,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
 from capsim.errors import CapsimError
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes; 0 is done, with findings or without
 
 
 class Lazy(NamedTuple):
@@ -54,28 +56,43 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments, and answer --help and --version."""
+        with worded():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; see DESIGN section 9 for the exit codes."""
-        try:
+        """Run a command."""
+        with worded():
             return super().invoke(ctx)
-        except CapsimError as error:
-            fail(*error.problems)
-        except KeyboardInterrupt:
-            fail("interrupted", code=INTERRUPTED)
-        except BrokenPipeError:
-            quiet()  # the reader has seen enough
-        except OSError as error:
-            if error.errno is None:
-                raise
-            place = error.filename or "output"
-            fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
 
 
-def fail(*problems: str, code: int = BAD_INPUT) -> None:
+@contextmanager
+def worded() -> Iterator[None]:
+    """Turn what goes wrong outside of capsim into one line and an exit code; a bug stays a traceback."""
+    try:
+        yield
+    except CapsimError as error:
+        fail(*error.problems)
+    except KeyboardInterrupt:
+        fail("interrupted", code=INTERRUPTED)
+    except BrokenPipeError:
+        quiet()
+        raise click.exceptions.Exit(0) from None  # the reader has seen enough
+    except OSError as error:
+        if error.errno is None:
+            raise
+        if error.filename is None:  # stdout itself; Python's flush at the end would fail again
+            quiet()
+        place = error.filename or "output"
+        fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
+
+
+def fail(*problems: str, code: int = BAD_INPUT) -> NoReturn:
     """Print one line per problem on stderr and leave."""
     for problem in problems:
         click.echo("capsim: " + " ".join(problem.splitlines()), err=True)
-    click.get_current_context().exit(code)
+    raise click.exceptions.Exit(code)
 
 
 def quiet() -> None:

@@ -1,0 +1,128 @@
+"""Read the inputs, simulate, deliver: what `run` and `compare` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import click
+
+from capsim.cli import FAILED
+from capsim.cli.options import Options
+from capsim.cli.progress import Progress
+from capsim.compare import changed_inputs, drift
+from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of
+from capsim.errors import CapsimError
+from capsim.files import folder, write_text
+from capsim.pricing import plan_on, prices_on
+from capsim.scenario import load
+from capsim.screen import drift_table, overview
+from capsim.specs import Scenario
+
+if TYPE_CHECKING:
+    from capsim.trace import Trace
+
+Job = Callable[[], Sequence[Result]]
+Cache = dict[str, "Trace"]
+
+
+def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Result]], Document]) -> None:
+    """Make one document of all sides; deliver it to the screen, as JSON, into a folder, against a saved one.
+
+    Parameters
+    ----------
+    sides : sequence of str
+        Scenario names or files, or saved results (``.json``).
+    options : Options
+        From the command line.
+    make : callable
+        Turns the results into the document.
+    """
+    # Whatever is wrong with an input is found before any of them is simulated.
+    saved = load_document(options.against) if options.against else None
+    cache: Cache = {}
+    jobs = [_job(side, options, cache) for side in sides]
+    with folder(options.out) if options.out else nullcontext() as staging:
+        document = make([result for job in jobs for result in job()])
+        # Drift that cannot be told (another kind of document) is bad input, so it comes before any output.
+        drifts = drift(saved, document) if saved else []
+        if staging:
+            from capsim.report import write
+
+            write_text(staging / "result.json", dumps(document))
+            write(list(_results(document)), staging)
+    if options.out:
+        click.echo(f"capsim: wrote {options.out}", err=True)
+    if options.as_json:
+        click.echo(dumps(document), nl=False)
+    if saved:
+        verdict = f"{options.against}: every number is as saved"
+        if drifts:
+            why = "".join(f"  {line}\n" for line in changed_inputs(saved, document))
+            verdict = f"{options.against}: {len(drifts)} numbers differ\n{why}\n{drift_table(drifts)}"
+        click.echo(verdict, err=options.as_json)  # with --json the document has stdout to itself
+        click.get_current_context().exit(FAILED if drifts else 0)
+    if not options.as_json:
+        click.echo(overview(_results(document)), nl=False)
+
+
+def _results(document: Document) -> tuple[Result, ...]:
+    return (document,) if isinstance(document, Result) else document.results
+
+
+def _job(side: str, options: Options, cache: Cache) -> Job:
+    """Read and check one side now; the returned function simulates it."""
+    if side.endswith(".json"):
+        results = load_results(side)
+        return lambda: results
+    scenario = load(side)
+    plan_on(scenario.billing.plan, scenario.billing.from_date)
+    prices_on(scenario.billing.from_date)
+    scenario, trace = _with_load(scenario, options, cache)
+    return lambda: [result_of(_replicates(scenario, trace, options))]
+
+
+def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> Iterable[RunLike]:
+    from capsim.run import simulate
+
+    for replicate in range(options.replicates):
+        name = scenario.name
+        if options.replicates > 1:
+            name += f", replicate {replicate + 1} of {options.replicates}"
+        with Progress(name) as progress:
+            run = simulate(scenario, trace, seed=options.seed, replicate=replicate, progress=progress)
+        yield run
+
+
+def _with_load(scenario: Scenario, options: Options, cache: Cache) -> tuple[Scenario, Trace | None]:
+    """The scenario under the load that the options ask for, and the trace if there is one."""
+    if options.scale is not None:
+        scenario = scenario.replace("workload.scale", options.scale)
+    name = options.trace or scenario.workload.trace
+    if name is None:
+        if options.from_ or options.to:
+            raise CapsimError(
+                f"--from, --to: the load of scenario {scenario.name} is made from rates, not from a trace; "
+                "leave them out or give --trace"
+            )
+        return scenario, None
+    if name not in cache:
+        cache[name] = _read(name, options)
+    trace = cache[name]
+    if options.trace:
+        # Another source of load must be gone, or the scenario would say two things.
+        load_free = scenario.workload.model_dump() | {"rate_hz": None, "runs": (), "duration_s": None}
+        scenario = scenario.replace("workload", load_free | {"trace": trace.name})
+    return scenario, trace
+
+
+def _read(name: str, options: Options) -> Trace:
+    from capsim.trace import find_trace, read_trace
+
+    trace = read_trace(find_trace(name))
+    for note in trace.notes:
+        click.echo(f"capsim: {name}: {note}", err=True)
+    if options.from_ or options.to:
+        trace = trace.window(options.from_, options.to)
+    return trace

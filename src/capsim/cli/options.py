@@ -1,0 +1,85 @@
+"""The options that every simulating command shares, and what is done with them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What was asked for on the command line, besides the scenarios."""
+
+    trace: str | None
+    scale: float | None
+    from_: str | None
+    to: str | None
+    seed: int
+    replicates: int
+    out: Path | None
+    as_json: bool
+    against: Path | None
+
+
+_DECORATORS = (
+    click.option(
+        "--trace",
+        metavar="FILE",
+        help="A recorded load, or a bundled one's name, instead of the scenario's.",
+    ),
+    click.option(
+        "--scale",
+        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        metavar="X",
+        help="Multiply the load: below 1 thins it, above 1 superposes copies.  [default: the scenario's]",
+    ),
+    click.option("--from", "from_", metavar="T", help="Use the trace from this instant (ISO 8601, or 2h, 1d) on."),
+    click.option("--to", metavar="T", help="Use the trace up to this instant."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        metavar="N",
+        default=0,
+        show_default=True,
+        help="The address of all chance.",
+    ),
+    click.option(
+        "--replicates",
+        type=click.IntRange(1, 1_000),
+        metavar="N",
+        default=1,
+        show_default=True,
+        help="Runs with fresh chance; from 2 on, means with 95 % intervals.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Write result.json, CSV tables and a report with plots here, all of them or none.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."),
+    click.option(
+        "--against",
+        type=click.Path(path_type=Path),
+        metavar="SAVED.json",
+        help="Compare with a saved document; exit 1 and show what drifted if any number differs.",
+    ),
+)
+
+
+def common(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options, as one `Options`."""
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        mine = {field.name: given.pop(field.name) for field in fields(Options)}
+        command(**given, options=Options(**mine))
+
+    for decorator in reversed(_DECORATORS):
+        wrapper = decorator(wrapper)
+    return wrapper
