@@ -331,12 +331,4 @@ def dumps(scenario: Scenario) -> str:
     """
     import tomlkit
 
-    return tomlkit.dumps(_scalars_first(scenario.model_dump(mode="json", by_alias=True, exclude_none=True)))
-
-
-def _scalars_first(table: dict[str, Any]) -> dict[str, Any]:
-    """Plain keys first, as TOML has no way back from a sub-table to its parent; empty arrays go unsaid."""
-    plain = {k: v for k, v in table.items() if not isinstance(v, dict | list)}
-    deep = {k: _scalars_first(v) for k, v in table.items() if isinstance(v, dict)}
-    arrays = {k: [_scalars_first(item) for item in v] for k, v in table.items() if isinstance(v, list) and v}
-    return plain | deep | arrays
+    return tomlkit.dumps(scenario.model_dump(mode="json", by_alias=True, exclude_none=True))
