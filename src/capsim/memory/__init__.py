@@ -1,0 +1,76 @@
+"""Memory: from counts to heap, to resident, to billed.
+
+A stage of its own: takes the table `capsim.tables.SAMPLES` and a scenario, returns the table with the columns
+`capsim.tables.MEMORY`. Pure functions; every constant stands in `constants` with its unit, error, standing
+and source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capsim.memory.constants import CONSTANTS, Constant, constants
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from capsim.specs import Scenario
+
+__all__ = ["CONSTANTS", "Constant", "constants", "heap_exceeded_at", "resident"]
+
+
+def resident(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
+    """Memory and CPU of the three services, bin by bin.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Columns of `capsim.tables.SAMPLES`, in order of time from the start of the processes; bins of a
+        second to a few minutes.
+    scenario : Scenario
+
+    Returns
+    -------
+    DataFrame
+        `samples` with the columns of `capsim.tables.MEMORY` added: measured memory in MiB of 2^20 bytes,
+        CPU in vCPU. Steady load of 50 to 1,000 requests a second: resident memory within 3 % of the
+        measured median. Stalls: peak within 16 % (single runs differ by as much). The figures are for Node
+        20 with new space of 16 MiB a half.
+
+    Examples
+    --------
+    >>> from capsim.specs import Scenario
+    >>> from capsim.tables import SAMPLES, empty
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
+    >>> idle = empty(SAMPLES).reindex(range(2)).fillna(0).assign(time_s=[0.0, 60.0], width_s=60.0)
+    >>> resident(idle, s).server_rss_mib.round(0).tolist()
+    [59.0, 59.0]
+    """
+    from capsim.memory import postgres, redis, server
+
+    added = {}
+    for service in (server, postgres, redis):
+        added.update(service.columns(samples, scenario))
+    return samples.assign(**added)
+
+
+def heap_exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:
+    """When the server runs out of heap [s since the start of the load]; None if it does not.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Columns of `capsim.tables.SAMPLES`.
+    scenario : Scenario
+        Its ``server.node.heap_cap_mib`` is the cap; without one, V8's default for the plan's container.
+
+    Returns
+    -------
+    float or None
+        Interpolated within the bin. Twelve measured deaths came when live bytes stood 2 to 8 MiB below the
+        cap; the process is slow from 80 % on. What happens after it is not in the table: the samples know
+        of no restart.
+    """
+    from capsim.memory import live
+
+    return live.exceeded_at(samples, scenario)

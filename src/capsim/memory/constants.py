@@ -1,0 +1,192 @@
+"""Every number that turns a count into bytes or CPU, with its unit, error, standing and source.
+
+``measured`` is a figure read off a measurement, ``fitted`` comes from a regression or from matching
+recorded runs, ``assumed`` has no measurement behind it. The laws L1-L14 and C1-C14 are the ones of the
+measurements made on 2026-11-23 (node 20.20.2, PostgreSQL 15.18, Redis 7.0.15, Linux 6.18 x86-64);
+`docs/memory.md` says how they were made. MiB = 2^20 bytes, KiB = 2^10 bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One number of the memory model.
+
+    Parameters
+    ----------
+    name : str
+        What it is; the unit stands in `unit`.
+    value : float
+        In `unit`.
+    unit : str
+    error : str
+        How far off it may be: a residual, a range of repeats, or "unknown".
+    status : {"measured", "fitted", "assumed"}
+    source : str
+        Law, run or document that it comes from.
+    """
+
+    name: str
+    value: float
+    unit: str
+    error: str
+    status: Literal["measured", "fitted", "assumed"]
+    source: str
+
+
+_SERIES = "timeseries of the loaded stand-in server"
+
+CONSTANTS: tuple[Constant, ...] = (
+    # --- rows in the heap of the server
+    Constant("event_row", 2387, "bytes", "+-2 % from 10k to 1M rows", "measured", "L3, memory section 2"),
+    Constant("revenue_row", 1090, "bytes", "1087-1151", "measured", "L3, memory section 2"),
+    Constant("heartbeat_row", 330, "bytes", "308-355", "measured", "L3, array (semantics seed)"),
+    Constant("heartbeat_map_row", 373, "bytes", "373-408", "measured", "L3, Map (semantics fixed)"),
+    Constant("insert_text_row", 1116, "bytes", "one batch of 100 rows: 109 KiB", "measured", "memory section 2"),
+    # --- V8 heap
+    Constant("live_base", 7.2, "MiB", "7.0-7.7 at 50-1000 req/s", "measured", "old space after full collections"),
+    Constant("promoted_request", 10.1, "KiB", "+-8 %; 7.7 at 50 req/s", "fitted", "L6"),
+    Constant("allocated_request", 33.0, "KiB", "+-2 %, 50-1000 req/s", "fitted", "L4"),
+    Constant("scavenge_every", 10.7, "MiB", "+-7 %", "fitted", "L5: allocation from one scavenge to the next"),
+    Constant("growing_step", 8.0, "MiB", "exact", "measured", "V8 heap-controller: smallest growth of the limit"),
+    Constant("growing_factor_max", 4.0, "1", "exact", "measured", "V8 heap-controller; L7: 4.04-4.65 seen"),
+    Constant("growing_factor_min", 1.1, "1", "exact", "measured", "V8 heap-controller"),
+    Constant("target_utilization", 0.97, "1", "exact", "measured", "V8 heap-controller"),
+    Constant(
+        "collector_speed",
+        262,
+        "MiB/s",
+        "215-300",
+        "fitted",
+        "r200_none, r500_none, r1000_none; full collections",
+    ),
+    Constant("collector_speed_slow", 215, "MiB/s", "unknown", "fitted", "peaks of r500_none and stall2_cap"),
+    Constant("marking", 0.35, "s", "unknown", "fitted", "from trigger to end of a full collection, r200 to r1000"),
+    Constant(
+        "pages_kept",
+        0.9,
+        "1",
+        "0.34-0.95",
+        "fitted",
+        "share of a saw-tooth still committed after collection",
+    ),
+    Constant("new_space_max", 32.0, "MiB", "exact", "measured", "L2: two semi-spaces of 16 MiB, node 20"),
+    Constant("new_space_grown_after", 4000, "requests", "2000-5000", "fitted", "r50 to r500, own run at 35 req/s"),
+    Constant("heap_overhead", 1.3, "MiB", "+-0.5", "fitted", "L2: heapTotal beyond old and new space"),
+    Constant("reducer_tick", 8.0, "s", "exact", "measured", "V8 memory-reducer"),
+    Constant("reducer_chance", 0.2, "1", "0.2-0.3", "fitted", "memory section 3: 8 of 17 idle processes released"),
+    Constant("new_space_low", 1.3, "MiB", "1-2; 4 in the first minute", "measured", "own runs at 0.5-20 req/s"),
+    Constant(
+        "shrinks_below",
+        1e6,
+        "bytes/s",
+        "exact",
+        "measured",
+        "V8: low allocation throughput; own runs at 20, 35 req/s",
+    ),
+    # --- out of memory by the cap
+    Constant(
+        "death_margin",
+        4.0,
+        "MiB",
+        "2-8",
+        "measured",
+        "cap minus live bytes at death: leak_to_cap, live45, live55",
+    ),
+    # --- resident memory of the server
+    Constant("server_file", 42.6, "MiB", "+-0.1", "measured", "L1: mapped program files, RssFile"),
+    Constant("server_off_heap", 6.3, "MiB", "rmse 2.4", "fitted", "L1: RSS - RssFile - heapTotal"),
+    # --- CPU of the server
+    Constant("warm_after", 3000, "requests", "2500-4000", "measured", "cgroup section 6"),
+    Constant("cold_request", 0.4, "ms", "0.1-0.6", "fitted", "extra CPU of a request before; L14 at four rates"),
+    Constant("server_idle_cpu", 0.0014, "vCPU", "0.001-0.0015", "measured", _SERIES + ", idle tails"),
+    # --- container of the server
+    Constant("server_mapped", 39.0, "MiB", "0 if another group holds them", "measured", "cgroup, base500: mapped"),
+    Constant("server_files_read", 79.1, "MiB", "66-79; 0 if another group holds them", "measured", "C7, base500"),
+    Constant("node_kernel_base", 0.7, "MiB", "+-0.07", "fitted", "C5"),
+    Constant("node_kernel_share", 0.032, "1", "3.20-3.27 %", "fitted", "C5: page tables per anonymous byte"),
+    Constant("group_overhead", 0.22, "MiB", "rms 0.16", "fitted", "C1"),
+    # --- Postgres
+    Constant("pg_anon_base", 4.13, "MiB", "+-0.1", "measured", "conns run, no clients"),
+    Constant("pg_anon_connected", 1.04, "MiB", "<= 0.1 for N = 10, 65, 97", "fitted", "C8"),
+    Constant("pg_anon_inserted", 3.60, "MiB", "-2 to +6 % for N = 10, 65, 97", "fitted", "C9"),
+    Constant("pg_kernel_base", 1.44, "MiB", "+-0.1", "measured", "conns run, no clients"),
+    Constant("pg_kernel_connected", 0.25, "MiB", "+-0.01", "fitted", "C8"),
+    Constant("pg_kernel_inserted", 0.50, "MiB", "0.42-0.52", "fitted", "C9: page tables 0.39 + rest of C8"),
+    Constant("pg_shmem_start", 11.7, "MiB", "11.66 in every run", "measured", "cgroup section 4"),
+    Constant("pg_shmem_connected", 1.55, "MiB", "one run", "measured", "conns run: once anyone has connected"),
+    Constant("pg_cache_connected", 2.56, "MiB", "one run", "measured", "conns run: once anyone has connected"),
+    Constant("pg_shmem_max", 140.0, "MiB", "139.7-140.1", "measured", "shared_buffers = 128 MB"),
+    Constant("pg_data_start", 21.4, "MiB", "21.4 in every run", "measured", "empty cluster, data_mb at start"),
+    Constant("pg_wal_start", 16.0, "MiB", "one segment", "measured", "empty cluster, wal_mb at start"),
+    Constant("pg_wal_max", 1024.0, "MiB", "reached, not passed", "measured", "max_wal_size = 1 GB"),
+    Constant("pg_checkpoint_interval", 300.0, "s", "exact", "measured", "Postgres default of checkpoint_timeout"),
+    Constant(
+        "pg_wal_intervals",
+        2.1,
+        "1",
+        "2-3 after rounding",
+        "measured",
+        "own run: WAL of one interval 10.5, directory 32",
+    ),
+    Constant("pg_cache_start", 8.7, "MiB", "+-0.1", "measured", "cache minus shmem of an empty, idle server"),
+    Constant("pg_cache_offset", 15.0, "MiB", "rmse 1.9", "fitted", "C2: files on disk that are not in cache"),
+    Constant("pg_kernel_written", 0.029, "1", "2.90-3.04 %", "fitted", "C4: kernel memory per cached written byte"),
+    Constant("pg_data_event", 1540, "bytes", "1524-1552", "fitted", "C10: table 1365 + four indexes 175"),
+    Constant(
+        "pg_data_revenue",
+        560,
+        "bytes",
+        "unknown",
+        "assumed",
+        "as for events: 0.883 x 423 B of JSON + indexes",
+    ),
+    Constant("pg_wal_event", 2000, "bytes", "1812-2241", "measured", "C10"),
+    Constant("pg_wal_revenue", 730, "bytes", "unknown", "assumed", "as for events: 1.3 x its bytes of data"),
+    Constant("pg_wal_update", 183, "bytes", "one run", "measured", "cgroup section 4: one UPDATE per statement"),
+    Constant("pg_volume_metadata", 0.025, "1", "2-3 %", "assumed", "file-system metadata per byte of files"),
+    Constant("pg_cpu_row", 0.045e-3, "s", "0.044-0.059 per 1000", "measured", "cgroup section 6, batches of 100"),
+    Constant("pg_cpu_update", 0.164e-3, "s", "0.120 with 10 connections", "measured", "cgroup section 6"),
+    Constant("pg_cpu_idle", 0.00027, "vCPU", "one run", "measured", "cgroup section 6"),
+    # --- Redis
+    Constant("redis_anon", 2.7, "MiB", "+-0.1", "measured", "L12, cgroup section 5"),
+    Constant("redis_kernel", 0.25, "MiB", "+-0.01", "measured", "cgroup section 5"),
+    Constant("redis_cache", 3.1, "MiB", "2.3-3.1", "measured", "cgroup section 5: program files read at start"),
+    Constant("redis_mapped", 2.4, "MiB", "1.7-2.4", "measured", "cgroup section 5"),
+    Constant("redis_client", 10.0, "KiB", "linear, 10-1000 clients", "fitted", "L12"),
+    Constant("redis_cpu_idle", 0.001, "vCPU", "unknown", "assumed", "ten timer ticks a second and pings"),
+)
+
+_VALUES = {c.name: c.value for c in CONSTANTS}
+
+
+def value(name: str) -> float:
+    """The number of that name, in its own unit.
+
+    Examples
+    --------
+    >>> value("event_row")
+    2387
+    """
+    return _VALUES[name]
+
+
+def constants() -> pd.DataFrame:
+    """All constants of the memory model as a table: name, value, unit, error, status, source.
+
+    Examples
+    --------
+    >>> table = constants()
+    >>> table.loc[table.name == "growing_step", ["value", "unit", "status"]].values.tolist()
+    [[8.0, 'MiB', 'measured']]
+    """
+    import pandas as pd
+
+    return pd.DataFrame([asdict(c) for c in CONSTANTS])

@@ -1,0 +1,154 @@
+"""Memory and CPU of the Node server: heap, resident set and what its container is billed for.
+
+Live bytes (`live`) drive the saw-tooth of the old generation (`sawtooth`); new space, mapped program files
+and V8's own memory come on top; the container adds page tables and the program files that were read at the
+start.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from capsim.memory import live as live_rows
+from capsim.memory.constants import value
+from capsim.memory.sawtooth import OldSpace, scan
+from capsim.specs import Scenario
+
+Floats = NDArray[np.float64]
+
+# CPU of one request of a warm process by rate; measured, see docs/memory.md
+_CPU_RATE_HZ = (0.0, 5.0, 20.0, 35.0, 200.0, 500.0, 1000.0)
+_CPU_MS = (0.78, 0.78, 0.78, 0.73, 0.56, 0.35, 0.32)
+
+
+def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
+    """The server's part of `capsim.tables.MEMORY`.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Columns of `capsim.tables.SAMPLES`; bins of a second to a few minutes.
+    scenario : Scenario
+
+    Returns
+    -------
+    dict of str to array, shape (n,)
+        By column name.
+    """
+    width = samples["width_s"].to_numpy(np.float64)
+    requests = samples["requests"].to_numpy(np.float64)
+    rate = requests / width
+    mean, peak, new = _old_spaces(samples, scenario, width, rate)
+    # Near the cap V8 shrinks new space, so that both together keep below it.
+    cap = live_rows.heap_limit_mib(scenario)
+    new = np.clip(cap - mean.mean_mib, np.minimum(new, value("new_space_low")), new)
+    above = value("server_off_heap") + value("server_file")
+    heap = mean.mean_mib + new + value("heap_overhead")
+    rss = heap + above
+    tooth = np.where(rate > 0, value("promoted_request") / value("allocated_request") * _scavenge_mib(new), 0.0)
+    rss_peak = np.maximum(peak.peak_mib + new + value("heap_overhead") + above + tooth, rss)
+    anon = rss - value("server_file")
+    kernel = value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
+    lower = anon + kernel + value("server_mapped")
+    upper = anon + kernel + value("server_files_read")
+    return {
+        "server_heap_mib": heap,
+        "server_rss_mib": rss,
+        "server_rss_peak_mib": rss_peak,
+        "server_cpu_vcpu": cpu_vcpu(requests, width),
+        "server_billed_lower_mib": lower,
+        "server_billed_mib": (lower + upper) / 2,
+        "server_billed_upper_mib": upper,
+    }
+
+
+def cpu_vcpu(requests: Floats, width_s: Floats) -> Floats:
+    """CPU of the process, average over each bin [vCPU]: user and system time, collector threads included.
+
+    A request costs less at a higher rate, and more until the code is warm (some 3,000 requests after a
+    start).
+
+    Parameters
+    ----------
+    requests, width_s : array, shape (n,)
+        Requests in each bin from the start of the process, length of the bins [s].
+
+    Examples
+    --------
+    >>> cpu_vcpu(np.array([30_000.0]), np.array([60.0])).round(3).tolist()  # measured: 0.195
+    [0.196]
+    """
+    rate = requests / width_s
+    warm = np.interp(rate, _CPU_RATE_HZ, _CPU_MS) / 1e3
+    served = np.cumsum(requests)
+    cold = np.minimum(served, value("warm_after")) - np.minimum(served - requests, value("warm_after"))
+    return (requests * warm + cold * value("cold_request") / 1e3) / width_s + value("server_idle_cpu")
+
+
+def _scavenge_mib(new_mib: Floats) -> Floats:
+    return value("scavenge_every") * new_mib / value("new_space_max")
+
+
+def _old_spaces(
+    samples: pd.DataFrame, scenario: Scenario, width: Floats, rate: Floats
+) -> tuple[OldSpace, OldSpace, Floats]:
+    """The old space as expected and at its highest, and new space.
+
+    A bin with an excursion of live bytes inside becomes two half bins, up and down.
+    """
+    rows = live_rows.retained(samples, scenario)
+    base, cap = value("live_base"), live_rows.heap_limit_mib(scenario)
+    inside = rows.max_mib > np.maximum(rows.start_mib, rows.end_mib) + 1.0
+    halves = np.where(inside, 2, 1)
+    first = np.cumsum(halves) - halves
+    size = int(halves.sum())
+    owner = np.repeat(np.arange(len(samples)), halves)
+    start, end = rows.start_mib[owner].copy(), rows.end_mib[owner].copy()
+    end[first[inside]] = rows.max_mib[inside]
+    start[first[inside] + 1] = rows.max_mib[inside]
+    part = (width / halves)[owner]
+    climb = np.maximum(end - start, 0.0) / part
+    growth = np.maximum(rate[owner] * value("promoted_request") / 1024 + climb, 1e-6)
+    idle = rate == 0
+    kept = np.where(idle, (1 - value("reducer_chance")) ** (width / value("reducer_tick")), 1.0)
+    arguments = (part, base + np.minimum(start, cap), base + np.minimum(end, cap), growth, kept[owner], cap)
+    mean = scan(*arguments, value("collector_speed"))
+    peak = scan(*arguments, value("collector_speed_slow"))
+    if size > len(samples):
+        mean, peak = (_joined(o, first, part, width) for o in (mean, peak))
+    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept)
+
+
+def _joined(old: OldSpace, first: NDArray[np.intp], part: Floats, width: Floats) -> OldSpace:
+    return OldSpace(
+        np.add.reduceat(old.mean_mib * part, first) / width,
+        np.maximum.reduceat(old.peak_mib, first),
+        np.add.reduceat(old.collections, first),
+    )
+
+
+def _new_space(requests: Floats, rate: Floats, kept: Floats) -> Floats:
+    """New space [MiB]: small while little is allocated, else at its largest; given back by chance when idle.
+
+    V8 shrinks new space in a full collection when less than 1 MB/s was allocated; measured for 15 minutes
+    each, it stood at 1-2 MiB at 0.5 to 20 requests a second and at 32 MiB at 35 (docs/memory.md). It grows
+    with what survives, so with the requests served: to its largest after some 3,000 of them.
+    """
+    small, large = value("new_space_low"), value("new_space_max")
+    per_request = (large - small) / value("new_space_grown_after")
+    busy = rate * value("allocated_request") * 1024 > value("shrinks_below")
+    out = []
+    level = small
+    for count, grows, hold in zip(requests.tolist(), busy.tolist(), kept.tolist(), strict=True):
+        before = level
+        if grows:
+            level = min(level + count * per_request, large)
+            # the time until it is full weighs less, the more requests the bin has
+            climb = (level - before) / per_request / count
+            out.append(level - (level - before) * climb / 2)
+        else:
+            level = small if count else small + (level - small) * hold
+            out.append(level)
+    return np.array(out)
