@@ -78,11 +78,12 @@ def facts_of_model(server: Server, happened: list[Happened], end_us: int) -> dic
             "stuck": [*writer.stuck, *([(since, -1)] if since is not None else [])],
             "requests": writer.requests_made,
         }
+    names = ("part", "asked_us", "decided_us", "granted")
     waits = [
-        (STREAMS[part], asked, granted)
+        (STREAMS[part], asked, decided)
         for block in happened
-        for part, asked, granted in zip(*(block.holds[n].tolist() for n in ("part", "asked_us", "granted_us")), strict=True)
-        if granted not in (asked, -1)
+        for part, asked, decided, granted in zip(*(block.waits[n].tolist() for n in names), strict=True)
+        if granted
     ]
     facts["waits"] = sorted(waits)
     return facts
@@ -109,7 +110,7 @@ def facts_of_twin(result: TwinResult) -> dict[str, object]:
             "stuck": writer.stuck,
             "requests": writer.immediates,
         }
-    waits = [(g.part, g.asked_us, g.granted_us) for g in result.grants if g.granted_us != g.asked_us and g.released_us >= 0]
+    waits = [(g.part, g.asked_us, g.granted_us) for g in result.grants if g.granted_us > g.asked_us]
     facts["waits"] = sorted(waits)
     return facts
 

@@ -15,7 +15,7 @@ from capsim.server import clock
 from capsim.server.attempts import Attempt, Result
 from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
-from capsim.server.pool import FAILED, Call, Pool
+from capsim.server.pool import FAILED, WAITING, Pool
 from capsim.server.recorder import Facts
 from capsim.server.writer import Batch, Writer
 
@@ -137,7 +137,7 @@ class Flusher:
             self.call_errors += result.failed_calls
             self.calls_missing += result.missing
             if result.ok:
-                writer.succeed(result.counted)
+                writer.succeed(batch, result.counted)
                 break
         else:
             writer.give_up(batch)
@@ -151,10 +151,10 @@ class Flusher:
         env, stream, run = self._env, self.writer.stream, self._database.run
         self.calls_started.append(env.now)
         call = self._pool.ask(self.part)
-        if call.state == 0:
+        if call.state == WAITING:
             yield call.decided
         granted_us = env.now
-        if call.opens and not (yield from self._open(call)):
+        if call.opens and not (yield from self._open()):
             self.outcomes.append(Outcome(env.now - granted_us, "fail"))
             return (yield from self._call_by_call(batch, attempt))
         now_us = env.now
@@ -172,7 +172,7 @@ class Flusher:
             self.calls_started.append(now_us)
         if len(self.outcomes) == 1 or not self._pool.connect_us:
             yield at(env, now_us, clock.DATABASE)
-            self._pool.release(call, granted_us)
+            self._pool.release()
             return result
         self._pool.begin_series(self._process, self.calls_started[1:])
         try:
@@ -181,10 +181,10 @@ class Flusher:
             done = self.calls_started.index(env.now)
             del self.calls_started[done:], self.outcomes[done:]
             self._pool.end_series(self._process)
-            self._pool.release(call, granted_us)
+            self._pool.release()
             return (yield from self._call_by_call(batch, attempt))
         self._pool.end_series(self._process)
-        self._pool.release(call, granted_us)
+        self._pool.release()
         return result
 
     def _call_by_call(self, batch: Batch, attempt: int) -> Process:
@@ -208,26 +208,25 @@ class Flusher:
         env, pool = self._env, self._pool
         self.calls_started.append(env.now)
         call = pool.ask(self.part)
-        if call.state == 0:
+        if call.state == WAITING:
             yield call.decided
         self._waited_from_us = call.asked_us if call.state == FAILED else None
         if call.state == FAILED:
             return Outcome(env.now - call.asked_us, "fail")
         granted_us = env.now
-        if call.opens and not (yield from self._open(call)):
+        if call.opens and not (yield from self._open()):
             return Outcome(env.now - granted_us, "fail")
         outcome = self._database.run(self.writer.stream, attempt, statement, env.now)
         yield at(env, env.now + outcome.duration_us, clock.DATABASE)
-        pool.release(call, granted_us)
+        pool.release()
         return outcome
 
-    def _open(self, call: Call) -> Process:
+    def _open(self) -> Process:
         """Open the connection that was granted; False if that takes longer than it may."""
         env, pool = self._env, self._pool
-        granted_us = env.now
         if pool.connect_us > pool.connect_timeout_us:
             yield at(env, env.now + pool.connect_timeout_us, clock.DATABASE)
-            pool.discard(call, granted_us)
+            pool.discard()
             return False
         if pool.connect_us:
             yield at(env, env.now + pool.connect_us, clock.DATABASE)

@@ -21,7 +21,6 @@ from capsim.server.database import Database
 from capsim.server.flusher import Flusher
 from capsim.server.pool import Pool
 from capsim.server.recorder import Facts
-from capsim.server.sampler import Stretch
 from capsim.server.writer import Batch, Writer
 from capsim.specs import STREAMS, PoolSpec, Stream, WriterSpec
 from capsim.units import us_from_s
@@ -47,12 +46,34 @@ class Block(Protocol):
 
 
 @dataclass
+class Stretch:
+    """What happened to one writer in a stretch of time; all times in microseconds."""
+
+    arrivals_us: Ints
+    stored_us: Ints  # arrivals that made the buffer longer
+    refused: NDArray[np.bool_]  # whether each arrival was refused at the cap
+    taken_us: Ints
+    taken_rows: Ints
+    ended_us: Ints  # ends of flushes
+    ended_rows: Ints
+    written_rows: Ints  # of each flush that ended: rows it counted
+    failed_rows: Ints  # of each flush that ended: rows it gave up
+    uncounted_rows: Ints  # of each flush that ended: rows it lost without counting them
+
+    @property
+    def refused_us(self) -> Ints:
+        """Arrivals refused at the cap."""
+        return self.arrivals_us[self.refused]
+
+
+@dataclass
 class Happened:
-    """What happened while a block was played; columns as in `TAKES`, `ATTEMPTS` and `Pool.holds`."""
+    """What happened while a block was played; columns as in `TAKES`, `ATTEMPTS`, `Pool.changes` and `Pool.waits`."""
 
     takes: dict[str, Ints]
     attempts: dict[str, Ints]
-    holds: dict[str, Ints]
+    connections: dict[str, Ints]
+    waits: dict[str, Ints]
     stretches: dict[Stream, Stretch]
 
 
@@ -127,7 +148,7 @@ class Server:
             loaded[stream] = (first, previous, head)
         self.known_to_us = block.to_us
         self.env.run(until=block.to_us)
-        takes, attempts, holds = self.takes.drain(), self.attempts.drain(), self.pool.holds.drain()
+        takes, attempts = self.takes.drain(), self.attempts.drain()
         stretches = {}
         for stream, writer in self.writers.items():
             writer.settle(block.to_us)
@@ -137,7 +158,7 @@ class Server:
             stretches[stream] = _stretch(
                 writer, block.times[stream], *loaded[stream], takes=own_takes, attempts=own_attempts
             )
-        return Happened(takes, attempts, holds, stretches)
+        return Happened(takes, attempts, self.pool.changes.drain(), self.pool.waits.drain(), stretches)
 
 
 def _stretch(
@@ -162,8 +183,8 @@ def _stretch(
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
     last = (attempts["ok"] == 1) | (attempts["attempt"] == 2)
-    ok = attempts["ok"][last]
-    rows = attempts["rows"][last]
+    ok, rows = attempts["ok"][last], attempts["rows"][last]
+    counted = attempts["counted"][last]
     return Stretch(
         arrivals_us=times_us,
         stored_us=times_us[stored],
@@ -172,6 +193,7 @@ def _stretch(
         taken_rows=takes["rows"],
         ended_us=attempts["end_us"][last],
         ended_rows=rows,
-        written_rows=attempts["counted"][last] * ok,
+        written_rows=counted * ok,
         failed_rows=rows * (1 - ok),
+        uncounted_rows=(rows - counted) * ok,
     )

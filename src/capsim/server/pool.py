@@ -65,7 +65,8 @@ class Pool:
         self._arbitrating = False
         self._series: dict[simpy.Process, set[int]] = {}
         self.timeouts = 0
-        self.holds = Facts("part", "asked_us", "granted_us", "released_us")
+        self.changes = Facts("when_us", "change")  # +1: a connection is taken, -1: given back
+        self.waits = Facts("part", "asked_us", "decided_us", "granted")  # of calls that were not served at once
 
     @property
     def ample(self) -> bool:
@@ -85,6 +86,9 @@ class Pool:
             self._cut_series()
         self._asked.append(call)
         self._arbitrate_later()
+        if not self.ample:  # armed when asked: timers of one later instant go off in the order of arming
+            expiry = at(self._env, call.asked_us + self.timeout_us, clock.TIMER)
+            expiry.callbacks.append(partial(self._expire, call))
         return call
 
     def _arbitrate_later(self) -> None:
@@ -95,20 +99,18 @@ class Pool:
 
     def _arbitrate(self, _: simpy.Event) -> None:
         self._arbitrating = False
-        asked = sorted(self._asked, key=lambda call: call.part)
+        self._queue.extend(sorted(self._asked, key=lambda call: call.part))
         self._asked.clear()
-        self._queue.extend(asked)
         while self._queue and (self.idle or self.open < self.limit):
             call = self._queue.popleft()
             self._grant(call)
             call.decided.succeed()
-        for call in asked:
-            if call.state == WAITING:
-                expiry = at(self._env, call.asked_us + self.timeout_us, clock.TIMER)
-                expiry.callbacks.append(partial(self._expire, call))
 
     def _grant(self, call: Call) -> None:
         call.state = GRANTED
+        self.changes.add(self._env.now, 1)
+        if self._env.now > call.asked_us:
+            self.waits.add(call.part, call.asked_us, self._env.now, 1)
         if self.idle:
             self.idle -= 1
         else:
@@ -120,23 +122,23 @@ class Pool:
             call.state = FAILED
             self._queue.remove(call)
             self.timeouts += 1
-            self.holds.add(call.part, call.asked_us, -1, self._env.now)
+            self.waits.add(call.part, call.asked_us, self._env.now, 0)
             call.decided.succeed()
 
     # --- giving back ------------------------------------------------------------------------------------------------
 
-    def release(self, call: Call, granted_us: int) -> None:
+    def release(self) -> None:
         """A connection is idle again."""
         self.idle += 1
-        self._free(call, granted_us)
+        self._free()
 
-    def discard(self, call: Call, granted_us: int) -> None:
+    def discard(self) -> None:
         """A connection could not be opened."""
         self.open -= 1
-        self._free(call, granted_us)
+        self._free()
 
-    def _free(self, call: Call, granted_us: int) -> None:
-        self.holds.add(call.part, call.asked_us, granted_us, self._env.now)
+    def _free(self) -> None:
+        self.changes.add(self._env.now, -1)
         if self._queue:
             self._arbitrate_later()
 

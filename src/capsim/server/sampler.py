@@ -7,37 +7,34 @@ number of bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from capsim import tables
+from capsim.server.model import Block, Happened, Server, Stretch
 from capsim.specs import STREAMS
 from capsim.units import US_PER_S
 
 Ints = NDArray[np.int64]
 
 
-@dataclass
-class Stretch:
-    """What happened to one writer in a stretch of time; all times in microseconds."""
-
-    arrivals_us: Ints
-    stored_us: Ints  # arrivals that made the buffer longer
-    refused: NDArray[np.bool_]  # whether each arrival was refused at the cap
-    taken_us: Ints
-    taken_rows: Ints
-    ended_us: Ints  # ends of flushes
-    ended_rows: Ints
-    written_rows: Ints  # of each flush that ended: rows it counted
-    failed_rows: Ints  # of each flush that ended: rows it gave up
+class CoveredBlock(Block, Protocol):
+    """A block of load that also says which of its time the load has data for."""
 
     @property
-    def refused_us(self) -> Ints:
-        """Arrivals refused at the cap."""
-        return self.arrivals_us[self.refused]
+    def other_us(self) -> Ints:
+        """Requests that go to no writer [us]."""
+        ...
+
+    @property
+    def covered_us(self) -> Sequence[tuple[int, int]]:
+        """Stretches with data, ``[from, to)`` [us]."""
+        ...
 
 
 @dataclass
@@ -96,34 +93,11 @@ class Sampler:
         self._open = 0
         self._parts: list[dict[str, NDArray[np.generic]]] = []
 
-    def add(
-        self,
-        from_us: int,
-        to_us: int,
-        *,
-        stretches: dict[str, Stretch],
-        has_load: NDArray[np.bool_],
-        other_us: Ints,
-        calls: tuple[Ints, Ints, Ints, Ints],
-        held_us: tuple[Ints, Ints],
-        opened: int,
-    ) -> None:
-        """Add the stretch ``[from_us, to_us)``.
-
-        Parameters
-        ----------
-        has_load : bool array, shape (bins,)
-            Whether the trace has data in each bin.
-        other_us : int64 array
-            Requests that go to no writer [us].
-        calls : four int64 arrays of one length
-            Of each attempt that ended: when, calls made, rows inserted, rows updated.
-        held_us : two int64 arrays
-            When connections were taken, and given back [us].
-        opened : int
-            Connections open at the end.
-        """
-        edges = self.edges(from_us, to_us)
+    def play(self, server: Server, block: CoveredBlock) -> Happened:
+        """Play the next block on the server and add its bins."""
+        happened = server.advance(block)
+        attempts, changed = happened.attempts, happened.connections
+        edges = self._edges(block.from_us, block.to_us)
         bins = len(edges) - 1
 
         def counted(times_us: Ints, weights: Ints | None = None) -> Ints:
@@ -133,40 +107,44 @@ class Sampler:
         row: dict[str, NDArray[np.generic]] = {
             "time_s": edges[:-1] / US_PER_S,
             "width_s": np.diff(edges) / US_PER_S,
-            "has_load": has_load,
+            "has_load": _covered(edges, block.covered_us),
         }
-        requests = counted(other_us)
+        requests = counted(block.other_us)
         for stream in STREAMS:
-            happened, writer = stretches[stream], self._writers[stream]
-            arrived = counted(happened.arrivals_us)
+            stretch, writer = happened.stretches[stream], self._writers[stream]
+            arrived = counted(stretch.arrivals_us)
             requests = requests + arrived
-            mean, smallest, largest = self._buffer(writer.buffer, happened, edges)
-            out = _merged((happened.ended_us, -happened.ended_rows), (happened.taken_us, happened.taken_rows))
+            mean, smallest, largest = self._buffer(writer.buffer, stretch, edges)
+            out = _merged((stretch.ended_us, -stretch.ended_rows), (stretch.taken_us, stretch.taken_rows))
             out_mean, out_largest = writer.in_flight.bins(*out, edges)
             row |= {
                 f"{stream}_arrived": arrived,
-                f"{stream}_written_rows": counted(happened.ended_us, happened.written_rows),
-                f"{stream}_dropped_cap": counted(happened.refused_us),
-                f"{stream}_dropped_failed": counted(happened.ended_us, happened.failed_rows),
-                f"{stream}_flushes": counted(happened.taken_us),
+                f"{stream}_written_rows": counted(stretch.ended_us, stretch.written_rows),
+                f"{stream}_dropped_cap": counted(stretch.refused_us),
+                f"{stream}_dropped_failed": counted(stretch.ended_us, stretch.failed_rows),
+                f"{stream}_uncounted": counted(stretch.ended_us, stretch.uncounted_rows),
+                f"{stream}_flushes": counted(stretch.taken_us),
                 f"{stream}_buffer_mean_rows": mean,
                 f"{stream}_buffer_min_rows": smallest,
                 f"{stream}_buffer_max_rows": largest,
                 f"{stream}_in_flight_mean_rows": out_mean,
                 f"{stream}_in_flight_max_rows": out_largest,
             }
-        ended_us, made, inserted, updated = calls
         row["requests"] = requests
-        row |= {"db_calls": counted(ended_us, made), "db_rows": counted(ended_us, inserted)}
-        row["db_updates"] = counted(ended_us, updated)
-        ones = np.ones(len(held_us[0]), np.int64)
-        held = _merged((held_us[1], -np.ones(len(held_us[1]), np.int64)), (held_us[0], ones))
-        row["pool_in_use_mean"], row["pool_in_use_max"] = self._in_use.bins(*held, edges)
-        row["pool_open_max"] = np.full(bins, opened)
+        ended_us = attempts["end_us"]
+        beats = attempts["part"] == STREAMS.index("heartbeats")
+        row["db_calls"] = counted(ended_us, attempts["calls"])
+        row["db_rows"] = counted(ended_us, attempts["inserted"])
+        row["db_updates"] = counted(ended_us, np.where(beats, attempts["counted"], 0))
+        # Connections given back in an instant go first, as in the pool.
+        order = np.lexsort((changed["change"], changed["when_us"]))
+        in_use = self._in_use.bins(changed["when_us"][order], changed["change"][order], edges)
+        row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
+        row["pool_open_max"] = np.full(bins, server.pool.open)
         self._parts.append(row)
+        return happened
 
-    def edges(self, from_us: int, to_us: int) -> Ints:
-        """Edges of the bins of a stretch [us]."""
+    def _edges(self, from_us: int, to_us: int) -> Ints:
         edges = np.arange(from_us, to_us + self._width_us, self._width_us)
         edges[-1] = to_us
         return edges
@@ -198,3 +176,11 @@ def _merged(*changes: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
     deltas = np.concatenate([d for _, d in changes])
     order = np.argsort(times, kind="stable")
     return times[order], deltas[order]
+
+
+def _covered(edges_us: Ints, covered_us: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Whether the trace has data for at least half of each bin."""
+    covered = np.zeros(len(edges_us) - 1)
+    for start, stop in covered_us:
+        covered += np.clip(np.minimum(edges_us[1:], stop) - np.maximum(edges_us[:-1], start), 0, None)
+    return covered * 2 >= np.diff(edges_us)

@@ -66,7 +66,8 @@ class Writer:
         self.batches = 0
         self.largest_buffer = 0
         self.dropped_cap = self.rejected = 0
-        self.flushed = self.failed_batches = self.dropped_failed = 0
+        self.entries = 0  # that the buffer has taken in, replacements not counted
+        self.flushed = self.failed_batches = self.dropped_failed = self.uncounted = 0
         self.requests_made = 0
         self._refused: list[tuple[int, int]] = []  # runs of arrivals refused at the cap: numbers [from, to)
         self.stuck: list[tuple[int, int]] = []  # [from_us, to_us) in which only a new arrival could start a flush
@@ -142,6 +143,7 @@ class Writer:
             self._due_us = None
             self.requests_made += refused_from - completing
         self.count += offered
+        self.entries += offered
         self.largest_buffer = max(self.largest_buffer, self.count)
 
     def take(self, when_us: int, phase: int) -> Batch | None:
@@ -167,9 +169,10 @@ class Writer:
         self.flushing = True
         return batch
 
-    def succeed(self, counted: int) -> None:
-        """An attempt succeeded and reports this many items."""
+    def succeed(self, batch: Batch, counted: int) -> None:
+        """An attempt succeeded and reports this many items; the others are lost, and nobody says so."""
         self.flushed += counted
+        self.uncounted += batch.rows - counted
 
     def give_up(self, batch: Batch) -> None:
         """The second attempt failed: the batch is gone."""

@@ -1,0 +1,93 @@
+"""The figures of a run that people ask for first: one row each, with a unit and what it rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from capsim.specs import STREAMS
+
+if TYPE_CHECKING:
+    from capsim.run import Run
+
+Window = Literal["trace", "month"]
+SERVICES = ("server", "postgres", "redis")
+
+
+def summary(run: Run, window: Window) -> pd.DataFrame:
+    """Figures of one window of a run.
+
+    Parameters
+    ----------
+    run : Run
+    window : {"trace", "month"}
+        The load as given, or the billed month.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``metric``, ``value``, ``unit``, ``basis``. Averages are over the time for which the load has data;
+        ``basis`` is *simulated* (exact counts of the simulation), *modelled* (through fitted laws) or *load*.
+    """
+    table = run.window(window)
+    with_load = table[table["has_load"]]
+    end_s = float(table["time_s"].iloc[-1] + table["width_s"].iloc[-1])
+    rows: list[tuple[str, float, str, str]] = []
+
+    def add(metric: str, value: Any, unit: str, basis: str) -> None:
+        rows.append((metric, float(value), unit, basis))
+
+    covered_s = float(with_load["width_s"].sum())
+    add("time_simulated", end_s, "s", "load")
+    add("time_without_data", end_s - covered_s, "s", "load")
+    add("requests", table["requests"].sum(), "requests", "load")
+    add("request_rate_mean", table["requests"].sum() / covered_s if covered_s else np.nan, "1/s", "load")
+    add("request_rate_peak_minute", (table["requests"] / table["width_s"]).max(), "1/s", "load")
+
+    add("server_rss_mean", _mean(with_load, "server_rss_mib"), "MiB", "modelled")
+    add("server_rss_peak", table["server_rss_peak_mib"].max(), "MiB", "modelled")
+    add("server_heap_mean", _mean(with_load, "server_heap_mib"), "MiB", "modelled")
+    for service in SERVICES:
+        for bracket in ("_lower", "", "_upper"):
+            name = f"{service}_billed{bracket}"
+            add(f"{name}_mean", _mean(with_load, f"{name}_mib"), "MiB", "modelled")
+        add(f"{service}_cpu_mean", _mean(with_load, f"{service}_cpu_vcpu"), "vCPU", "modelled")
+    add("postgres_volume_end", table["postgres_volume_mib"].iloc[-1], "MiB", "modelled")
+
+    offered = _total(table, "arrived")
+    at_cap, failed = _total(table, "dropped_cap"), _total(table, "dropped_failed")
+    uncounted = _total(table, "uncounted")
+    add("items_offered", offered, "items", "simulated")
+    add("items_dropped_at_cap", at_cap, "items", "simulated")
+    add("items_dropped_by_failure", failed, "items", "simulated")
+    add("items_lost_uncounted", uncounted, "items", "simulated")
+    add("items_lost", at_cap + failed + uncounted, "items", "simulated")
+    add("items_lost_share", (at_cap + failed + uncounted) / offered if offered else 0, "1", "simulated")
+    for stream in STREAMS:
+        add(f"{stream}_buffer_mean", _mean(with_load, f"{stream}_buffer_mean_rows"), "rows", "simulated")
+        add(f"{stream}_buffer_peak", table[f"{stream}_buffer_max_rows"].max(), "rows", "simulated")
+        add(f"{stream}_stuck_time", _stuck_s(run.stuck, stream, end_s), "s", "simulated")
+    add("flushes", _total(table, "flushes"), "flushes", "simulated")
+    add("pool_open_peak", table["pool_open_max"].max(), "connections", "simulated")
+    add("pool_in_use_peak", table["pool_in_use_max"].max(), "connections", "simulated")
+    waits = run.waits[run.waits["asked_s"] < end_s]
+    add("pool_waits", len(waits), "calls", "simulated")
+    add("pool_timeouts", int((~waits["granted"]).sum()), "calls", "simulated")
+    return pd.DataFrame(rows, columns=["metric", "value", "unit", "basis"])
+
+
+def _mean(table: pd.DataFrame, column: str) -> float:
+    width = table["width_s"]
+    return float((table[column] * width).sum() / width.sum()) if len(table) else np.nan
+
+
+def _total(table: pd.DataFrame, what: str) -> int:
+    return int(sum(table[f"{stream}_{what}"].sum() for stream in STREAMS))
+
+
+def _stuck_s(stuck: pd.DataFrame, stream: str, end_s: float) -> float:
+    own = stuck[stuck["writer"] == stream]
+    until = own["to_s"].fillna(np.inf).clip(upper=end_s)
+    return float((until - own["from_s"]).clip(lower=0).sum())
