@@ -78,7 +78,7 @@ CONSTANTS: tuple[Constant, ...] = (
         "share of a saw-tooth still committed after collection",
     ),
     Constant("new_space_max", 32.0, "MiB", "exact", "measured", "L2: two semi-spaces of 16 MiB, node 20"),
-    Constant("new_space_grown_after", 4000, "requests", "2000-5000", "fitted", "r50 to r500, own run at 35 req/s"),
+    Constant("new_space_grown_after", 3000, "requests", "2000-5000", "fitted", "r50 to r500, own run at 35 req/s"),
     Constant("heap_overhead", 1.3, "MiB", "+-0.5", "fitted", "L2: heapTotal beyond old and new space"),
     Constant("reducer_tick", 8.0, "s", "exact", "measured", "V8 memory-reducer"),
     Constant("reducer_chance", 0.2, "1", "0.2-0.3", "fitted", "memory section 3: 8 of 17 idle processes released"),
