@@ -1,0 +1,182 @@
+"""Text and numbers to instants: integer microseconds since 1970-01-01 UTC."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zoneinfo
+
+from capsim.errors import TraceError
+from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_MS, US_PER_S
+
+LATEST_US = 7_258_118_400 * US_PER_S  # 2200-01-01; later stamps, and those before 1970, are taken for mistakes
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_US = dt.timedelta(microseconds=1)
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * i : 3 * i + 3]: i + 1 for i in range(12)}
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
+_CLF = re.compile(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$")
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|min|[smhdw])")
+_DURATION_US = {
+    "us": 1,
+    "ms": US_PER_MS,
+    "s": US_PER_S,
+    "m": US_PER_MINUTE,
+    "min": US_PER_MINUTE,
+    "h": US_PER_HOUR,
+    "d": US_PER_DAY,
+    "w": 7 * US_PER_DAY,
+}
+# An epoch number of today has 10 digits in seconds, 13 in ms, 16 in us, 19 in ns: (below this, its unit, us in one).
+_EPOCH_UNITS = ((1e11, "s", 1e6), (1e14, "ms", 1e3), (1e17, "us", 1.0), (1e20, "ns", 1e-3))
+
+
+def iso(instant_us: int) -> str:
+    """An instant as ISO 8601 text, UTC, with a fraction only if it has one.
+
+    Examples
+    --------
+    >>> iso(804_556_800_000_000)
+    '1995-07-01T00:00:00Z'
+    """
+    return (_EPOCH + instant_us * _US).replace(tzinfo=None).isoformat() + "Z"
+
+
+def zone_of(name: str) -> dt.tzinfo:
+    """The zone called ``name``: ``UTC``, an offset such as ``+02:00``, or an IANA name such as ``Europe/Rome``.
+
+    Examples
+    --------
+    >>> zone_of("+02:00")
+    datetime.timezone(datetime.timedelta(seconds=7200))
+    """
+    if name.upper() in ("UTC", "Z"):
+        return dt.UTC
+    if match := _OFFSET.match(name):
+        sign = -1 if match[1] == "-" else 1
+        if int(match[2]) < 24 and int(match[3]) < 60:
+            return dt.timezone(sign * dt.timedelta(hours=int(match[2]), minutes=int(match[3])))
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise TraceError(
+            f"zone {name!r} is not known here; give UTC, an offset such as +02:00, or a name such as Europe/Rome"
+        ) from None
+
+
+def duration_us(text: str) -> int:
+    """A length of time such as ``90s``, ``15min``, ``1d12h``.
+
+    Examples
+    --------
+    >>> duration_us("1h30m") == 90 * 60_000_000
+    True
+    """
+    compact = text.strip().replace(" ", "")
+    parts = _DURATION.findall(compact)
+    if not parts or "".join(n + u for n, u in parts) != compact:
+        raise TraceError(f"{text!r} is no length of time; give for example 90s, 15min, 36h or 1d12h")
+    return sum(round(float(number) * _DURATION_US[unit]) for number, unit in parts)
+
+
+def instant_us(text: str | int, start_us: int) -> int:
+    """An ISO instant, or an offset from ``start_us`` such as ``36h``; an integer is an instant already.
+
+    Examples
+    --------
+    >>> instant_us("1970-01-02", 0) == instant_us("1d", 0)
+    True
+    """
+    if isinstance(text, int):
+        return text
+    try:
+        return duration_us(text) + start_us
+    except TraceError:
+        pass
+    try:
+        return Stamps()(text)
+    except ValueError:
+        raise TraceError(
+            f"{text!r} is neither an instant such as 2026-02-03T10:00Z nor an offset such as 36h; give one of the two"
+        ) from None
+
+
+def clf_us(text: str, minutes: dict[str, int]) -> int:
+    """The instant of an access log's ``17/May/2015:10:05:03 +0000``; ``minutes`` caches the part before the seconds."""
+    minute = text[:17] + text[20:]
+    base_us = minutes.get(minute)
+    if base_us is None:
+        if len(minutes) > 10_000:
+            minutes.clear()
+        month = _MONTHS.get(text[3:6])
+        if month is None:
+            raise ValueError(f"{text[3:6]!r} is no month")
+        offset = dt.timedelta(hours=int(text[22:24]), minutes=int(text[24:26])) * (-1 if text[21] == "-" else 1)
+        when = dt.datetime(int(text[7:11]), month, int(text[:2]), int(text[12:14]), int(text[15:17]), tzinfo=dt.UTC)
+        base_us = minutes[minute] = (when - offset - _EPOCH) // _US
+    second = int(text[18:20])
+    if second > 60:  # 60: a leap second
+        raise ValueError(f"second {second} is impossible")
+    return base_us + second * US_PER_S
+
+
+class Stamps:
+    """Reads the stamps of one file: ISO 8601, access-log style, or epoch numbers whose unit the first one decides.
+
+    Parameters
+    ----------
+    zone : str, optional
+        Zone of stamps that name none. Without it they are taken as UTC, and ``assumed_utc`` says that it happened.
+
+    Examples
+    --------
+    >>> Stamps()("2023-11-16 18:15:46.6805900") == Stamps()("1700158546.68059") == Stamps()(1700158546680.59)
+    True
+    """
+
+    def __init__(self, zone: str | None = None) -> None:
+        self._zone = zone_of(zone) if zone else None
+        self._factor: float | None = None
+        self._minutes: dict[str, int] = {}
+        self.unit: str | None = None  # of epoch numbers, once one was seen
+        self.assumed_utc = False
+
+    def __call__(self, stamp: object) -> int:
+        """The instant [us]; ValueError, with the reason, if there is none."""
+        if isinstance(stamp, str):
+            text = stamp.strip()
+            instant = self._number(text) if _NUMBER.match(text) else self._text(text)
+        elif isinstance(stamp, int | float) and not isinstance(stamp, bool):
+            instant = self._number(stamp)
+        else:
+            raise ValueError(f"{stamp!r} is no time")
+        if not 0 <= instant < LATEST_US:
+            raise ValueError(f"{stamp!r} is before 1970 or after 2199")
+        return instant
+
+    def _text(self, text: str) -> int:
+        try:
+            when = dt.datetime.fromisoformat(text)
+        except ValueError:
+            if _CLF.match(text):
+                return clf_us(text, self._minutes)
+            raise ValueError(f"{text[:40]!r} is no ISO 8601 or epoch time") from None
+        if when.tzinfo is None:
+            self.assumed_utc = self.assumed_utc or self._zone is None
+            when = when.replace(tzinfo=self._zone or dt.UTC)
+        return (when - _EPOCH) // _US
+
+    def _number(self, number: str | int | float) -> int:
+        value = float(number)
+        if not abs(value) < 1e20:
+            raise ValueError(f"{number} is no time")
+        if self._factor is None:
+            if value < 1e8:
+                raise ValueError(f"{number} is too small for an epoch time (a time since some start?)")
+            _, self.unit, self._factor = next(row for row in _EPOCH_UNITS if value < row[0])
+        if self.unit == "us" or (self.unit == "ns" and not isinstance(number, float)):
+            # A float has no room for 19 digits.
+            whole = int(number) if not isinstance(number, str) or number.isdigit() else int(value)
+            return whole if self.unit == "us" else whole // 1_000
+        return round(value * self._factor)
