@@ -1,0 +1,180 @@
+"""`capsim trace`: look at a recorded load, bring it into one format, change it, or make one up."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from capsim.trace import Trace
+
+_FORMATS = ("access-log", "counts", "events", "jsonl", "parquet")  # capsim.trace.FORMATS, not imported for --help
+_OUT = click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.csv", help="Write here."
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="The address of all chance."
+)
+
+
+def _reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command FILE and the options that say how to read it; it receives the trace."""
+
+    @functools.wraps(command)
+    def wrapper(
+        file: str,
+        format_: str | None,
+        column: str | None,
+        field: str | None,
+        zone: str | None,
+        from_: str | None,
+        to: str | None,
+        **given: Any,
+    ) -> None:
+        from capsim.trace import find_trace, read_trace
+
+        trace = read_trace(find_trace(file), format=format_, column=column, field=field, zone=zone)
+        if from_ is not None or to is not None:
+            trace = trace.window(from_, to)
+        command(trace=trace, **given)
+
+    for decorator in (
+        click.option("--to", metavar="T", help="Use the trace up to this instant."),
+        click.option("--from", "from_", metavar="T", help="Use it from this instant on (ISO 8601, or 2h, 1d)."),
+        click.option("--zone", metavar="ZONE", help="Zone of stamps that name none, e.g. +02:00.  [default: UTC]"),
+        click.option("--field", metavar="NAME", help="Time field of JSON lines; a.b is b inside a."),
+        click.option("--column", metavar="NAME", help="Time column of CSV or Parquet: a name, or a number from 1."),
+        click.option(
+            "--format",
+            "format_",
+            type=click.Choice(_FORMATS),
+            help="Where the content does not settle it.",
+        ),
+        click.argument("file", metavar="FILE"),
+    ):
+        wrapper = decorator(wrapper)
+    return wrapper
+
+
+@click.group()
+def trace() -> None:
+    """Describe, import, convert or make a recorded load.
+
+    FILE is an access log, CSV, JSON lines (plain or gzip), Parquet, or the name of a bundled trace.
+
+    Example: capsim trace describe access.log.gz
+    """
+
+
+@trace.command("describe")
+@_reading
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+def describe_command(trace: Trace, as_json: bool) -> None:
+    """Print span, resolution, rates, peaks, dispersion, busiest hour and gaps of FILE.
+
+    Means are over the time that has data. Hours and weekdays are UTC.
+
+    Example: capsim trace describe access.log.gz --from 1d --to 2d
+    """
+    if as_json:
+        from capsim.trace.document import document_text
+
+        click.echo(document_text(trace), nl=False)
+        return
+    from tabulate import tabulate
+
+    from capsim.trace import describe
+
+    rows = [
+        (row.metric, f"{row.value:.6g}" if isinstance(row.value, float) else row.value, row.unit)
+        for row in describe(trace).itertuples(index=False)
+    ]
+    click.echo(trace.name)
+    click.echo(tabulate(rows, ("metric", "value", "unit"), disable_numparse=True, colalign=("left", "right", "left")))
+    for note in trace.notes:
+        click.echo(f"Note: {note}")
+
+
+@trace.command("import")
+@_reading
+@_OUT
+def import_command(trace: Trace, out: Path) -> None:
+    """Write FILE, in whatever format, as CSV: timestamp,count, or one timestamp per request.
+
+    Only times are kept; addresses, paths and users are not.
+
+    Example: capsim trace import access.log.gz --out access.csv
+    """
+    _deliver(trace, out)
+
+
+@trace.command()
+@_reading
+@_OUT
+@click.option("--width", metavar="LENGTH", help="Count in bins of this width, for example 60s or 5min.")
+@click.option("--scale", type=float, metavar="X", help="Multiply the load: below 1 thins it, above 1 adds copies.")
+@click.option("--repeat", type=int, metavar="N", help="Play it N times, end to end.")
+@_SEED
+def convert(trace: Trace, out: Path, width: str | None, scale: float | None, repeat: int | None, seed: int) -> None:
+    """Cut a window out of FILE, scale it, repeat it, and count it in other bins, in this order.
+
+    Example: capsim trace convert access.log.gz --width 60s --scale 100 --out busy.csv
+    """
+    from capsim.trace.convert import rebin, scaled
+    from capsim.trace.instants import duration_us
+
+    if scale is not None:
+        trace = scaled(trace, scale, seed)
+    if repeat is not None:
+        trace = trace.repeat(repeat)
+    if width is not None:
+        trace = rebin(trace, duration_us(width))
+    _deliver(trace, out)
+
+
+@trace.command()
+@click.argument("kind", type=click.Choice(("diurnal", "bursty", "flash-crowd")))
+@_OUT
+@_SEED
+@click.option("--start", metavar="DATE", help="First day, UTC.  [default: 2026-01-05, a Monday]")
+@click.option("--days", type=int, help="Length [d].  [default: 1]")
+@click.option("--mean-hz", type=float, help="Mean rate; flash-crowd: without the event [1/s].  [default: 5]")
+@click.option("--shape", help="diurnal, flash-crowd: hours of the day, game, office or flat.")
+@click.option("--weekend", type=float, help="diurnal: rate on weekends / on other days.  [default: 1]")
+@click.option("--factor", type=float, help="bursty: rate in a burst / in a calm period.  [default: 10]")
+@click.option("--calm-s", type=float, help="bursty: mean length of calm periods [s].  [default: 3600]")
+@click.option("--burst-s", type=float, help="bursty: mean length of bursts [s].  [default: 120]")
+@click.option("--peak", type=float, help="flash-crowd: rate at the peak / ordinary rate then.  [default: 20]")
+@click.option("--at-h", type=float, help="flash-crowd: when the climb begins [h].  [default: 18]")
+@click.option("--rise-min", type=float, help="flash-crowd: length of the climb [min].  [default: 30]")
+@click.option("--decay-min", type=float, help="flash-crowd: time constant of the decay [min].  [default: 45]")
+def synth(kind: str, out: Path, seed: int, **parameters: Any) -> None:
+    """Make up a load of KIND: counts per minute from these parameters, the same for the same seed.
+
+    Example: capsim trace synth diurnal --days 7 --shape office --weekend 0.57 --seed 2 --out week.csv
+    """
+    from capsim.errors import TraceError
+    from capsim.trace.synth import KINDS
+
+    make = KINDS[kind]
+    known = inspect.signature(make).parameters
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if strange := [name for name in given if name not in known]:
+        option = strange[0].replace("_", "-")
+        raise TraceError(f"--{option} is not for {kind} loads; leave it out (see capsim trace synth --help)")
+    _deliver(make(out.name.split(".")[0], seed=seed, **given), out)
+
+
+def _deliver(trace: Trace, out: Path) -> None:
+    from capsim.files import write_text
+    from capsim.trace.write import csv_text
+
+    write_text(out, csv_text(trace))
+    click.echo(f"capsim: wrote {out}: {trace.total} requests, {trace.kind}", err=True)
+    for note in trace.notes:
+        click.echo(f"capsim: {out}: {note}", err=True)
