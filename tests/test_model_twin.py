@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from capsim.server.database import LatencyDatabase, Statement
 from capsim.server.model import Happened, Server
 from capsim.specs import STREAMS, Scenario
@@ -27,12 +28,12 @@ def shared_database(scenario: Scenario) -> DurationUs:
     return duration_us
 
 
-def played_by_model(case: Case, blocks: int) -> tuple[Server, list[Happened]]:
+def played_by_model(case: Case, blocks: int, *, look_ahead: bool = True) -> tuple[Server, list[Happened]]:
     """The case on the real engine, its arrivals handed over in equal blocks."""
     server_spec = case.scenario.server
     writers = {stream: getattr(server_spec.writers, stream) for stream in STREAMS}
     database = LatencyDatabase(case.scenario.database, SEED, 0)
-    server = Server(writers, server_spec.pool, server_spec.pool_limit, database)
+    server = Server(writers, server_spec.pool, server_spec.pool_limit, database, look_ahead=look_ahead)
     if case.shutdown_us is not None:
         server.shut_down(case.shutdown_us)
     edges = np.linspace(0, case.end_us + 1, blocks + 1).astype(int)
@@ -117,16 +118,17 @@ def facts_of_twin(result: TwinResult) -> dict[str, object]:
 
 def check(number: int) -> None:
     case = random_case(random.Random(number))
-    twin = facts_of_twin(
-        simulate(case.scenario, case.arrivals, case.sessions, case.end_us, shared_database(case.scenario), case.shutdown_us)
-    )
-    server, happened = played_by_model(case, blocks=1 + number % 4)
-    model = facts_of_model(server, happened, case.end_us)
-    for name, expected in twin.items():
-        assert model[name] == expected, (
-            f"configuration {number}: {name} differs; rerun it as this scenario "
-            f"(shutdown at {case.shutdown_us} us, end at {case.end_us} us):\n{to_toml(case.scenario)}"
-        )
+    database = shared_database(case.scenario)
+    played = simulate(case.scenario, case.arrivals, case.sessions, case.end_us, database, case.shutdown_us)
+    twin = facts_of_twin(played)
+    for look_ahead in (True, False):
+        server, happened = played_by_model(case, blocks=1 + number % 4, look_ahead=look_ahead)
+        model = facts_of_model(server, happened, case.end_us)
+        for name, expected in twin.items():
+            assert model[name] == expected, (
+                f"configuration {number}, look_ahead={look_ahead}: {name} differs; rerun it as this scenario "
+                f"(shutdown at {case.shutdown_us} us, end at {case.end_us} us):\n{to_toml(case.scenario)}"
+            )
 
 
 @pytest.mark.parametrize("hundred", range(12))
@@ -134,6 +136,17 @@ def test_model_and_twin_agree_item_for_item(hundred: int) -> None:
     """1,200 configurations, the production constants, ties, caps below the batch and coupled writers among them."""
     for number in range(100 * hundred, 100 * (hundred + 1)):
         check(number)
+
+
+def test_much_of_it_is_played_ahead_and_much_is_not() -> None:
+    """The comparison would be empty if one of the two ways were never taken."""
+    ahead = flushes = 0
+    for number in range(200):
+        server, _ = played_by_model(random_case(random.Random(number)), blocks=1 + number % 4)
+        ahead += server.flushes_ahead
+        flushes += sum(writer.batches for writer in server.writers.values())
+
+    assert 0.05 < ahead / flushes < 0.95
 
 
 @pytest.mark.slow

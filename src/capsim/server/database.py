@@ -35,9 +35,13 @@ class Outcome(NamedTuple):
 
 
 class Database(Protocol):
-    """Anything that answers statements."""
+    """Anything that answers statements.
+
+    ``by_address``: whether asking twice gives the same answer twice, so that a flush may be tried and played again.
+    """
 
     connect_us: int
+    by_address: bool
 
     def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
         """Duration and outcome of a statement that starts now."""
@@ -95,6 +99,8 @@ class LatencyDatabase:
     >>> LatencyDatabase(spec, seed=1, replicate=0).run("events", 1, Statement("insert", 0, 100), 0)
     Outcome(duration_us=20000, result='ok')
     """
+
+    by_address = True
 
     def __init__(self, spec: DatabaseSpec, seed: int, replicate: int) -> None:
         self.connect_us = us_from_ms(spec.connect_ms)

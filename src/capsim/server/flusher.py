@@ -17,7 +17,7 @@ from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
 from capsim.server.pool import FAILED, WAITING, Pool
 from capsim.server.recorder import Facts
-from capsim.server.writer import Batch, Writer
+from capsim.server.writer import LOOK, Batch, Writer
 
 SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6) ...
 SHUTDOWN_GRACE_US = 3_000_000  # ... and for this long
@@ -70,6 +70,7 @@ class Flusher:
         self._done = env.event()  # renewed at the end of every flush
         self.call_errors = self.calls_missing = 0
         self._waited_from_us: int | None = None  # of the last call, if its wait for a connection ran out
+        self._begun: Batch | None = None  # taken while looking ahead, still to be written
         self._process = env.process(self._run())
 
     # --- the writer's life ------------------------------------------------------------------------------------------
@@ -77,16 +78,75 @@ class Flusher:
     def _run(self) -> Process:
         env, writer = self._env, self.writer
         while True:
-            decision = writer.next_flush(env.now, self._known_to_us())
-            when_us, phase = decision or (self._known_to_us(), 0)
+            begun = self._begun
+            if begun is not None:
+                when_us, phase = begun.taken_us, begun.phase
+            else:
+                when_us, phase = writer.next_flush(env.now, self._known_to_us()) or (self._known_to_us(), LOOK)
             try:
                 yield at(env, when_us, phase)
-            except simpy.Interrupt as interrupt:  # a shutdown wants the buffer written now
+            except simpy.Interrupt as interrupt:  # a shutdown wants the buffer written now, or things have moved on
                 phase = interrupt.cause  # type: ignore[assignment]
-            if phase:
-                batch = writer.take(env.now, phase)
-                if batch is not None:
-                    yield from self._flush(batch)
+            if phase == LOOK:
+                continue
+            batch = begun or writer.take(env.now, phase)
+            self._begun = None
+            if batch is not None:
+                yield from self._flush(batch)
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing of this writer is out."""
+        return not self.writer.flushing
+
+    def state(self) -> tuple[dict[str, object], int, int]:
+        """What `look_ahead` changes, for `restore`."""
+        return self.writer.state(), self.call_errors, self.calls_missing
+
+    def restore(self, state: tuple[dict[str, object], int, int]) -> None:
+        """Be again as `state` said."""
+        writer, self.call_errors, self.calls_missing = state
+        self.writer.restore(writer)
+        self._begun = None
+
+    def look_again(self) -> None:
+        """The writer has moved on by `look_ahead`: decide afresh."""
+        self._process.interrupt(LOOK)
+
+    def look_ahead(self, horizon_us: int) -> int | None:
+        """Play all flushes that end before the horizon, without an event.
+
+        Holds as long as every call is served at once and nothing from outside happens before the horizon: then what a
+        writer does depends on its arrivals and on the database only. A flush that would outlive the horizon is begun
+        and left to the engine; its start is returned.
+        """
+        env, writer = self._env, self.writer
+        now_us, known_to_us = env.now, self._known_to_us()
+        while True:
+            when_us, phase = writer.next_flush(now_us, known_to_us) or (known_to_us, LOOK)
+            if phase == LOOK or when_us >= horizon_us:
+                return None
+            now_us = when_us
+            batch = writer.take(when_us, phase)
+            if batch is None:
+                continue
+            played: list[tuple[int, int, int, int, Result]] = []
+            for attempt in (1, 2):
+                start_us = now_us
+                self.calls_started[:] = [start_us]
+                self.outcomes.clear()
+                now_us, result = self._statements(batch, attempt, start_us)
+                played.append((attempt, start_us, now_us, len(self.calls_started), result))
+                if result.ok or now_us >= horizon_us:
+                    break
+            if now_us >= horizon_us:
+                self._begun = batch
+                return when_us
+            self._record_take(batch)
+            for attempt, start_us, end_us, calls, result in played:
+                self._record_attempt(batch, attempt, start_us, end_us, calls, result)
+            self._pool.record_hold(when_us, now_us)
+            writer.finish(now_us)
 
     def shut_down(self, when_us: int) -> Process:
         """The shutdown call and its looks, until ``shutdown()`` resolves.
@@ -121,8 +181,7 @@ class Flusher:
 
     def _flush(self, batch: Batch) -> Process:
         env, writer = self._env, self.writer
-        self._takes.add(self.part, batch.taken_us, batch.phase, batch.rows, batch.first_item, batch.accepted_to,
-                        batch.next_item)  # fmt: skip
+        self._record_take(batch)
         for attempt in (1, 2):
             start_us = env.now
             self.out = (batch, attempt, start_us)
@@ -131,33 +190,38 @@ class Flusher:
             result: Result = yield from (
                 self._in_one_step(batch, attempt) if self._pool.ample else self._call_by_call(batch, attempt)
             )
-            self._attempts.add(self.part, batch.number, attempt, start_us, env.now, result.ok, batch.rows,
-                               len(self.calls_started), result.counted, result.inserted, batch.first_item,
-                               batch.accepted_to, batch.next_item)  # fmt: skip
-            self.call_errors += result.failed_calls
-            self.calls_missing += result.missing
+            self._record_attempt(batch, attempt, start_us, env.now, len(self.calls_started), result)
             if result.ok:
-                writer.succeed(batch, result.counted)
                 break
-        else:
-            writer.give_up(batch)
         self.out = None
         writer.finish(env.now, self._waited_from_us)
         done, self._done = self._done, env.event()
         done.succeed()
 
-    def _in_one_step(self, batch: Batch, attempt: int) -> Process:
-        """Play all calls of an attempt at once, as nothing can come between them, and sleep until the last ends."""
-        env, stream, run = self._env, self.writer.stream, self._database.run
-        self.calls_started.append(env.now)
-        call = self._pool.ask(self.part)
-        if call.state == WAITING:
-            yield call.decided
-        granted_us = env.now
-        if call.opens and not (yield from self._open()):
-            self.outcomes.append(Outcome(env.now - granted_us, "fail"))
-            return (yield from self._call_by_call(batch, attempt))
-        now_us = env.now
+    def _record_take(self, batch: Batch) -> None:
+        self._takes.add(self.part, batch.taken_us, batch.phase, batch.rows, batch.first_item, batch.accepted_to,
+                        batch.next_item)  # fmt: skip
+
+    def _record_attempt(
+        self, batch: Batch, attempt: int, start_us: int, end_us: int, calls: int, result: Result
+    ) -> None:
+        self._attempts.add(self.part, batch.number, attempt, start_us, end_us, result.ok, batch.rows, calls,
+                           result.counted, result.inserted, batch.first_item, batch.accepted_to,
+                           batch.next_item)  # fmt: skip
+        self.call_errors += result.failed_calls
+        self.calls_missing += result.missing
+        if result.ok:
+            self.writer.succeed(batch, result.counted)
+        elif attempt == 2:
+            self.writer.give_up(batch)
+
+    def _statements(self, batch: Batch, attempt: int, start_us: int) -> tuple[int, Result]:
+        """All statements of an attempt that has a connection, one right after the other; when they end, and how.
+
+        The first call has been noted as started; each further one starts when the last one ends.
+        """
+        stream, run = self.writer.stream, self._database.run
+        now_us = start_us
         program = self._rules(batch)
         statement = next(program)
         while True:
@@ -167,9 +231,21 @@ class Flusher:
             try:
                 statement = program.send(outcome)
             except StopIteration as end:
-                result: Result = end.value
-                break
+                return now_us, end.value
             self.calls_started.append(now_us)
+
+    def _in_one_step(self, batch: Batch, attempt: int) -> Process:
+        """Play all calls of an attempt at once, as nothing can come between them, and sleep until the last ends."""
+        env = self._env
+        self.calls_started.append(env.now)
+        call = self._pool.ask(self.part)
+        if call.state == WAITING:
+            yield call.decided
+        granted_us = env.now
+        if call.opens and not (yield from self._open()):
+            self.outcomes.append(Outcome(env.now - granted_us, "fail"))
+            return (yield from self._call_by_call(batch, attempt))
+        now_us, result = self._statements(batch, attempt, env.now)
         if len(self.outcomes) == 1 or not self._pool.connect_us:
             yield at(env, now_us, clock.DATABASE)
             self._pool.release()

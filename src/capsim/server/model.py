@@ -90,6 +90,8 @@ class Server:
         What answers the statements.
     attempts : mapping of stream to attempt rules, optional
         In place of those that the writer's semantics say (used by the recorded cases).
+    look_ahead : bool
+        Whether undisturbed stretches may be played without events; the results are the same either way.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Server:
         pool_limit: int,
         database: Database,
         attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
+        *,
+        look_ahead: bool = True,
     ) -> None:
         self.env = Clock()
         self.pool = Pool(
@@ -109,6 +113,9 @@ class Server:
             connect_timeout_us=us_from_s(pool.connect_timeout_s),
             parts=len(writers),
         )
+        self._looks_ahead = look_ahead and database.by_address and self.pool.ample and self.pool.can_open
+        self._outside_us: list[int] = []  # instants at which something from outside happens
+        self.flushes_ahead = 0  # played without an event
         self.known_to_us = 0
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
         self.writers: dict[Stream, Writer] = {}
@@ -135,6 +142,7 @@ class Server:
 
     def shut_down(self, when_us: int) -> dict[Stream, simpy.Process]:
         """Call ``shutdown()`` of every writer at an instant; the processes end when it has resolved."""
+        self._outside_us.append(when_us)
         return {stream: self.env.process(flusher.shut_down(when_us)) for stream, flusher in self.flushers.items()}
 
     def advance(self, block: Block) -> Happened:
@@ -147,6 +155,8 @@ class Server:
             previous = writer.arrivals.extend(block.times[stream], sessions, writer.seen)
             loaded[stream] = (first, previous, head)
         self.known_to_us = block.to_us
+        if self._looks_ahead:
+            self._look_ahead(block.to_us)
         self.env.run(until=block.to_us)
         takes, attempts = self.takes.drain(), self.attempts.drain()
         stretches = {}
@@ -159,6 +169,41 @@ class Server:
                 writer, block.times[stream], *loaded[stream], takes=own_takes, attempts=own_attempts
             )
         return Happened(takes, attempts, self.pool.changes.drain(), self.pool.waits.drain(), stretches)
+
+
+    def _look_ahead(self, to_us: int) -> None:
+        """Play what nothing can disturb, up to ``to_us`` or the next thing from outside, without the engine.
+
+        Each writer is played on its own, as if there were an idle connection whenever it asks. That can be wrong only
+        while the pool has fewer open connections than writers: if they turn out to have needed more at once, the
+        stretch is taken back, and the engine plays it event by event and opens what is missing.
+        """
+        env, flushers = self.env, self.flushers.values()
+        while not all(flusher.resting for flusher in flushers) and env.peek() < to_us:
+            env.step()
+        horizon_us = min([to_us, *(when_us for when_us in self._outside_us if when_us >= env.now)])
+        if env.now >= horizon_us or not all(flusher.resting for flusher in flushers):
+            return
+        if any(flusher.writer.looks_pending for flusher in flushers):
+            return
+        facts = (self.takes, self.attempts, self.pool.changes)
+        marks = [len(fact) for fact in facts]
+        states = [flusher.state() for flusher in flushers]
+        begun_us = [start for start in (flusher.look_ahead(horizon_us) for flusher in flushers) if start is not None]
+        if self.pool.connect_us and self.pool.open < self.pool.parts:
+            changes = self.pool.changes.since(marks[2])
+            when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
+            change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
+            held = np.cumsum(change[np.lexsort((change, when_us))])
+            if held.max(initial=0) > self.pool.open:
+                for fact, mark in zip(facts, marks, strict=True):
+                    fact.cut(mark)
+                for flusher, state in zip(flushers, states, strict=True):
+                    flusher.restore(state)
+                return
+        self.flushes_ahead += len(self.takes) - marks[0]
+        for flusher in flushers:
+            flusher.look_again()
 
 
 def _stretch(

@@ -142,6 +142,18 @@ class Pool:
         if self._queue:
             self._arbitrate_later()
 
+    # --- looking ahead ----------------------------------------------------------------------------------------------
+
+    @property
+    def can_open(self) -> bool:
+        """Whether a connection can be opened at all in the time allowed."""
+        return self.connect_us <= self.connect_timeout_us
+
+    def record_hold(self, from_us: int, to_us: int) -> None:
+        """A connection was held for a stretch that no one has to be told about."""
+        self.changes.add(from_us, 1)
+        self.changes.add(to_us, -1)
+
     # --- calls run in one step --------------------------------------------------------------------------------------
 
     def begin_series(self, process: simpy.Process, handovers_us: Iterable[int]) -> None:

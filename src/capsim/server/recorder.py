@@ -38,8 +38,19 @@ class Facts:
     def __len__(self) -> int:
         return len(self._values) // len(self.columns)
 
+    def cut(self, rows: int) -> None:
+        """Forget everything after the first ``rows`` rows."""
+        del self._values[rows * len(self.columns) :]
+
+    def since(self, row: int) -> dict[str, Rows]:
+        """The rows from number ``row`` on, as columns."""
+        return self._columns(self._values[row * len(self.columns) :])
+
     def drain(self) -> dict[str, Rows]:
         """All rows so far as columns; the recorder is empty afterwards."""
-        table = np.array(self._values, np.int64).reshape(-1, len(self.columns))
-        self._values = array("q")
+        values, self._values = self._values, array("q")
+        return self._columns(values)
+
+    def _columns(self, values: array[int]) -> dict[str, Rows]:
+        table = np.array(values, np.int64).reshape(-1, len(self.columns))
         return {name: table[:, place] for place, name in enumerate(self.columns)}

@@ -140,7 +140,10 @@ class Sampler:
         order = np.lexsort((changed["change"], changed["when_us"]))
         in_use = self._in_use.bins(changed["when_us"][order], changed["change"][order], edges)
         row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
-        row["pool_open_max"] = np.full(bins, server.pool.open)
+        # Connections stay open, so as many are open as were ever held at once.
+        opened = np.maximum.accumulate(np.concatenate(([self._open], row["pool_in_use_max"])))[1:]
+        self._open = int(opened[-1])
+        row["pool_open_max"] = opened * server.pool.can_open
         self._parts.append(row)
         return happened
 

@@ -214,6 +214,15 @@ class Writer:
         since = self._stuck_from_us
         return since if since is not None and since <= end_us else None
 
+    def state(self) -> dict[str, object]:
+        """Everything about the writer that passes, for `restore`."""
+        passing = {name: value for name, value in self.__dict__.items() if name != "arrivals"}
+        return {name: value.copy() if isinstance(value, list) else value for name, value in passing.items()}
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Be again as `state` said."""
+        self.__dict__.update(state)
+
     def _end_refusals(self) -> None:
         if self._accepted_to is not None:
             self._refused.append((self._accepted_to, self.seen if self.closed_from is None else self.closed_from))

@@ -25,6 +25,7 @@ class ScriptedDatabase:
     """Answers calls from a script, numbering them over the whole case."""
 
     connect_us = 0
+    by_address = False
 
     def __init__(self, script: Script) -> None:
         self._script = script
