@@ -39,6 +39,12 @@ def test_a_window_keeps_the_bins_that_start_in_it():
     assert trace.window(from_=2 * MINUTE_US).start_us == 2 * MINUTE_US
 
 
+def test_a_window_edge_inside_a_bin_leaves_no_gap():
+    window = counts(1, 2, 3, 4).window("30s", "150s")
+
+    assert (window.start_us, window.end_us, window.gaps) == (MINUTE_US, 3 * MINUTE_US, ())
+
+
 def test_a_window_that_begins_in_a_gap_begins_without_data():
     window = counts(1, 2, at=(0, 10)).window("5min")
 

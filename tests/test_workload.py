@@ -97,6 +97,14 @@ def test_where_a_run_stops_changes_nothing_before_it(case):
                 assert (short.heartbeat_sessions == cut.heartbeat_sessions).all()
 
 
+def test_no_arrival_is_lost_where_a_bin_crosses_the_hour():
+    trace = counts(*[700] * 60, width_us=7 * MINUTE_US)
+
+    found = arrivals(load_of(scenario(trace="t"), trace, seed=1))
+
+    assert np.bincount(found // (7 * MINUTE_US)).tolist() == [700] * 60
+
+
 def test_a_server_does_not_change_its_load():
     one, other = scenario(trace="t"), scenario(trace="t").replace("server.pool.limit", 3)
 
@@ -188,6 +196,14 @@ def test_a_rate_is_a_poisson_process():
     assert per_s.var() == pytest.approx(5, rel=0.04)
 
 
+def test_heartbeats_go_round_the_live_sessions_over_the_whole_load():
+    blocks = load_of(scenario(rate_hz=1, duration_s=9_000, live_sessions=7), seed=1).blocks()
+
+    sessions = np.concatenate([block.heartbeat_sessions for block in blocks])
+
+    assert (sessions == np.arange(sessions.size) % 7).all()
+
+
 # --- scripts --------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +270,7 @@ def test_a_session_sends_heartbeats_at_its_interval_across_blocks_until_it_ends(
     started, ended, beats, other = gathered(load)
 
     assert sorted(started) == list(range(len(started)))
+    assert all(started[who][1] >= 40 * HOUR_US for who in set(started) - set(ended))
     assert len(ended) > 100
     for who, (start_us, end_us, abandoned) in ended.items():
         assert started[who] == (start_us, end_us, abandoned)
@@ -288,6 +305,13 @@ def test_peak_and_mean_are_of_all_requests_after_scaling():
     assert by_20_s.peak_hz == 1
     assert by_event.peak_hz == pytest.approx(2 / 60)
     assert load_of(scenario(rate_hz=3, duration_s=60, scale=2)).peak_hz == 6
+    events = Trace.from_times("t", [0, S_US, 70 * S_US], S_US)
+    assert load_of(scenario(trace="t", scale=3), events).peak_hz == pytest.approx(6 / 60)
+    runs = [
+        {"stream": "events", "at_ms": 0, "count": 1_000, "rate_hz": 2},
+        {"stream": "revenue", "at_ms": 400_000, "count": 600},
+    ]
+    assert load_of(scenario(runs=runs)).peak_hz == (120 + 600) / 60
 
 
 def test_the_peak_of_wide_bins_is_the_busiest_minute_as_drawn():

@@ -190,7 +190,6 @@ def _events(path: Path, name: str, found: Found, digest: str, broken: int, notes
     if out_of_order:
         back_s = -int(steps_back.min()) / US_PER_S
         notes.append(f"{out_of_order} lines went back in time (by up to {back_s:.6g} s) and were sorted.")
-    times = np.sort(times)
     resolution_us = _resolution(times)
     if resolution_us > US_PER_S:
         every_s = resolution_us / US_PER_S
