@@ -109,7 +109,7 @@ class Broken:
         """Raise if more than the stated share of ``lines`` is broken."""
         if self.count > self._max_share * lines:
             raise TraceError(
-                f"{self._path}: {self.count} of {lines} lines cannot be read, more than {self._max_share:.3g} of them; "
+                f"{self._path}: {self.count} of {lines} lines cannot be read, more than {100 * self._max_share:g} %; "
                 f"first {'; '.join(self.shown)}; name the format, or repair the lines"
             )
 
