@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-TABLE_ITEMS = 1_024  # draws made at once by `Table`
+TABLE_ITEMS = 8_192  # draws made at once by `Table`; setting up a generator costs as much as some 1,000 draws
 
 
 def _key(seed: int, replicate: int, stream: str) -> int:
@@ -62,7 +62,7 @@ class Table:
         self._address = (seed, replicate, stream)
         self._kind = kind
         self._block = -1
-        self._values: list[float] = []
+        self._values = np.empty(0)
 
     def block(self, number: int) -> NDArray[np.float64]:
         """The draws of items ``number * TABLE_ITEMS`` and following, shape (TABLE_ITEMS,)."""
@@ -78,5 +78,19 @@ class Table:
     def __getitem__(self, item: int) -> float:
         number, place = divmod(item, TABLE_ITEMS)
         if number != self._block:
-            self._block, self._values = number, self.block(number).tolist()
-        return self._values[place]
+            self._block, self._values = number, self.block(number)
+        return float(self._values[place])
+
+    def many(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The draws of several items, ascending, shape as ``items``."""
+        numbers = items // TABLE_ITEMS
+        values = np.empty(len(items))
+        start = 0
+        while start < len(items):
+            number = int(numbers[start])
+            stop = int(numbers.searchsorted(number, "right"))
+            if number != self._block:
+                self._block, self._values = number, self.block(number)
+            values[start:stop] = self._values[items[start:stop] - number * TABLE_ITEMS]
+            start = stop
+        return values

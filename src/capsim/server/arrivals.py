@@ -87,6 +87,10 @@ class Arrivals:
         """Time of arrival ``number`` [us]."""
         return self._view[number - self._base]
 
+    def times(self, numbers: slice) -> Times:
+        """Times of a regular series of arrivals, by number [us]."""
+        return self._times[numbers.start - self._base : numbers.stop - self._base : numbers.step]
+
     def before(self, when_us: int, start: int) -> int:
         """Number of the first arrival at or after ``when_us``, at least ``start``."""
         return self._search(bisect_left, when_us, start)

@@ -17,6 +17,7 @@ from capsim.specs import DatabaseSpec, LatencySpec, Stream
 from capsim.units import us_from_ms, us_from_s
 
 Kind = Literal["insert", "update", "query"]
+Ints = NDArray[np.int64]
 
 
 class Statement(NamedTuple):
@@ -45,6 +46,13 @@ class Database(Protocol):
 
     def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
         """Duration and outcome of a statement that starts now."""
+        ...
+
+    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """The same for many first attempts to insert so many rows; both ascending.
+
+        Returns durations [us] and whether each can be relied on: where not, `run` has to be asked.
+        """
         ...
 
 
@@ -76,11 +84,19 @@ class SlowPeriods:
 
     def factor_at(self, when_us: int) -> float:
         """Factor on the latency of a call that starts at ``when_us``."""
+        self._reach(when_us)
+        return self._factor if bisect_right(self._bounds_us, when_us) % 2 == 0 else 1.0
+
+    def factors_at(self, when_us: Ints) -> NDArray[np.float64]:
+        """The same for many instants, ascending."""
+        self._reach(int(when_us[-1]))
+        return np.where(np.searchsorted(self._bounds_us, when_us, "right") % 2 == 0, self._factor, 1.0)
+
+    def _reach(self, when_us: int) -> None:
         bounds = self._bounds_us
         while bounds[-1] <= when_us:
             mean_us = self._means_us[(len(bounds) - 1) % 2]
             bounds.append(bounds[-1] + max(1, round(self._rng.standard_exponential() * mean_us)))
-        return self._factor if bisect_right(bounds, when_us) % 2 == 0 else 1.0
 
 
 class LatencyDatabase:
@@ -118,11 +134,7 @@ class LatencyDatabase:
         """Duration and outcome of a statement that starts at ``start_us``; the first fault that covers it decides."""
         kind, item, rows = statement
         spec = self._latency[kind]
-        draws = self._draws.get((stream, kind, attempt))
-        if draws is None:
-            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}", spec)
-            self._draws[stream, kind, attempt] = draws
-        duration_ms = (spec.call_ms + spec.row_ms * rows) * draws[item]
+        duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, kind, attempt)[item]
         if self._slow is not None:
             duration_ms *= self._slow.factor_at(start_us)
         duration_us = max(1, round(duration_ms * 1_000))
@@ -132,3 +144,21 @@ class LatencyDatabase:
                     return Outcome(to_us - start_us, "ok")
                 return Outcome(fixed_us or duration_us, "fail" if fault == "fail" else "ok")
         return Outcome(duration_us, "ok")
+
+    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """Durations [us] of first attempts to insert ``rows`` rows, and where no fault interferes; ascending."""
+        spec = self._latency["insert"]
+        duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, "insert", 1).many(items)
+        if self._slow is not None:
+            duration_ms *= self._slow.factors_at(starts_us)
+        undisturbed = np.ones(len(items), bool)
+        for from_us, to_us, _, _ in self._faults:
+            undisturbed &= (starts_us < from_us) | (starts_us >= to_us)
+        return np.maximum(1, np.rint(duration_ms * 1_000)).astype(np.int64), undisturbed
+
+    def _draws_of(self, stream: str, kind: str, attempt: int) -> _Draws:
+        draws = self._draws.get((stream, kind, attempt))
+        if draws is None:
+            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}", self._latency[kind])
+            self._draws[stream, kind, attempt] = draws
+        return draws

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Iterable
 from functools import partial
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from capsim.server import clock
 from capsim.server.clock import Clock, at
@@ -153,6 +155,11 @@ class Pool:
         """A connection was held for a stretch that no one has to be told about."""
         self.changes.add(from_us, 1)
         self.changes.add(to_us, -1)
+
+    def record_holds(self, from_us: NDArray[np.int64], to_us: NDArray[np.int64]) -> None:
+        """The same for many stretches."""
+        self.changes.add_all(from_us, 1)
+        self.changes.add_all(to_us, -1)
 
     # --- calls run in one step --------------------------------------------------------------------------------------
 

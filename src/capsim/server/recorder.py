@@ -35,6 +35,10 @@ class Facts:
         """Append one row."""
         self._values.extend(row)
 
+    def add_all(self, *columns: Rows | int) -> None:
+        """Append many rows, given as columns; a number stands for a column of it."""
+        self._values.frombytes(np.column_stack(np.broadcast_arrays(*columns)).astype(np.int64).tobytes())
+
     def __len__(self) -> int:
         return len(self._values) // len(self.columns)
 

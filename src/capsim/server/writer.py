@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from capsim.server import clock
 from capsim.server.arrivals import Arrivals
 from capsim.specs import Stream, WriterSpec
@@ -32,6 +35,16 @@ class Batch:
     rows: int
     taken_us: int
     phase: int
+
+
+@dataclass(frozen=True, slots=True)
+class FullBatches:
+    """Batches in a row, each of the same size and completed by an arrival."""
+
+    first_item: int  # of the first of them
+    rows: int
+    full_us: NDArray[np.int64]  # when the last arrival of each comes
+    number: int  # of the first of them
 
 
 class Writer:
@@ -102,6 +115,44 @@ class Writer:
         if full_us is not None:
             return full_us, clock.REQUEST
         return known_to_us, LOOK
+
+    def full_batches(self, most: int) -> FullBatches | None:
+        """The next flushes, as long as every one is started by the arrival that completes its batch.
+
+        Only the arrivals are looked at: the caller finds out after how many of them a flush lasts too long. At most
+        ``most``; None if the very next flush may be of another kind.
+        """
+        arrivals, rows = self.arrivals, self._batch_rows
+        if self.closing or arrivals.keyed or self._accepted_to is not None or self._requested or rows > self._cap:
+            return None
+        if self._due_us == SPENT or self.count >= rows or (self.count > 0 and self._due_us is None):
+            return None
+        known = min(most, (arrivals.known - self.head - 1) // rows)
+        if known < 1:
+            return None
+        full_us = arrivals.times(slice(self.head + rows - 1, self.head + rows * known, rows))
+        after_us = arrivals.times(slice(self.head + rows, self.head + rows * known + 1, rows))
+        due_us = np.concatenate(([self._due_us or arrivals.time_us(self.head)], after_us[:-1])) + self._delay_us
+        if self._due_us is not None:
+            due_us[0] = self._due_us
+        regular = (full_us < due_us) & (after_us > full_us)
+        count = known if regular.all() else int(regular.argmin())
+        return FullBatches(self.head, rows, full_us[:count], self.batches) if count else None
+
+    def take_all(self, batches: FullBatches, count: int) -> None:
+        """The first ``count`` of the batches are taken, the last of them is out, all but the last are written."""
+        rows = count * self._batch_rows
+        # Those taken earlier than the last are done with; the last is counted when it is.
+        self.entries += rows - self.count
+        self.requests_made += count
+        self.largest_buffer = max(self.largest_buffer, self._batch_rows)
+        self.flushed += rows
+        self.batches += count
+        self.head = self.seen = batches.first_item + rows
+        self.count, self._due_us, self.flushing = 0, None, True
+        if self._stuck_from_us is not None:
+            self.stuck.append((self._stuck_from_us, int(batches.full_us[0])))
+            self._stuck_from_us = None
 
     # --- the passing of time ----------------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capsim.server.attempts import Attempt, Result, attempt_rules, in_chunks
-from capsim.server.database import Outcome, Statement
+from capsim.server.database import Ints, Outcome, Statement
 from capsim.server.flusher import Standing
 from capsim.server.model import Server
 from capsim.server.writer import Batch
@@ -35,6 +36,9 @@ class ScriptedDatabase:
         duration_ms, outcome = self._script.answer(self.calls, start_us // US_PER_MS)
         self.calls += 1
         return Outcome(duration_ms * US_PER_MS, RESULT[outcome])  # type: ignore[arg-type]
+
+    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        raise AssertionError("calls are numbered, so none may be tried out")
 
 
 def reconciled(case: Case) -> Callable[[Batch], Attempt]:
