@@ -12,7 +12,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,20 +133,19 @@ class DatabaseByItem:
     connect_us = 0
     by_address = True
 
-    def __init__(self, durations_us: list[int]) -> None:
+    def __init__(self, durations_us: Microseconds) -> None:
         self._durations_us = durations_us
-        self._array_us = np.asarray(durations_us)
 
     def run(self, stream: str, attempt: int, statement: Statement, start_us: int) -> Outcome:
-        return Outcome(self._durations_us[statement.item], "ok")
+        return Outcome(int(self._durations_us[statement.item]), "ok")
 
     def run_inserts(
         self, stream: str, items: Microseconds, rows: int, starts_us: Microseconds
     ) -> tuple[Microseconds, NDArray[np.bool_]]:
-        return self._array_us[items], np.ones(len(items), bool)
+        return self._durations_us[items], np.ones(len(items), bool)
 
 
-def run_model(arrivals_us: Microseconds, durations_us: list[int], *, look_ahead: bool = True) -> Counts:
+def run_model(arrivals_us: Microseconds, durations_us: Microseconds, *, look_ahead: bool = True) -> Counts:
     """The capsim model; without look-ahead it spends two engine events on a flush, its start and its end."""
     spec = WriterSpec(batch_rows=BATCH_ROWS, delay_ms=DELAY_US // 1_000, buffer_cap_rows=CAP_ROWS)
     server = Server({"events": spec}, PoolSpec(), 1, DatabaseByItem(durations_us), look_ahead=look_ahead)
@@ -165,13 +163,6 @@ class OneBlock(NamedTuple):
     heartbeat_sessions: None
 
 
-WAYS: dict[str, Callable[[Microseconds, list[int]], Counts]] = {
-    "plain SimPy, a process per arrival": run_plain,
-    "capsim model, engine events only": partial(run_model, look_ahead=False),
-    "capsim model, looking ahead": run_model,
-}
-
-
 def cpu_ms(job: Callable[[], Any]) -> tuple[float, Any]:
     started_s = time.process_time()
     result = job()
@@ -185,12 +176,18 @@ def main() -> int:
 
     arrivals_us = make_arrivals()
     durations_us = make_durations(len(arrivals_us))
+    array_us = np.asarray(durations_us)
+    ways: dict[str, Callable[[], Counts]] = {
+        "plain SimPy, a process per arrival": lambda: run_plain(arrivals_us, durations_us),
+        "capsim model, engine events only": lambda: run_model(arrivals_us, array_us, look_ahead=False),
+        "capsim model, looking ahead": lambda: run_model(arrivals_us, array_us),
+    }
     times_ms: dict[str, list[float]] = {"only making the arrivals": []}
     counts: dict[str, Counts] = {}
     for _ in range(repeats):  # in turns, so that a slow moment of the machine falls on all of them
         times_ms["only making the arrivals"].append(cpu_ms(make_arrivals)[0])
-        for name, way in WAYS.items():
-            took_ms, got = cpu_ms(lambda way=way: way(arrivals_us, durations_us))  # type: ignore[misc]
+        for name, way in ways.items():
+            took_ms, got = cpu_ms(way)
             times_ms.setdefault(name, []).append(took_ms)
             counts[name] = got
 
