@@ -113,6 +113,26 @@ def test_tables_fit_the_screen(sides, replicates):
     assert all(result.name in " ".join(text.split()) for result in results)
 
 
+def test_three_sides_share_a_table_where_they_fit():
+    text = overview([BEFORE, AFTER, BEFORE.model_copy(update={"name": "fixed"})])
+
+    assert text.count("server rss mean") == 1 and "/ before" in text
+
+
+def test_a_difference_below_what_is_shown_is_0_on_the_screen():
+    close = result_of([FakeRun(SCENARIO.replace("name", "close"), level=100.00001)])
+    line = next(line for line in overview([BEFORE, close]).splitlines() if line.startswith("server rss mean"))
+
+    assert line.split() == ["server", "rss", "mean", "MiB", "100.0", "100.0", "0", "1.00"]
+
+
+def test_the_page_cache_bracket_stands_below_its_figure():
+    lines = overview([BEFORE, AFTER]).splitlines()
+    below = lines[next(i for i, line in enumerate(lines) if line.startswith("postgres billed mean")) + 1]
+
+    assert below.split() == ["least..most", "page", "cache", "MiB", "90..110", "40..60"]
+
+
 def test_the_screen_tells_memory_then_losses_then_stress_then_bill_then_warnings():
     text = overview([BEFORE, AFTER])
     places = [text.index(title) for title in ("Memory", "Losses", "Stress", "Bill", "Warnings")]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsim.errors import CapsimError
-from capsim.provenance import portable
 from capsim.replicates import combine
 from capsim.units import BILLED_MONTH_MINUTES
 
@@ -91,15 +90,17 @@ class BillLine(Row):
 
 
 class Account(Row):
-    """What became of every item that one writer was offered, in items; means over replicates."""
+    """What became of every item that one writer was offered, in items: `arrived` is the sum of the others."""
 
     writer: str
     arrived: Number
     written: Number
+    coalesced: Number = Field(description="replaced by a later heartbeat of its session before it was written")
     buffered: Number
     in_flight: Number
     dropped_cap: Number
     dropped_failed: Number
+    uncounted: Number = Field(description="lost in no counter of the server")
     rejected: Number
     half_width: Number = Field(None, description="of the 95 % interval of `written` over replicates")
 
@@ -239,7 +240,7 @@ def result_of(runs: Iterable[RunLike]) -> Result:
                 "name": run.scenario.name,
                 "title": run.scenario.title,
                 "trace_span_s": run.trace_span_s,
-                "provenance": {k: v for k, v in portable(run.provenance).items() if k != "replicate"},
+                "provenance": {k: v for k, v in run.provenance.items() if k != "replicate"},
                 "series": {window: series_of(run.samples, span_s) for window, span_s in spans.items()},
             }
         for section, window, table in _tables(run, spans):

@@ -36,10 +36,7 @@ QUANTITIES = (
     Quantity("postgres_volume_mib", "MiB", ("postgres_volume_mib",), ("postgres_volume_mib",)),
     Quantity("server_cpu_vcpu", "vCPU", ("server_cpu_vcpu",), ("server_cpu_vcpu",)),
     Quantity("postgres_cpu_vcpu", "vCPU", ("postgres_cpu_vcpu",), ("postgres_cpu_vcpu",)),
-    *(
-        Quantity(f"{s}_buffer_rows", "items", (f"{s}_buffer_mean_rows",), (f"{s}_buffer_max_rows",))
-        for s in STREAMS
-    ),
+    *(Quantity(f"{s}_buffer_rows", "items", (f"{s}_buffer_mean_rows",), (f"{s}_buffer_max_rows",)) for s in STREAMS),
     *(
         Quantity(f"{s}_lost_hz", "1/s", columns, columns, rate=True)
         for s in STREAMS

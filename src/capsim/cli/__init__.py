@@ -82,9 +82,7 @@ def worded() -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        if error.filename is None:  # stdout itself; Python's flush at the end would fail again
-            quiet()
-        place = error.filename or "output"
+        place = error.filename or "output"  # stdout has no name
         fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
 
 

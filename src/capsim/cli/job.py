@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
+from capsim.answer import answer
 from capsim.cli import FAILED
 from capsim.cli.options import Options
 from capsim.cli.progress import Progress
@@ -17,7 +19,7 @@ from capsim.errors import CapsimError
 from capsim.files import folder, write_text
 from capsim.pricing import plan_on, prices_on
 from capsim.scenario import load
-from capsim.screen import drift_table, overview
+from capsim.screen import WIDTH, drift_table, overview
 from capsim.specs import Scenario
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         click.echo(verdict, err=options.as_json)  # with --json the document has stdout to itself
         click.get_current_context().exit(FAILED if drifts else 0)
     if not options.as_json:
-        click.echo(overview(_results(document)), nl=False)
+        results = _results(document)
+        click.echo("\n".join(textwrap.wrap(" ".join(answer(results)), WIDTH)) + "\n\n" + overview(results), nl=False)
 
 
 def _results(document: Document) -> tuple[Result, ...]:
