@@ -81,7 +81,10 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("new_space_grown_after", 3000, "requests", "2000-5000", "fitted", "r50 to r500, own run at 35 req/s"),
     Constant("heap_overhead", 1.3, "MiB", "+-0.5", "fitted", "L2: heapTotal beyond old and new space"),
     Constant("reducer_tick", 8.0, "s", "exact", "measured", "V8 memory-reducer"),
-    Constant("reducer_chance", 0.2, "1", "0.2-0.3", "fitted", "memory section 3: 8 of 17 idle processes released"),
+    Constant("reducer_chance", 0.2, "1", "0.1-0.3", "fitted", "8 of 17 idle processes released by the third tick"),
+    Constant(
+        "reducer_looks", 3, "1", "2-4", "fitted", "ticks after a collection; none of 6 own runs released in 115 s"
+    ),
     Constant("new_space_low", 1.3, "MiB", "1-2; 4 in the first minute", "measured", "own runs at 0.5-20 req/s"),
     Constant(
         "shrinks_below",
@@ -91,6 +94,39 @@ CONSTANTS: tuple[Constant, ...] = (
         "measured",
         "V8: low allocation throughput; own runs at 20, 35 req/s",
     ),
+    # --- the same heap collection by collection (heap.py)
+    Constant("scavenge_at", 0.8, "1", "+-7 % of the allocation between", "fitted", "L5: share of a half of new space"),
+    Constant("scavenge_stays", 0.19, "1", "unknown", "fitted", "share of the allocation that stays in new space"),
+    Constant("survived", 0.33, "1", "0.21-0.35", "fitted", "share of the allocation that counts for growing new space"),
+    Constant("first_step", 4.0, "MiB", "2-7", "fitted", "growth before the first full collection; all loaded runs"),
+    Constant(
+        "marking_base", 0.15, "s", "0.05-0.35", "fitted", "from the limit to the end of a collection; r500, r1000"
+    ),
+    Constant(
+        "marking_share", 0.0012, "s/MiB", "factor 2", "fitted", "leakq_64_1500; own runs of 36 and 43 MiB live under 64"
+    ),
+    Constant(
+        "marking_doubles",
+        200,
+        "MiB",
+        "unknown",
+        "fitted",
+        "old space at which a MiB takes twice as long; leakq_256_5000",
+    ),
+    Constant("pages_idle", 0.5, "MiB", "+-0.3", "fitted", "committed beyond used old space while it grows"),
+    Constant("slack_always", 10.0, "MiB", "8-10", "fitted", "free committed pages that stay; r200, r500 capped"),
+    Constant(
+        "slack_kept", 0.75, "1", "0.45-0.95", "fitted", "share of free pages that stay, up to 40 MiB; r500, r1000"
+    ),
+    Constant("slack_kept_less", 0.0022, "1/MiB", "unknown", "fitted", "less for every MiB above; live150, leaks"),
+    Constant("slack_kept_min", 0.33, "1", "0.25-0.7", "fitted", "the least of it; live150_none"),
+    Constant("shrinks_near_cap", 0.80, "1", "0.80-0.92", "fitted", "survivors over cap from which new space shrinks"),
+    Constant(
+        "speed_median", 350, "MiB/s", "330-450", "measured", "own runs at 200-1000 req/s, V8's own trace; quiet machine"
+    ),
+    Constant("speed_missing", 0.6, "1", "0.4-0.8", "measured", "the same: how much less at the second collection"),
+    Constant("speed_learned", 3.0, "1", "2-4", "measured", "the same: collections until most of it is caught up"),
+    Constant("speed_sigma", 0.3, "1", "0.2-0.4", "measured", "the same: spread of its logarithm"),
     # --- out of memory by the cap
     Constant(
         "death_margin",
