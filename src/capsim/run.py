@@ -159,7 +159,7 @@ def simulate(
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:
         load = load_of(scenario, trace, seed, replicate, until_us=end_us)
-    played = _Played(scenario, seed, replicate, resolution_s, batches)
+    played = _Played(scenario, seed, replicate, Sampler(round(resolution_s * US_PER_S), load.span_us), batches)
     for block in load.blocks():
         played.add(block)
         if progress is not None:
@@ -199,12 +199,12 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load) -> list[str
 class _Played:
     """A server being played, block by block, with what is kept of it."""
 
-    def __init__(self, scenario: Scenario, seed: int, replicate: int, resolution_s: float, keep: bool) -> None:
+    def __init__(self, scenario: Scenario, seed: int, replicate: int, sampler: Sampler, keep: bool) -> None:
         spec = scenario.server
         writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
         database = LatencyDatabase(scenario.database, seed, replicate)
         self.server = Server(writers, spec.pool, spec.pool_limit, database)
-        self.sampler = Sampler(round(resolution_s * US_PER_S))
+        self.sampler = sampler
         self._kept: list[dict[str, NDArray[np.int64]]] | None = [] if keep else None
         self._waits: list[dict[str, NDArray[np.int64]]] = []
 

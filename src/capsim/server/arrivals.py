@@ -25,10 +25,13 @@ class Arrivals:
         How many arrivals have been handed over so far; numbers below it have a time.
     keyed : bool
         Whether each arrival belongs to a session (heartbeats that are kept in a map).
+    coalescing : bool
+        Whether sessions have been named, so that one arrival may replace another.
     """
 
     def __init__(self, *, keyed: bool = False) -> None:
         self.keyed = keyed
+        self.coalescing = False
         self.known = 0
         self._base = 0
         self._times: Times = np.empty(0, np.int64)
@@ -56,6 +59,7 @@ class Arrivals:
         self._times = np.ascontiguousarray(np.concatenate((kept, times_us)), np.int64)
         self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         if self.keyed:
+            self.coalescing |= sessions is not None
             previous = self._previous_of(times_us, sessions)
             self._previous = np.concatenate((self._previous[keep_from - self._base :], previous))
         self._base = keep_from

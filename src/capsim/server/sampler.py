@@ -84,10 +84,18 @@ class _WriterBins:
 
 
 class Sampler:
-    """Collects the `capsim.tables.SAMPLES` table, stretch by stretch."""
+    """Collects the `capsim.tables.SAMPLES` table, stretch by stretch.
 
-    def __init__(self, width_us: int) -> None:
-        self._width_us = width_us
+    Parameters
+    ----------
+    width_us : int
+        Width of the bins [us].
+    cut_us : int, optional
+        An instant at which one bin ends and another begins, whatever the width: the end of the load as given.
+    """
+
+    def __init__(self, width_us: int, cut_us: int | None = None) -> None:
+        self._width_us, self._cut_us = width_us, cut_us
         self._writers = {stream: _WriterBins() for stream in STREAMS}
         self._in_use = Step()
         self._open = 0
@@ -150,6 +158,8 @@ class Sampler:
     def _edges(self, from_us: int, to_us: int) -> Ints:
         edges = np.arange(from_us, to_us + self._width_us, self._width_us)
         edges[-1] = to_us
+        if self._cut_us is not None and from_us < self._cut_us < to_us:
+            edges = np.union1d(edges, [self._cut_us])
         return edges
 
     @staticmethod
