@@ -54,7 +54,8 @@ class FakeRun:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return certificate(self.scenario, self.load, seed=self.seed, replicate=self.replicate)
+        address = {"seed": self.seed, "replicate": self.replicate}
+        return certificate(self.scenario, self.load | address, **address)
 
     @property
     def stress(self) -> pd.DataFrame:

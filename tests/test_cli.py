@@ -150,7 +150,7 @@ def test_with_json_drift_is_told_on_stderr(here):
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["provenance"]["seed"] == 5
-    assert "numbers differ" in result.stderr
+    assert "figures differ" in result.stderr
 
 
 # --- what it leaves behind ------------------------------------------------------------------------------------------

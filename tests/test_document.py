@@ -90,7 +90,7 @@ def test_replicates_become_a_mean_and_its_interval():
     assert rss.value == 102
     assert rss.half_width == pytest.approx(4.303 * 2 / math.sqrt(3), rel=1e-3)  # t(2) from any table
     assert result.replicates == result.provenance["replicates"] == 3
-    assert "replicate" not in result.provenance
+    assert "replicate" not in result.provenance and "replicate" not in result.provenance["load"]
 
 
 def test_one_run_has_no_interval():

@@ -240,7 +240,7 @@ def result_of(runs: Iterable[RunLike]) -> Result:
                 "name": run.scenario.name,
                 "title": run.scenario.title,
                 "trace_span_s": run.trace_span_s,
-                "provenance": {k: v for k, v in run.provenance.items() if k != "replicate"},
+                "provenance": _of_all_replicates(run.provenance),
                 "series": {window: series_of(run.samples, span_s) for window, span_s in spans.items()},
             }
         for section, window, table in _tables(run, spans):
@@ -264,6 +264,12 @@ def result_of(runs: Iterable[RunLike]) -> Result:
         "replicates": replicates,
         "warnings": tuple(warnings),
     })  # fmt: skip
+
+
+def _of_all_replicates(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate without what names one replicate; the seed is told once, for the load too."""
+    load = {k: v for k, v in provenance["load"].items() if k not in ("seed", "replicate")}
+    return {k: v for k, v in provenance.items() if k != "replicate"} | {"load": load}
 
 
 def _tables(run: RunLike, windows: Iterable[Window]) -> Iterator[tuple[str, Window | None, pd.DataFrame]]:

@@ -221,7 +221,10 @@ def _fitting(sides: int, build: Callable[[Sequence[int]], str]) -> str:
 
 
 def _measured(value: float | None, half_width: float | None, unit: str) -> str:
-    return number(value, unit) + (f" ± {number(half_width, unit)}" if half_width else "")
+    if not half_width:
+        return number(value, unit)
+    half = f"{half_width:,.{_DECIMALS[unit]}f}" if unit in _DECIMALS else number(half_width, unit)
+    return f"{number(value, unit)} ± {half}"
 
 
 def _changes(values: Sequence[float | None], unit: str) -> list[str]:

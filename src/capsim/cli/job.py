@@ -13,7 +13,7 @@ from capsim.answer import answer
 from capsim.cli import FAILED
 from capsim.cli.options import Options
 from capsim.cli.progress import Progress
-from capsim.compare import changed_inputs, drift
+from capsim.compare import changed_inputs, drift, unlike
 from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of
 from capsim.errors import CapsimError
 from capsim.files import folder, write_text
@@ -54,6 +54,8 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
 
             write_text(staging / "result.json", dumps(document))
             write(list(_results(document)), staging)
+    for line in unlike(_results(document)):
+        click.echo(f"capsim: not the same load or chance: {line}", err=True)
     if options.out:
         click.echo(f"capsim: wrote {options.out}", err=True)
     if options.as_json:
@@ -62,7 +64,7 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         verdict = f"{options.against}: every number is as saved"
         if drifts:
             why = "".join(f"  {line}\n" for line in changed_inputs(saved, document))
-            verdict = f"{options.against}: {len(drifts)} numbers differ\n{why}\n{drift_table(drifts)}"
+            verdict = f"{options.against}: {len(drifts)} figures differ\n{why}\n{drift_table(drifts)}"
         click.echo(verdict, err=options.as_json)  # with --json the document has stdout to itself
         click.get_current_context().exit(FAILED if drifts else 0)
     if not options.as_json:
