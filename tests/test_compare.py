@@ -76,13 +76,13 @@ def test_a_figure_that_appears_or_goes_is_drift():
 
 def test_a_series_that_moved_is_one_row_with_its_worst_step():
     block = BEFORE.series["trace"]
-    first = block.series[0].model_copy(update={"mean": (5.0, 7.5), "max": (5.0, 5.5)})
+    first = block.series[0].model_copy(update={"mean": (5.5, 7.5), "max": (5.0, 5.5)})
     moved = BEFORE.model_copy(
         update={"series": {"trace": block.model_copy(update={"series": (first, *block.series[1:])})}}
     )
 
     assert drift(BEFORE, moved) == [
-        ("series.trace: requests_hz mean every 60 s [1/s], 1 of 2 steps, most in step 2", 5.0, 7.5),
+        ("series.trace: requests_hz mean every 60 s [1/s], 2 of 2 steps, most in step 2", 5.0, 7.5),
         ("series.trace: requests_hz max every 60 s [1/s], 1 of 2 steps, most in step 2", 5.0, 5.5),
     ]
 
