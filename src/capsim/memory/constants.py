@@ -103,7 +103,7 @@ CONSTANTS: tuple[Constant, ...] = (
         "marking_base", 0.15, "s", "0.05-0.35", "fitted", "from the limit to the end of a collection; r500, r1000"
     ),
     Constant(
-        "marking_share", 0.0012, "s/MiB", "factor 2", "fitted", "leakq_64_1500; own runs of 36 and 43 MiB live under 64"
+        "marking_share", 0.0013, "s/MiB", "factor 2", "fitted", "leakq_64_1500; own runs of 36 and 43 MiB live under 64"
     ),
     Constant(
         "marking_doubles",
