@@ -15,10 +15,11 @@ from capsim import tables
 from capsim.accounting import accounting
 from capsim.cost import bill, limit_notes
 from capsim.memory import heap_exceeded_at, resident
+from capsim.outcomes import outcomes
 from capsim.provenance import certificate
 from capsim.scenario import warnings
 from capsim.server.database import LatencyDatabase
-from capsim.server.model import Server
+from capsim.server.model import Happened, Server
 from capsim.server.sampler import Sampler
 from capsim.specs import STREAMS, Scenario
 from capsim.summary import Window, summary
@@ -48,6 +49,8 @@ class Run:
         Length of the load before it is repeated [s].
     batches : DataFrame or None
         Columns of `capsim.tables.BATCHES`, if they were asked for.
+    arrivals : DataFrame or None
+        Columns of `capsim.outcomes.outcomes`, if they were asked for.
     stuck : DataFrame
         Columns ``writer``, ``from_s``, ``to_s`` (NaN: to the end): when a writer held items, had nothing out, and
         no timer would ever make it write them.
@@ -64,6 +67,7 @@ class Run:
     samples: pd.DataFrame = field(repr=False)
     trace_span_s: float
     batches: pd.DataFrame | None = field(repr=False)
+    arrivals: pd.DataFrame | None = field(repr=False)
     stuck: pd.DataFrame = field(repr=False)
     waits: pd.DataFrame = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
@@ -112,6 +116,7 @@ def simulate(
     replicate: int = 0,
     month: bool = True,
     batches: bool = False,
+    arrivals: bool = False,
     resolution_s: float = 60.0,
     progress: Progress | None = None,
 ) -> Run:
@@ -129,6 +134,8 @@ def simulate(
         Go on for at least a billed month (43,200 minutes), repeating the load with fresh draws.
     batches : bool
         Keep one row for every attempt of every flush; grows with the load.
+    arrivals : bool
+        Keep one row for every arrival, with what became of it and how long it waited; grows with the load.
     resolution_s : float
         Width of the bins of `Run.samples` [s]; an hour must be a whole number of them.
     progress : callable, optional
@@ -159,7 +166,8 @@ def simulate(
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:
         load = load_of(scenario, trace, seed, replicate, until_us=end_us)
-    played = _Played(scenario, seed, replicate, Sampler(round(resolution_s * US_PER_S), load.span_us), batches)
+    sampler = Sampler(round(resolution_s * US_PER_S), load.span_us)
+    played = _Played(scenario, seed, replicate, sampler, batches or arrivals)
     for block in load.blocks():
         played.add(block)
         if progress is not None:
@@ -170,6 +178,7 @@ def simulate(
         samples=samples,
         trace_span_s=load.span_us / US_PER_S,
         batches=played.batches() if batches else None,
+        arrivals=outcomes(played.happened) if arrivals else None,
         stuck=played.stuck(end_us),
         waits=played.waits(),
         warnings=tuple(_warnings(scenario, samples, load)),
@@ -205,18 +214,19 @@ class _Played:
         database = LatencyDatabase(scenario.database, seed, replicate)
         self.server = Server(writers, spec.pool, spec.pool_limit, database)
         self.sampler = sampler
-        self._kept: list[dict[str, NDArray[np.int64]]] | None = [] if keep else None
+        self._keep = keep
+        self.happened: list[Happened] = []
         self._waits: list[dict[str, NDArray[np.int64]]] = []
 
     def add(self, block: Block) -> None:
         happened = self.sampler.play(self.server, block)
         self._waits.append(happened.waits)
-        if self._kept is not None:
-            self._kept.append(happened.attempts)
+        if self._keep:
+            self.happened.append(happened)
 
     def batches(self) -> pd.DataFrame:
-        assert self._kept is not None
-        columns = {name: np.concatenate([part[name] for part in self._kept]) for name in self._kept[0]}
+        attempts = [happened.attempts for happened in self.happened]
+        columns = {name: np.concatenate([part[name] for part in attempts]) for name in attempts[0]}
         ended = pd.DataFrame(columns)
         out = pd.DataFrame(self._out(), columns=list(columns))
         table = pd.concat([ended, out], ignore_index=True).sort_values(["start_us", "part"], kind="stable")

@@ -59,6 +59,7 @@ class Stretch:
     written_rows: Ints  # of each flush that ended: rows it counted
     failed_rows: Ints  # of each flush that ended: rows it gave up
     uncounted_rows: Ints  # of each flush that ended: rows it lost without counting them
+    previous: Ints | None  # of each arrival, if kept by session: number of the one before it in the same session
 
     @property
     def refused_us(self) -> Ints:
@@ -241,4 +242,5 @@ def _stretch(
         written_rows=counted * ok,
         failed_rows=rows * (1 - ok),
         uncounted_rows=(rows - counted) * ok,
+        previous=previous,
     )
