@@ -55,7 +55,7 @@ def outcomes(happened: list[Happened]) -> pd.DataFrame:
                     "batch": np.where(taken, batch, -1),
                     "wait_us": np.where(taken, start_us - times_us, -1),
                 }
-            )  # fmt: skip
+            )
         )
     return pd.concat(parts, ignore_index=True)
 
