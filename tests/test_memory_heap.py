@@ -38,12 +38,12 @@ def test_mean_within_5_percent_and_peak_within_10_under_steady_load(run, cap):
 
 
 def test_stalls_peak_between_the_two_recorded_repeats():
-    """Unbounded 243 and 291 MiB, capped at 1,000 rows 125 and 130."""
+    """Unbounded 243 and 291 MiB; capped at 1,000 rows within 10 % of 125 and 130."""
     unbounded = np.mean([r.rss.max() for r in driven("stall2_unb", EVENT_ROW)[1]])
     capped = np.mean([r.rss.max() for r in driven("stall2_cap", EVENT_ROW)[1]])
 
     assert 243 <= unbounded <= 291
-    assert 125 * 0.95 <= capped <= 130 * 1.05
+    assert 125 * 0.9 <= capped <= 130 * 1.1
 
 
 def test_a_capped_process_collects_more_often():

@@ -45,6 +45,14 @@ def test_all_recorded_runs_pass_but_the_known_misses():
     assert 5 <= got.fitted.sum() <= 8
 
 
+def test_runs_recorded_afterwards_pass_but_for_two_known_misses():
+    """Settings absent from the first recording: 10, 35, 350/s, a stall of 20 s at 350/s, 87 MiB live under 192."""
+    got = check(DATA / "own_runs.csv").set_index("run")
+
+    assert set(got.index[~got.passed]) <= {"r500_live29_64", "r500_live35_64"}
+    assert {"r350_stall", "r350_live87_192", "r10_none", "r35_none"} <= set(got.index[got.passed])
+
+
 # --- the writers of the stand-in
 
 
