@@ -35,7 +35,7 @@ def test_a_failure_names_case_field_expected_and_got(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps([case]))
 
-    result = CliRunner().invoke(main, ["validate", "oracle", str(wrong)])
+    result = CliRunner().invoke(main, ["validate", "oracle", str(wrong), "--engine", "model"])
 
     got = case["expected"]["final"]["flushed"] - 1
     assert f"case {case['id']}" in result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import click
@@ -16,7 +17,13 @@ def validate() -> None:
 
 @validate.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--engine", type=click.Choice(["model"]), default="model", show_default=True, help="What plays the cases.")
+@click.option(
+    "--engine",
+    type=click.Choice(["model", "reference", "both"]),
+    default="both",
+    show_default=True,
+    help="What plays the cases: the simulation, the running server in virtual time, or each; counted separately.",
+)
 def oracle(files: tuple[Path, ...], engine: str) -> None:
     """Play recorded cases of the original writers and compare every field of what they did.
 
@@ -28,18 +35,20 @@ def oracle(files: tuple[Path, ...], engine: str) -> None:
     """
     from capsim.cli import FAILED
     from capsim.validation.oracle import differences, read_cases
-    from capsim.validation.oracle_model import play
 
     cases = [case for path in files for case in read_cases(path)]
+    engines = ("model", "reference") if engine == "both" else (engine,)
     failed = 0
-    for case in cases:
-        found = differences(case.expected, play(case))
-        if found:
-            failed += 1
-            click.echo(f"{engine}: case {case.id} ({case.category}, {case.writer}, {case.semantics}):")
-            for line in found[:MOST_LINES]:
-                click.echo(f"  {line}")
-            if len(found) > MOST_LINES:
-                click.echo(f"  and {len(found) - MOST_LINES} more")
-    click.echo(f"{len(cases) - failed} passed, {failed} failed")
+    for name in engines:
+        play = importlib.import_module(f"capsim.validation.oracle_{name}").play
+        for case in cases:
+            found = differences(case.expected, play(case))
+            if found:
+                failed += 1
+                click.echo(f"{name}: case {case.id} ({case.category}, {case.writer}, {case.semantics}):")
+                for line in found[:MOST_LINES]:
+                    click.echo(f"  {line}")
+                if len(found) > MOST_LINES:
+                    click.echo(f"  and {len(found) - MOST_LINES} more")
+    click.echo(f"{len(engines) * len(cases) - failed} passed, {failed} failed")
     click.get_current_context().exit(FAILED if failed else 0)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capsim.reference.attempts import Attempt, Call
+from capsim.reference.attempts import CHUNK_ROWS, Attempt, Call
 from capsim.reference.clock import Phase
 from capsim.reference.database import Outcome, Statement, TimedDatabase
 from capsim.reference.log import Log
 from capsim.reference.pool import Pool
 from capsim.reference.virtual import VirtualLoop
-from capsim.reference.writer import BatchWriter, Rules, Tried
+from capsim.reference.watch import Tried, Watch
+from capsim.reference.writer import BatchWriter, Rules
 from capsim.specs import Stream
 from capsim.units import US_PER_MS, US_PER_S
 from capsim.validation.oracle import Case
@@ -59,8 +60,6 @@ def _reconciled(closed_sessions: int, too_late: bool) -> Attempt:
 
 def _matched(unmatched_per_call: int) -> Attempt:
     """In chunks, each of which finds fewer sessions than it names."""
-    from capsim.reference.attempts import CHUNK_ROWS
-
     async def attempt(call: Call, rows: Sequence[Any], log: Log) -> int:
         counted = 0
         for start in range(0, len(rows), CHUNK_ROWS):
@@ -95,6 +94,17 @@ def play(case: Case) -> dict[str, Any]:
         played.loop.close()
 
 
+class _Tries(Watch):
+    """Keeps every attempt."""
+
+    def __init__(self) -> None:
+        self.tries: list[Tried] = []
+
+    def attempted(self, tried: Tried) -> None:
+        """Keep it."""
+        self.tries.append(tried)
+
+
 @dataclass
 class _Standing:
     """A writer at one moment of its shutdown."""
@@ -123,7 +133,7 @@ class _Played:
         )
         forever_us = (case.end_ms + 1) * US_PER_MS
         pool = Pool(loop, TimedDatabase(loop, self.script.lasts), 1, forever_us, 10 * US_PER_S)
-        self.tries: list[Tried] = []
+        self.watch = _Tries()
         self.writer: BatchWriter[int] = BatchWriter(
             stream,
             rules,
@@ -132,7 +142,7 @@ class _Played:
             self.log,
             key=(lambda session: session) if stream == "heartbeats" and case.semantics == "fixed" else None,
             attempt=_attempt(case),
-            on_attempt=self.tries.append,
+            watch=self.watch,
         )
         self.states: list[tuple[int, tuple[int, ...]]] = [(0, (0, 0, 0, 0, 0))]
         self.stuck: list[list[int | None]] = []
@@ -232,7 +242,7 @@ class _Played:
                 "calls": tried.calls,
                 "counted": tried.counted,
             }
-            for tried in [*self.tries, *([out] if out is not None else [])]
+            for tried in [*self.watch.tries, *([out] if out is not None else [])]
         ]
 
     def _samples(self) -> dict[str, Any]:
