@@ -129,6 +129,17 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("speed_sigma", 0.2, "1", "0.1-0.4", "measured", "the same: spread of its logarithm"),
     # --- out of memory by the cap
     Constant(
+        "beyond_cap", 33.0, "MiB", "29.3-33.2", "measured", "C14: peak use of a container less the cap, four caps"
+    ),
+    Constant(
+        "files_in_use",
+        31.0,
+        "MiB",
+        "31 enough, 23 too few",
+        "measured",
+        "cgroup section 3: file pages left, abort or hang",
+    ),
+    Constant(
         "death_margin",
         4.0,
         "MiB",
