@@ -33,9 +33,9 @@ def resident(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     -------
     DataFrame
         `samples` with the columns of `capsim.tables.MEMORY` added: measured memory in MiB of 2^20 bytes,
-        CPU in vCPU. Steady load of 50 to 1,000 requests a second: resident memory within 3 % of the
-        measured median. Stalls: peak within 16 % (single runs differ by as much). The figures are for Node
-        20 with new space of 16 MiB a half.
+        CPU in vCPU. Steady load of 200 to 1,000 requests a second: mean resident memory within 4 % of
+        the measured, at 50 within 13 %. Stalls of a minute: mean -4 to +11 %, peak -11 to +25 %, where
+        repeats of one stall differ by 20 %. The figures are for Node 20 with a semi-space of 16 MiB.
 
     Examples
     --------
