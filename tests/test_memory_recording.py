@@ -35,14 +35,14 @@ def test_only_the_leak_dies_and_with_the_recorded_number_of_rows(excerpt):
 
 
 def test_all_recorded_runs_pass_but_the_known_misses():
-    """31 runs: steady, capped, stalled, large live sets and leaks; seven of them were fitted on."""
+    """31 runs: steady, capped, stalled, large live sets and leaks; docs/memory.md says which were fitted on."""
     if not SHARED.exists():
         pytest.skip(f"{SHARED} is not here; the excerpt is checked above")
     got = check(SHARED, DATA / "timeseries.toml").set_index("run")
 
     assert set(got.index[~got.passed]) <= MISSES
     assert len(got) == 31
-    assert 5 <= got.fitted.sum() <= 8
+    assert got.passed[~got.fitted].sum() >= 10
 
 
 def test_runs_recorded_afterwards_pass_but_for_two_known_misses():
