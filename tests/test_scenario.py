@@ -142,7 +142,7 @@ def test_a_trace_is_found_beside_the_scenario_file(tmp_path):
         ),
         (
             "[redis]\nzzz = 1",
-            "a.toml: [redis] zzz = 1 is not known; keys here: clients",
+            "a.toml: [redis] zzz = 1 is not known; keys here: clients, keys, value_bytes, persistence",
         ),
         (
             "[server.pool]\nlimit = 0",

@@ -311,12 +311,31 @@ class DatabaseSpec(Spec):
     rows_at_start: Annotated[int, Field(ge=0)] = Field(
         default=0, description="event rows that are stored before the load begins"
     )
+    memory_limit_mib: Annotated[int, Field(ge=64, le=10**6)] | Literal["plan"] = Field(
+        default="plan", description='memory limit of its container; "plan" for the most that the plan allows'
+    )
+    shared_buffers_mib: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        default=128, description="shared_buffers of Postgres; billed once filled, beside the same pages in cache"
+    )
+    volume_gb: Positive | Literal["plan"] = Field(
+        default="plan", description='size of its volume; "plan" for the default of the plan'
+    )
+    backup_every_h: Positive | Literal["none"] = Field(
+        default="none", description="hours between backups by pg_dump, which read every table into the page cache"
+    )
 
 
 class RedisSpec(Spec):
-    """Redis, at rest."""
+    """Redis: a cache of a fixed size, perhaps kept in files."""
 
     clients: Annotated[int, Field(ge=0, le=10_000)] = Field(default=1, description="connections to Redis")
+    keys: Annotated[int, Field(ge=0, le=10**9)] = Field(default=0, description="keys that it holds")
+    value_bytes: Annotated[int, Field(ge=0, le=512 * 1024 * 1024)] = Field(
+        default=1_000, description="mean size of a value"
+    )
+    persistence: Literal["none", "rdb", "aof"] = Field(
+        default="none", description="files kept: none, snapshots (rdb), or the append-only file (aof)"
+    )
 
 
 # --- billing and stress ------------------------------------------------------------------------------------
@@ -370,7 +389,7 @@ class Scenario(Spec):
     workload: WorkloadSpec = Field(description="the load: exactly one of trace, rate_hz, runs")
     server: ServerSpec = Field(default=ServerSpec(), description="the ingestion server")
     database: DatabaseSpec = Field(default=DatabaseSpec(), description="Postgres")
-    redis: RedisSpec = Field(default=RedisSpec(), description="Redis, at rest")
+    redis: RedisSpec = Field(default=RedisSpec(), description="Redis")
     billing: BillingSpec = Field(description="what is charged, by whose rules and from when")
     stress: StressSpec = Field(
         default=StressSpec(), description="what the server must survive, beside the load"

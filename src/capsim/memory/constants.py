@@ -208,6 +208,7 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("pg_rows_page", 6, "rows", "8192 / 1365", "measured", "C10"),
     Constant("pg_wal_delete", 60, "bytes", "unknown", "assumed", "a deleted row, without full pages"),
     Constant("pg_scan_anon", 32, "MiB", "30-35", "measured", "cgroup section 4: leader and two workers of a scan"),
+    Constant("pg_jit_library", 104.9, "MiB", "version 14", "measured", "libLLVM of Debian 12; cold scan: 933 - 829"),
     Constant("pg_dump_anon", 4.0, "MiB", "3.6-4.1", "measured", "cgroup section 4: the backend of pg_dump"),
     Constant("pg_change_anon", 10.8, "MiB", "10.8-11", "measured", "cgroup section 4: the backend of DELETE"),
     Constant("pg_vacuum_shmem", 64.2, "MiB", "exact", "measured", "cgroup section 4: shmem 204.3 during VACUUM"),
