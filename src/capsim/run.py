@@ -15,6 +15,7 @@ from capsim import tables
 from capsim.accounting import accounting
 from capsim.cost import bill, limit_notes
 from capsim.memory import heap_exceeded_at, resident
+from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
 from capsim.provenance import certificate
 from capsim.scenario import warnings
@@ -189,7 +190,7 @@ def simulate(
 
 
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load) -> list[str]:
-    found = [*warnings(scenario), *limit_notes(samples, scenario)]
+    found = [*warnings(scenario), *limit_notes(samples, scenario), *storage_notes(samples, scenario)]
     exceeded_s = heap_exceeded_at(samples, scenario)
     if exceeded_s is not None:
         found.append(

@@ -54,7 +54,7 @@ class PostgresContainer:
         self._buffers_mib = shared_buffers_mib
         self._table_mib = self._index_mib = 0.0
         self._wal_at_mib, self._wal_held_mib = 0.0, 0.0
-        self._idle, self._wrote = 0, 0
+        self._idle, self._wrote, self._active = 0, 0, 0
         self._used_mib = 0.0  # of shared buffers
         self._deleted = 0.0
         self._vacuumed_mib = 0.0
@@ -76,17 +76,17 @@ class PostgresContainer:
         """Size of the table without its indexes [MiB]."""
         return self._table_mib
 
-    def connect(self, idle: int, wrote: int = 0) -> Usage:
-        """Set how many connections are open: `idle` ones that never wrote, and ones that have inserted."""
+    def connect(self, idle: int, wrote: int = 0, active: int = 0) -> Usage:
+        """Set how many connections are open: ones that never wrote, ones that have, and how many of these work."""
         if idle + wrote:
             self._used_mib = max(self._used_mib, value("pg_shmem_connected"))
             self._programs_mib = value("pg_cache_start") + value("pg_cache_connected")
-        self._idle, self._wrote = idle, wrote
+        self._idle, self._wrote, self._active = idle, wrote, active
         return self._hold()
 
     def insert(self, rows: int, connections: int) -> Usage:
-        """Insert rows of 1,545 bytes of JSON from so many connections, which stay open."""
-        self.connect(0, connections)
+        """Insert rows of 1,545 bytes of JSON from so many connections, which go on writing."""
+        self.connect(0, connections, connections)
         data, wal = (rows * value(name) / MIB for name in ("pg_data_event", "pg_wal_event"))
         steps = max(1, int((data + wal) / _STEP_MIB))
         table = data * value("pg_table_share")
@@ -205,7 +205,7 @@ class PostgresContainer:
 
     def _hold(self, anon_mib: float = 0.0, shmem_mib: float = 0.0, connections: int = 0) -> Usage:
         """Hold what connections and shared buffers need, and what an operation takes on top."""
-        anon, shmem, kernel = held_mib(self._idle, self._wrote, self._used_mib, self._buffers_mib)
+        anon, shmem, kernel = held_mib(self._idle, self._wrote, self._active, self._used_mib, self._buffers_mib)
         kernel += connections * value("pg_kernel_inserted")
         self._box.hold(anon + anon_mib, float(shmem) + shmem_mib, kernel)
         self._box.read("programs", 0, self._programs_mib)  # in use by every operation

@@ -86,7 +86,7 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
     one = np.ones(len(samples))
     return {
         "redis_cpu_vcpu": value("redis_cpu_idle") * one,
-        "redis_billed_lower_mib": min(held, limit) * one,
-        "redis_billed_mib": (min(held, limit) + cached_mib(expected + value("redis_mapped"), held, limit)) * one,
-        "redis_billed_upper_mib": (min(held, limit) + cached_mib(most, held, limit)) * one,
+        "redis_billed_lower_mib": held * one,
+        "redis_billed_mib": (held + cached_mib(expected + value("redis_mapped"), held, limit)) * one,
+        "redis_billed_upper_mib": (held + cached_mib(most, held, limit)) * one,
     }
