@@ -52,3 +52,39 @@ def oracle(files: tuple[Path, ...], engine: str) -> None:
                     click.echo(f"  and {len(found) - MOST_LINES} more")
     click.echo(f"{len(engines) * len(cases) - failed} passed, {failed} failed")
     click.get_current_context().exit(FAILED if failed else 0)
+
+
+@validate.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write a plot per run and checks.csv here.")
+def memory(files: tuple[Path, ...], out: Path | None) -> None:
+    """Simulate the load of measured processes and compare their memory.
+
+    FILES are series in CSV, each with a companion FILE.run.toml that says what was measured (docs/measuring.md).
+
+    \b
+    Example:
+      capsim validate memory tests/data/memory_runs/stand_in.csv
+    """
+    from contextlib import nullcontext
+
+    from capsim.cli import FAILED
+    from capsim.files import folder
+    from capsim.validation.memory import check
+    from capsim.validation.memory_screen import passed, text, write
+    from capsim.validation.series import read_series
+
+    runs = []
+    for path in files:
+        found, notes = read_series(path)
+        runs += found
+        for note in notes:
+            click.echo(f"capsim: {note}", err=True)
+    with folder(out) if out else nullcontext() as staging:
+        checked = check(runs)
+        if staging:
+            write(checked, staging)
+    click.echo(text(checked))
+    good, bad = passed(checked)
+    click.echo(f"\n{good} passed, {bad} failed")
+    click.get_current_context().exit(FAILED if bad else 0)
