@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CORE = PROJECT["project"]["dependencies"]
 EXTRAS = [line for lines in PROJECT["project"]["optional-dependencies"].values() for line in lines]
 GROUPS = PROJECT["dependency-groups"]
-CONDA_NAMES = {"matplotlib-base": "matplotlib", "python-duckdb": "duckdb"}  # conda-forge: PyPI
+CONDA_NAMES = {"matplotlib-base": "matplotlib", "python-duckdb": "duckdb", "redis-py": "redis"}  # conda-forge: PyPI
 RUN, TEST = ROOT / "requirements/run.txt", ROOT / "requirements/test.txt"
 
 

@@ -49,6 +49,7 @@ class Pool:
         self._clock, self._database, self._limit = clock, database, limit
         self._timeout_us, self._connect_timeout_us = timeout_us, connect_timeout_us
         self._watch = watch or Watch()
+        self._links: set[Connection] = set()  # all that are open
         self._idle: list[Connection] = []
         self._asked: list[_Waiter] = []  # in this instant
         self._waiting: deque[_Waiter] = deque()  # since earlier ones
@@ -92,12 +93,14 @@ class Pool:
             if start_us >= 0:
                 self._watch.called(statement, start_us, self._clock.now_us())
 
-    async def close(self) -> None:
-        """Close the connections that nobody uses."""
-        idle, self._idle = self._idle, []
-        self.open -= len(idle)
-        for connection in idle:
-            await connection.close()
+    async def close(self, within_s: float = 1.0) -> None:
+        """Close all connections; those that do not answer in time [s] are left to the end of the process."""
+        links, self._links = self._links, set()
+        self._idle.clear()
+        self.open = 0
+        if links:
+            closing = [asyncio.ensure_future(link.close()) for link in links]
+            await asyncio.wait(closing, timeout=within_s)
 
     async def _granted(self, part: Part, asked_us: int) -> None:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -134,7 +137,8 @@ class Pool:
             if connection.is_open:
                 self._idle.append(connection)
             else:
-                self.open -= 1
+                self._links.discard(connection)
+                self.open = len(self._links)
         self.held -= 1
         self._settle_later()
 
@@ -172,5 +176,6 @@ class Pool:
             raise CallFailed(f"no connection opened within {self._connect_timeout_us / 1e6:.3g} s") from None
         finally:
             timer.cancel()
-        self.open += 1
+        self._links.add(connection)
+        self.open = len(self._links)
         return connection
