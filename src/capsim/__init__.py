@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from capsim.compare import compare
     from capsim.document import Result, load_document, result_of
     from capsim.errors import CapsimError
-    from capsim.memory import constants
+    from capsim.memory.constants import constants
     from capsim.run import Run, simulate
     from capsim.scenario import load, names
     from capsim.specs import Scenario
     from capsim.stress import stress
-    from capsim.trace import Trace, describe, find_trace, read_trace
+    from capsim.trace import Trace, find_trace, read_trace
+    from capsim.trace.describe import describe
 
 __all__ = [
     "CapsimError",

@@ -6,12 +6,16 @@ beside the first; what saves nothing is said to save nothing.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from capsim.document import Result, Window
+from capsim.pricing import limits_on
 from capsim.screen import number, span
+from capsim.units import GB, MIB
 
+FULL = 0.999  # of a volume
 SAME = 0.005  # differences below this share are no differences: the models are coarser
 TESTS = (("stall", "a database stall"), ("outage", "a database outage"))
 
@@ -137,8 +141,9 @@ def _losses(result: Result) -> dict[str, Loss]:
     for test, phrase in TESTS:
         gone = stressed(result, test, "items_lost")
         if gone is not None:
-            length = number(stressed(result, test, "length"), "s")
-            where = f"in {phrase} of {length} s at the busiest minute"
+            length, rate = stressed(result, test, "length"), stressed(result, test, "request_rate")
+            at = "" if rate is None else f" at {number(rate, '1/s')} requests/s"
+            where = f"in {phrase} of {number(length, 's')} s{at}"
             found[test] = Loss(f"{number(gone, 'items')} items{_stuck(result, test)}", where)
     return found
 
@@ -152,7 +157,8 @@ def _money(result: Result) -> str:
     bracket = (
         "" if lower == upper else f" (from {_usd(lower)} with the least page cache to {_usd(upper)} with the most)"
     )
-    return f"{_period(result, window)} costs {_usd(paid[0])}{bracket}{_largest(result, window)}."
+    tail = _largest(result, window) + _volume_full(result, window)
+    return f"{_period(result, window)} costs {_usd(paid[0])}{bracket}{tail}."
 
 
 def _money_beside(first: Result, second: Result) -> str:
@@ -173,7 +179,7 @@ def _money_beside(first: Result, second: Result) -> str:
     bracket = (
         "" if new[1] == new[2] and old[1] == old[2] else f" (with the least page cache {least}, with the most {most})"
     )
-    return f"{head}{bracket}{_largest(second, window)}."
+    return f"{head}{bracket}{_largest(second, window)}{_volume_full(second, window)}."
 
 
 # --- words -------------------------------------------------------------------------------------------------
@@ -188,7 +194,7 @@ def _stuck(result: Result, test: str) -> str:
     if not writers:
         return ""
     plural = "s" if writers != 1 else ""
-    return f" and leaves {number(items, 'items')} in {number(writers, 'count')} stuck writer{plural}"
+    return f" (with {number(items, 'items')} more stuck for good in {number(writers, 'count')} writer{plural})"
 
 
 def _period(result: Result, window: Window) -> str:
@@ -203,3 +209,15 @@ def _largest(result: Result, window: Window) -> str:
     most = max(usage, key=lambda line: line.amount_usd or 0)
     share = (most.amount_usd or 0) / sum(line.amount_usd or 0 for line in usage)
     return f"; {100 * share:.0f} % of the usage is the {most.line} of {most.service}"
+
+
+def _volume_full(result: Result, window: Window) -> str:
+    """What a bill hides that is low because nothing more could be stored."""
+    scenario = result.provenance.get("scenario") or {}
+    own, billing = scenario.get("database", {}).get("volume_gb"), scenario.get("billing", {})
+    used_mib = metric(result, "postgres_volume_end", window)
+    limits = limits_on(billing["plan"], dt.date.fromisoformat(billing["from"])) if "plan" in billing else None
+    limit_gb = float(own) if isinstance(own, (int, float)) else float(limits.volume_gb) if limits else None
+    if used_mib is None or limit_gb is None or used_mib * MIB < FULL * limit_gb * GB:
+        return ""
+    return f"; before its end the volume of {limit_gb:g} GB is full, and writes stop"

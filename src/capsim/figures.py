@@ -154,7 +154,7 @@ def _figure(kind: str, side: str, section: str, alt: str, plot: Callable[..., Ax
     drawing = ax.get_figure(root=True)
     assert drawing is not None
     images = {}
-    with plt.style.context(plots.STYLE):
+    with plots.style():
         if side:
             ax.set_title(f"{ax.get_title('left')}, {side}", loc="left")
         drawing.draw_without_rendering()  # lays it out, which is half of the work, once for both formats

@@ -230,7 +230,7 @@ def _stress(results: Sequence[Result]) -> Table:
         label = f"{test}: {name.replace('_', ' ')}"
         rows.append(_beside(label, unit, *_values(figures)))
     note = (
-        "Each test is played alone, at the rate of the busiest minute: half a minute of calm, the fault, five minutes "
+        "Each test is played alone, at a steady rate: half a minute of calm, the fault, five minutes "
         "to recover. In a stall every call ends with it; in an outage every call fails within a millisecond."
     )
     return Table("The stress envelope", _head(results), rows, note)

@@ -5,14 +5,13 @@ and a peak is never thinned away. Units stand on the axes, brackets are bands, c
 limit far above everything else is written into the figure instead of flattening it.
 """
 
-from capsim.plots.canvas import STYLE
+from capsim.plots.canvas import style
 from capsim.plots.run import RunPlots, bill, buffers, load, losses, memory, services
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
 from capsim.plots.steps import Caps, steps, steps_of
-from capsim.plots.trace import dispersion, rate
+from capsim.plots.trace import dispersion, dispersions, rate, rates
 
 __all__ = [
-    "STYLE",
     "Caps",
     "RunPlots",
     "bill",
@@ -21,12 +20,15 @@ __all__ = [
     "compare_memory",
     "compare_stress",
     "dispersion",
+    "dispersions",
     "load",
     "looks",
     "losses",
     "memory",
     "rate",
+    "rates",
     "services",
     "steps",
     "steps_of",
+    "style",
 ]

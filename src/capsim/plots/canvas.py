@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -22,12 +24,30 @@ TALLEST = 2.5  # a limit more than this many times above the data is written, no
 _TIME_UNITS = (("days", 86_400, 3), ("h", 3_600, 3), ("min", 60, 3), ("s", 1, 0))  # unit, seconds, from how many
 
 
+@cache
+def _parameters() -> Any:  # matplotlib types its keys as literals
+    return matplotlib.rc_params_from_file(STYLE, use_default_template=False)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in capsim's style, and leave the reader's own as it was."""
+    # Not pyplot's own context: that undoes every parameter, also the one by which a notebook shows its figures, which
+    # is set when the first of them is made.
+    own: Any = {name: matplotlib.rcParams[name] for name in _parameters()}
+    matplotlib.rcParams.update(_parameters())
+    try:
+        yield
+    finally:
+        matplotlib.rcParams.update(own)
+
+
 def styled(function: Callable[P, Axes]) -> Callable[P, Axes]:
-    """Draw in capsim's style, whatever the reader's own is."""
+    """Make a function draw in `style`."""
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Axes:
-        with plt.style.context(STYLE):
+        with style():
             return function(*args, **kwargs)
 
     return wrapper

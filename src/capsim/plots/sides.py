@@ -100,7 +100,9 @@ def compare_stress(sides: Mapping[str, pd.DataFrame], ax: Axes | None = None) ->
             text = f"{lost:,.0f} lost" + (f", {stuck:,.0f} stuck" if stuck else "")
             ax.annotate(text, (lost + stuck, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(range(len(tests)), tests)
-    return bars(ax, "Under stress, at the busiest minute", "lost, and stuck in a buffer (hatched) [items]")
+    rates = {f"{_figure(sides[name], test, 'request_rate'):.3g}" for name in sides for test in tests}
+    at_rate = f", at {rates.pop()} requests/s" if len(rates) == 1 else ""
+    return bars(ax, f"Under stress{at_rate}", "lost, and stuck in a buffer (hatched) [items]")
 
 
 def _figure(table: pd.DataFrame, test: str, metric: str) -> float:

@@ -86,16 +86,38 @@ def dispersions(trace: Trace) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``width_min``, ``dispersion``.
+        Columns ``width_min``; ``dispersion``, of all bins; ``dispersion_local``, what is left of it between
+        neighbouring bins: from second differences, which a straight trend leaves at zero. A Poisson process of
+        constant rate has 1 in both, one whose rate follows the day 1 in the second only. NaN without three bins
+        in a row.
+
+    Examples
+    --------
+    >>> from capsim.trace import Trace
+    >>> ramp = Trace.from_counts("ramp", [0, 60_000_000, 120_000_000, 180_000_000], [10, 20, 30, 40], 60_000_000)
+    >>> dispersions(ramp).head(1).values.tolist()
+    [[1.0, 5.0, 0.0]]
     """
-    found = {minutes: binned(trace, minutes * US_PER_MINUTE) for minutes in SCALES}
-    rows = [(minutes, bins.dispersion) for minutes, bins in found.items() if bins is not None and bins.mean > 0]
-    return pd.DataFrame(rows, columns=["width_min", "dispersion"])
+    rows = []
+    for minutes in SCALES:
+        width_us = minutes * US_PER_MINUTE
+        bins = binned(trace, width_us)
+        if bins is None or bins.mean == 0:
+            continue
+        place = (bins.start_us - bins.start_us[0]) // width_us
+        absent = 0 if trace.kind == "events" else np.nan  # a bin without stamps is empty, one without a row is unknown
+        dense = np.full(int(place[-1]) + 1, absent, np.float64)
+        dense[place] = bins.counts
+        squares = np.diff(dense, 2) ** 2
+        squares = squares[np.isfinite(squares)]
+        local = squares.mean() / 6 / bins.mean if squares.size else np.nan
+        rows.append((float(minutes), bins.dispersion, local))
+    return pd.DataFrame(rows, columns=["width_min", "dispersion", "dispersion_local"])
 
 
 @styled
 def dispersion(traces: Mapping[str, Trace], ax: Axes | None = None) -> Axes:
-    """Variance / mean of counts against the width of the bin; a Poisson process of constant rate lies at 1.
+    """Variance / mean of counts against the width of the bin, with and without the trend; see `dispersions`.
 
     Parameters
     ----------
@@ -105,7 +127,12 @@ def dispersion(traces: Mapping[str, Trace], ax: Axes | None = None) -> Axes:
     ax = canvas(ax)
     for name, (colour, style) in looks(traces).items():
         table = dispersions(traces[name])
-        ax.plot(table["width_min"], table["dispersion"], color=colour, linestyle=style, marker="o", ms=4, label=name)
+        drawn = (("dispersion", "full", name), ("dispersion_local", "none", f"{name}, less its trend"))
+        for column, fill, label in drawn:
+            ax.plot(
+                table["width_min"], table[column], color=colour, linestyle=style,
+                marker="o", markersize=4, fillstyle=fill, label=label,
+            )  # fmt: skip
     ax.axhline(1, color="black", linestyle=(0, (5, 3)), linewidth=1, label="Poisson process of constant rate")
     ax.set(xscale="log", yscale="log", xlabel="width of the bin [min]", ylabel="variance / mean of counts")
     ax.set_xticks(SCALES, [str(minutes) for minutes in SCALES])
