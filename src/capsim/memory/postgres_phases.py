@@ -31,6 +31,8 @@ class PostgresContainer:
         As configured [MiB]; 128 was measured, others follow the same rule.
     reclaim_per_s : float
         See `capsim.memory.container.Container`.
+    charged_elsewhere : bool
+        Whether another group of the host holds the pages of all files already; see `redeploy`.
 
     Notes
     -----
@@ -48,12 +50,18 @@ class PostgresContainer:
     """
 
     def __init__(
-        self, limit_mib: float = float("inf"), shared_buffers_mib: float = 128.0, reclaim_per_s: float = 0.0
+        self,
+        limit_mib: float = float("inf"),
+        shared_buffers_mib: float = 128.0,
+        *,
+        reclaim_per_s: float = 0.0,
+        charged_elsewhere: bool = False,
     ) -> None:
+        self._elsewhere = charged_elsewhere
         self._box = Container(limit_mib, reclaim_per_s)
         self._buffers_mib = shared_buffers_mib
         self._table_mib = self._index_mib = 0.0
-        self._wal_at_mib, self._wal_held_mib = 0.0, 0.0
+        self._wal_at_mib = 0.0
         self._idle, self._wrote, self._active = 0, 0, 0
         self._used_mib = 0.0  # of shared buffers
         self._deleted = 0.0
@@ -109,7 +117,7 @@ class PostgresContainer:
         self.disconnect()
         start = self._vacuumed_mib
         end = self._vacuumed_mib = min(start + autovacuum_s * value("pg_autovacuum"), self._table_mib)
-        self._box.read("table", start, end)
+        self._read("table", start, end)
         self._box.write("table", start, end)
         self._box.rest(seconds)
         return self.usage
@@ -125,9 +133,10 @@ class PostgresContainer:
 
         A query of that cost is compiled just in time, and the compiler's library is read for it.
         """
+        self._used_mib = max(self._used_mib, value("pg_shmem_connected"))
         self._hold(anon_mib=value("pg_scan_anon"), connections=3)
-        self._box.read("jit", 0, value("pg_jit_library"))
-        self._box.read("table", 0, self._table_mib)
+        self._read("jit", 0, value("pg_jit_library"))
+        self._read("table", 0, self._table_mib)
         return self._hold()
 
     def dump(self, *, inside: bool) -> Usage:
@@ -136,7 +145,7 @@ class PostgresContainer:
         share = value("pg_dump_share")
         for start in np.arange(0, self._table_mib, _STEP_MIB).tolist():
             end = min(start + _STEP_MIB, self._table_mib)
-            self._box.read("table", start, end)
+            self._read("table", start, end)
             if inside:
                 self._box.write("dump", start * share, end * share)
         return self._hold()
@@ -166,7 +175,7 @@ class PostgresContainer:
         self._hold(shmem_mib=value("pg_vacuum_shmem"), connections=1)
         # Pages that the DELETE did not touch are logged in full, the others by a short record.
         self._rewrite(1.0, (1 - self._deleted) * self._table_mib)
-        self._box.read("index", 0, self._index_mib)
+        self._read("index", 0, self._index_mib)
         self._box.write("index", 0, self._index_mib)
         self._rewrite(self._deleted, 0.0)
         return self._hold()
@@ -181,6 +190,21 @@ class PostgresContainer:
         """Stop the server. Its file pages stay charged until the group is gone; a new deployment is a new group."""
         self._box.hold(0.0)
         return self.usage
+
+    def redeploy(self, *, same_host: bool) -> PostgresContainer:
+        """A new deployment on the same volume: a new group, billed from nothing.
+
+        On the same host the old group goes on holding the pages, and reading them costs the new one nothing
+        (measured: 760 MiB became 17, and 20 after a scan of the whole table).
+        """
+        new = PostgresContainer(self._box.limit_mib, self._buffers_mib, charged_elsewhere=same_host)
+        new._table_mib, new._index_mib = self._table_mib, self._index_mib
+        new._wal_at_mib = self._wal_at_mib
+        return new
+
+    def _read(self, file: str, from_mib: float, to_mib: float) -> None:
+        if not self._elsewhere:
+            self._box.read(file, from_mib, to_mib)
 
     def _append(self, file: str, at_mib: float, mib: float) -> None:
         self._box.write(file, at_mib, at_mib + mib)
@@ -198,7 +222,7 @@ class PostgresContainer:
         steps = max(1, int(self._table_mib / _STEP_MIB))
         edges = np.linspace(0, self._table_mib, steps + 1)
         for number, (start, end) in enumerate(pairwise(edges.tolist())):
-            self._box.read("table", start, end)
+            self._read("table", start, end)
             if (number * pages) % 1 + pages >= 1:
                 self._box.write("table", start, end)
             self._log(wal_mib / steps)
@@ -208,7 +232,7 @@ class PostgresContainer:
         anon, shmem, kernel = held_mib(self._idle, self._wrote, self._active, self._used_mib, self._buffers_mib)
         kernel += connections * value("pg_kernel_inserted")
         self._box.hold(anon + anon_mib, float(shmem) + shmem_mib, kernel)
-        self._box.read("programs", 0, self._programs_mib)  # in use by every operation
+        self._read("programs", 0, self._programs_mib)  # in use by every operation
         return self.usage
 
 
