@@ -116,11 +116,11 @@ def test_bills_beside_each_other_tell_what_each_pays():
 
 
 def test_the_readers_own_style_is_left_alone():
-    own = dict(matplotlib.rcParams)
+    with matplotlib.rc_context({"axes.titlelocation": "center", "figure.figsize": (1, 1)}):
+        ax = plots.load(plots.steps(DAY))
 
-    plots.load(plots.steps(DAY))
-
-    assert dict(matplotlib.rcParams) == own
+        assert matplotlib.rcParams["axes.titlelocation"] == "center"
+        assert list(ax.figure.get_size_inches()) != [1, 1]
 
 
 def test_the_rate_of_a_trace_keeps_its_busiest_minute():

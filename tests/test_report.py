@@ -175,3 +175,18 @@ def test_the_answer_tells_of_writers_that_never_recover():
     expected = "6,667 items (with 1,000 more stuck for good in 1 writer) in a database stall of 60 s at 36 requests/s"
     assert expected in memory
     assert "(“Stressed”: 0 items)" in memory
+
+
+class Full(FakeRun):
+    def summary(self, window="trace"):
+        stored = pd.DataFrame([("postgres_volume_end", 5e9 / 2**20, "MiB", "modelled")],
+                              columns=["metric", "value", "unit", "basis"])  # fmt: skip
+        return pd.concat([super().summary(window), stored])
+
+
+def test_the_answer_says_when_a_bill_is_low_because_nothing_more_could_be_stored():
+    full = result_of([Full(SCENARIO.replace("name", "full"))])  # of the hobby plan, whose volume has 5 GB
+
+    for sides in ([full], [result_of([FakeRun()]), full]):
+        assert "but before its end the volume of 5 GB is full and writes stop" in answer(sides)[1]
+    assert "volume" not in answer([result_of([FakeRun()])])[1]

@@ -157,8 +157,8 @@ def _money(result: Result) -> str:
     bracket = (
         "" if lower == upper else f" (from {_usd(lower)} with the least page cache to {_usd(upper)} with the most)"
     )
-    tail = _largest(result, window) + _volume_full(result, window)
-    return f"{_period(result, window)} costs {_usd(paid[0])}{bracket}{tail}."
+    full, largest = _volume_full(result, window), _largest(result, window)
+    return f"{_period(result, window)} costs {_usd(paid[0])}{full}{bracket}{largest}."
 
 
 def _money_beside(first: Result, second: Result) -> str:
@@ -179,7 +179,7 @@ def _money_beside(first: Result, second: Result) -> str:
     bracket = (
         "" if new[1] == new[2] and old[1] == old[2] else f" (with the least page cache {least}, with the most {most})"
     )
-    return f"{head}{bracket}{_largest(second, window)}{_volume_full(second, window)}."
+    return f"{head}{_volume_full(second, window)}{bracket}{_largest(second, window)}."
 
 
 # --- words -------------------------------------------------------------------------------------------------
@@ -220,4 +220,4 @@ def _volume_full(result: Result, window: Window) -> str:
     limit_gb = float(own) if isinstance(own, (int, float)) else float(limits.volume_gb) if limits else None
     if used_mib is None or limit_gb is None or used_mib * MIB < FULL * limit_gb * GB:
         return ""
-    return f"; before its end the volume of {limit_gb:g} GB is full, and writes stop"
+    return f", but before its end the volume of {limit_gb:g} GB is full and writes stop"
