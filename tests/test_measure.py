@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -88,10 +89,9 @@ def test_a_stall_holds_rows_back(recorded):
 
 
 def test_nothing_is_left_running(recorded):
-    names = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
 
-    assert "two_seconds" not in names
-    assert not [line for line in names.splitlines() if str(PROGRAMS) in line and '"cap": null' in line and "64" in line]
+    assert not [words for words in left if str(PROGRAMS) in " ".join(words)]
 
 
 @needs_node
@@ -99,7 +99,11 @@ def test_ctrl_c_keeps_what_was_measured_so_far(tmp_path):
     out = tmp_path / "cut.csv"
     command = [sys.executable, "-m", "capsim", "measure", "--rate", "50", "--seconds", "60", "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(5)
+    until_s = time.monotonic() + 60
+    while not any("load.cjs" in " ".join(c.cmdline()) for c in psutil.Process(process.pid).children(recursive=True)):
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=20)
 

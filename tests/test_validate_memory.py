@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from capsim.cli import main
 from capsim.errors import CapsimError
-from capsim.measure.companion import Mix, Run, Stall, Writer, read_companion
+from capsim.measure.companion import STANDARD, Companion, Mix, Program, Run, Stall, Writer, read_companion
+from capsim.measure.write import COLUMNS
 from capsim.memory.fitted import FITTED
 from capsim.validation.buffers import arrival_times, retained
 from capsim.validation.memory import COLLECTIONS, RESIDENT, Check, check
@@ -346,3 +347,47 @@ def test_bad_input_is_told_in_one_line_and_nothing_is_written(tmp_path):
     assert result.exit_code == 2
     assert result.stderr.startswith(f"capsim: {path}: no column 'rss'")
     assert not (tmp_path / "out").exists()
+
+
+# --- runs of the measuring kit
+
+
+@pytest.fixture(scope="module")
+def kit():
+    paths = sorted(RUNS.glob("kit*.csv"))
+    return {one.series.name: one for one in check([s for path in paths for s in read_series(path)[0]])}
+
+
+def test_settings_that_the_model_had_never_seen_are_right_under_node_20(kit):
+    """A stall of 20 s at 350/s (twice), 120 MiB live under a cap of 192, a death by the cap, a kill by the kernel."""
+    seen = [one for name, one in kit.items() if name.startswith("kit20") and not one.fitted]
+
+    assert len(seen) == 5
+    assert [f"{one.series.name}: {c.quantity.name}" for one in seen for c in one.checks if not c.passed] == []
+
+
+def test_ends_are_right_under_either_node(kit):
+    ends = {name: c for name, one in kit.items() for c in one.checks if c.quantity.name == "end"}
+
+    assert all(c.passed for c in ends.values())
+    assert ends["kit20_death_64"].measured == 1 and ends["kit20_killed"].measured == 2
+
+
+def test_every_column_that_the_kit_writes_is_described(kit):
+    named = {column.name for column in STANDARD.values()}
+
+    assert set(COLUMNS) - named == {"external", "arrayBuffers", "loUsed", "gcMinorMs", "gcMajorMs"}
+    assert named <= set(COLUMNS)
+
+
+def test_every_key_of_a_companion_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "measuring.md").read_text(encoding="utf-8")
+    keys = {
+        *Companion.model_fields,
+        *Run.model_fields,
+        *Program.model_fields,
+        *Stall.model_fields,
+        *Writer.model_fields,
+    }
+
+    assert [key for key in sorted(keys) if key not in page] == []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,7 @@ RECORD_BYTES = {"event": 1545, "revenue": 423, "heartbeat": 168}  # of JSON
 SETTLE_S = 2.0  # idle before the load, so that the start is seen apart
 TAIL_S = 3.0  # idle after it
 PATIENCE_S = 60.0  # beyond the load: for a large live set, and for a process that hangs at its cap
+ABORT_S = 30.0  # from the last sample to the end of a process that aborts
 SILENCE_S = 20.0  # without a sample after the load has begun: the process hangs
 
 
@@ -112,9 +114,8 @@ def measure(settings: Settings, node: Node, progress: Callable[[float], None] = 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capsim-measure-")))
         recording = Recording(node, _flags(settings), {}, row_bytes, made is not None, notes)
         server, pipe = stack.enter_context(_server(settings, recording, made, folder))
-        _watch(recording, settings, server, pipe, made, progress, stack)
-        server.wait(10)
-        _tell_end(recording, server, folder)
+        own_end = _watch(recording, settings, server, pipe, made, progress, stack)
+        _tell_end(recording, server.returncode if own_end else 0, folder)
     return recording
 
 
@@ -196,8 +197,9 @@ def _watch(
     made: Group | None,
     progress: Callable[[float], None],
     stack: ExitStack,
-) -> None:
-    """Take samples until the load and its tail are over, the process has ended, or time is up."""
+) -> bool:
+    """Take samples until the load and its tail are over, or the process ends; whether it ended by itself."""
+    own_end = False
     began = last = time.monotonic()
     load: subprocess.Popen[bytes] | None = None
     try:
@@ -220,20 +222,20 @@ def _watch(
                     break
             elif now - began > PATIENCE_S:
                 break
+        else:
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(ABORT_S)
+                own_end = True
     except KeyboardInterrupt:
         recording.interrupted = True
-    if load is None and not recording.interrupted and server.poll() is None:
-        raise CapsimError(f"the server was not ready within {PATIENCE_S:.0f} s; use a smaller live set")
-    if server.poll() is None:
-        if load is not None and time.monotonic() - last > SILENCE_S:
-            recording.notes.append(f"no sample for {SILENCE_S:.0f} s: the process hung and was stopped")
-        try:
-            server.wait(0.2)  # a pipe that closes a moment before its process ends
-        except subprocess.TimeoutExpired:
-            _stop(server)
-            recording.ended = "stopped by us"
+    if load is None and not (own_end or recording.interrupted):
+        raise CapsimError(f"the server was not ready within {PATIENCE_S:.0f} s; give it less to keep or a larger limit")
+    if time.monotonic() - last > SILENCE_S and not own_end:
+        recording.notes.append(f"no sample for {SILENCE_S:.0f} s: the process hung and was stopped")
+    _stop(server)
     if load is not None and not recording.interrupted:
         recording.load = _told(load)
+    return own_end
 
 
 def _lines(pipe: IO[bytes]) -> Iterator[bytes | None]:
@@ -305,17 +307,14 @@ def _told(load: subprocess.Popen[bytes]) -> dict[str, Any]:
     return told
 
 
-def _tell_end(recording: Recording, server: subprocess.Popen[bytes], folder: Path) -> None:
-    code = server.returncode
-    if recording.ended == "stopped by us" or recording.interrupted or code == 0:
-        recording.ended = "stopped"
-    elif code == -9:
+def _tell_end(recording: Recording, code: int, folder: Path) -> None:
+    if code == -signal.SIGKILL:
         recording.ended = "killed"
-    else:
+    elif code != 0 and not recording.interrupted:
         message = (folder / "err").read_text(errors="replace")
-        recording.ended = "abort" if "heap" in message else "stopped"
-        if recording.ended == "stopped":
+        if "heap" not in message:
             raise CapsimError(f"the measured server ended with {code}: {_last_line(message)}; report it as a bug")
+        recording.ended = "abort"
     if len(recording.rows) < 2 and not recording.interrupted:
         raise CapsimError(f"the server ended ({recording.ended}) before it was loaded; give it a larger cap or limit")
     if recording.loaded_s is not None and recording.rows:

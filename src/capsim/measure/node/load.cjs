@@ -2,10 +2,9 @@
 // Sends POSTs at a fixed rate whatever the server does (open loop), over loopback; prints what became of them.
 
 const http = require('node:http');
-const { MIX, text } = require('./records.cjs');
+const { MIX, VARIANTS, text } = require('./records.cjs');
 
 const { port, rate, seconds, record_bytes: bytes } = JSON.parse(process.argv[2]);
-const VARIANTS = 200; // bodies of a kind
 const GRACE_MS = 3000; // for answers that are still out at the end
 
 const bodies = Object.fromEntries(

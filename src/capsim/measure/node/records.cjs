@@ -3,10 +3,12 @@
 
 const MIX = { event: 0.6, revenue: 0.05, heartbeat: 0.35 };
 const FIELDS = { event: 12, revenue: 11, heartbeat: 2 }; // plain fields beside times and the padding
+const VARIANTS = 200; // of each kind; V8 keeps equal short texts once, so what is weighed must vary as the load does
 const NESTED = { event: 9, revenue: 0, heartbeat: 0 };
 
 /** A record of a kind as a JSON text of exactly `bytes` bytes, where its fields allow it. */
-function text(kind, number, bytes) {
+function text(kind, which, bytes) {
+  const number = which % VARIANTS;
   const record = { id: `${kind}-${number}`, at: new Date(1.7e12 + number).toISOString() };
   if (kind === 'event') record.received = new Date(1.7e12 + number + 40).toISOString();
   for (let i = 0; i < FIELDS[kind]; i++) record[`field${i}`] = i % 3 ? `value ${number * 31 + i}` : number * 31 + i;
@@ -25,4 +27,4 @@ function parse(body) {
   return record;
 }
 
-module.exports = { MIX, text, parse };
+module.exports = { MIX, VARIANTS, text, parse };
