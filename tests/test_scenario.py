@@ -257,6 +257,7 @@ def test_a_cap_below_the_batch_size_is_accepted_with_a_warning():
     ("extra", "words"),
     [
         ("[server.pool]\nlimit = 98", "refuses the rest"),
+        ('[redis]\npersistence = "aof"', "persistence has no effect without keys"),
         ('[database.insert]\ndistribution = "constant"\nsigma = 2', "[database.insert] sigma has no effect"),
         (
             '[[database.faults]]\nkind = "fail"\nfrom_s = 60\nto_s = 70',
