@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
 from capsim.cli import main
 from capsim.errors import CapsimError
 from capsim.validation.oracle import Case, differences, read_cases
 from capsim.validation.oracle_model import play
-from click.testing import CliRunner
 
 KEPT = Path(__file__).parent / "data" / "oracle" / "cases.json"
 SHARED = Path(__file__).parents[2] / "shared" / "oracle" / "cases_open.json"

@@ -9,7 +9,7 @@ import pytest
 
 from capsim.server.database import LatencyDatabase
 from capsim.server.model import Server
-from capsim.server.sampler import Sampler, Step
+from capsim.server.sampler import Sampler, Step, edges_of
 from capsim.specs import STREAMS, Scenario
 
 EDGES = np.array([0, 10, 20, 30])
@@ -94,6 +94,10 @@ def test_buffers_in_bins_are_the_buffers_of_the_facts(seed: int) -> None:
 
 
 def test_a_bin_ends_where_the_load_ends() -> None:
-    sampler = Sampler(60_000_000, cut_us=90_000_000)
+    minute = 60_000_000
 
-    assert sampler._edges(0, 180_000_000).tolist() == [0, 60_000_000, 90_000_000, 120_000_000, 180_000_000]
+    assert edges_of(0, 3 * minute, minute, 90_000_000).tolist() == [0, minute, 90_000_000, 2 * minute, 3 * minute]
+
+
+def test_bins_of_a_process_that_starts_late_lie_on_the_common_grid() -> None:
+    assert edges_of(75, 215, 60).tolist() == [75, 120, 180, 215]

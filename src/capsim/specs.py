@@ -220,12 +220,39 @@ class NodeSpec(Spec):
     )
 
 
+class ProcessSpec(Spec):
+    """How the platform starts, replaces and stops the server's process."""
+
+    migration_s: NotNegative = Field(default=0.0, description="migrations that the start command runs first")
+    start_s: NotNegative = Field(default=0.0, description="from then until the health check passes")
+    handles_sigterm: bool = Field(
+        default=False, description="whether SIGTERM reaches the server, so that its writers' shutdown runs"
+    )
+    draining_s: NotNegative = Field(default=0.0, description="from SIGTERM to SIGKILL; Railway's default is 0")
+    overlap_s: NotNegative = Field(default=0.0, description="from the new process being healthy to SIGTERM of the old")
+    restart_delay_s: NotNegative = Field(default=1.0, description="from an exit to the start of the next process")
+    restarts_max: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=10, description="restarts on failure before the deployment stays down"
+    )
+    replicas: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="processes that share the load")
+
+
+class LifecycleSpec(Spec):
+    """Something that ends a process: a deploy, which starts the next one first, or a crash."""
+
+    kind: Literal["deploy", "crash"] = Field(description="deploy: a new process takes over; crash: it just ends")
+    at_s: NotNegative = Field(description="when, since the start of the load")
+    every_s: Positive | None = Field(default=None, description="again after every so many seconds")
+
+
 class ServerSpec(Spec):
     """The ingestion server: its process, its writers, its pool."""
 
     node: NodeSpec = Field(default=NodeSpec(), description="the Node process")
     writers: WritersSpec = Field(default=WritersSpec(), description="the three batch writers")
     pool: PoolSpec = Field(default=PoolSpec(), description="database connections that the writers share")
+    process: ProcessSpec = Field(default=ProcessSpec(), description="how it is started, replaced and stopped")
+    lifecycle: tuple[LifecycleSpec, ...] = Field(default=(), description="deploys and crashes")
 
     @property
     def pool_limit(self) -> int:
@@ -369,6 +396,7 @@ class StressSpec(Spec):
     outage_s: NotNegative = Field(
         default=60.0, description="database outage: every call that starts in it fails after 1 ms"
     )
+    deploys: Annotated[int, Field(ge=0, le=100)] = Field(default=1, description="deploys, a minute apart")
 
 
 class Scenario(Spec):

@@ -117,6 +117,8 @@ class LatencyDatabase:
         Latencies, bursts and faults of the scenario.
     seed, replicate : int
         Address of all draws.
+    of : str
+        Added to the names of the draws, for replicas that number their items alike.
 
     Examples
     --------
@@ -127,9 +129,9 @@ class LatencyDatabase:
 
     by_address = True
 
-    def __init__(self, spec: DatabaseSpec, seed: int, replicate: int) -> None:
+    def __init__(self, spec: DatabaseSpec, seed: int, replicate: int, of: str = "") -> None:
         self.connect_us = us_from_ms(spec.connect_ms)
-        self._address = (seed, replicate)
+        self._address, self._of = (seed, replicate), of
         self._latency: dict[str, LatencySpec] = {"insert": spec.insert, "update": spec.update}
         self._draws: dict[tuple[str, str, int], _Draws] = {}
         bursts = spec.bursts
@@ -174,6 +176,6 @@ class LatencyDatabase:
     def _draws_of(self, stream: str, kind: str, attempt: int) -> _Draws:
         draws = self._draws.get((stream, kind, attempt))
         if draws is None:
-            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}", self._latency[kind])
+            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}{self._of}", self._latency[kind])
             self._draws[stream, kind, attempt] = draws
         return draws

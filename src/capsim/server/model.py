@@ -93,6 +93,10 @@ class Server:
         In place of those that the writer's semantics say (used by the recorded cases).
     look_ahead : bool
         Whether undisturbed stretches may be played without events; the results are the same either way.
+    begins_us : int
+        When its first block begins [us].
+    first_items : mapping of stream to int, optional
+        Numbers of the first arrivals that it will get; draws of the database are addressed by them.
     """
 
     def __init__(
@@ -104,8 +108,10 @@ class Server:
         attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
         *,
         look_ahead: bool = True,
+        begins_us: int = 0,
+        first_items: Mapping[Stream, int] | None = None,
     ) -> None:
-        self.env = Clock()
+        self.env = Clock(begins_us)
         self.pool = Pool(
             self.env,
             limit=pool_limit,
@@ -117,7 +123,7 @@ class Server:
         self._looks_ahead = look_ahead and database.by_address and self.pool.ample and self.pool.can_open
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.flushes_ahead = 0  # played without an event
-        self.known_to_us = 0
+        self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
         self.writers: dict[Stream, Writer] = {}
         self.flushers: dict[Stream, Flusher] = {}
@@ -126,7 +132,8 @@ class Server:
                 continue
             spec = writers[stream]
             keyed = stream == "heartbeats" and spec.semantics == "fixed"
-            writer = Writer(stream, spec, Arrivals(keyed=keyed))
+            first = (first_items or {}).get(stream, 0)
+            writer = Writer(stream, spec, Arrivals(keyed=keyed, first=first))
             rules = (attempts or {}).get(stream) or attempt_rules(stream, spec)
             self.writers[stream] = writer
             self.flushers[stream] = Flusher(
@@ -146,8 +153,13 @@ class Server:
         self._outside_us.append(when_us)
         return {stream: self.env.process(flusher.shut_down(when_us)) for stream, flusher in self.flushers.items()}
 
+    def in_flight(self, stream: Stream) -> int:
+        """Items of a writer that are out in a flush."""
+        out = self.flushers[stream].out
+        return out[0].rows if out else 0
+
     def advance(self, block: Block) -> Happened:
-        """Play the next block; blocks follow each other without gaps, the first begins at 0."""
+        """Play the next block; blocks follow each other without gaps."""
         loaded: dict[Stream, tuple[int, Ints | None, int]] = {}
         for stream, writer in self.writers.items():
             writer.settle(block.from_us)

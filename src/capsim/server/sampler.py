@@ -105,7 +105,7 @@ class Sampler:
         """Play the next block on the server and add its bins."""
         happened = server.advance(block)
         attempts, changed = happened.attempts, happened.connections
-        edges = self._edges(block.from_us, block.to_us)
+        edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
         bins = len(edges) - 1
 
         def counted(times_us: Ints, weights: Ints | None = None) -> Ints:
@@ -115,7 +115,7 @@ class Sampler:
         row: dict[str, NDArray[np.generic]] = {
             "time_s": edges[:-1] / US_PER_S,
             "width_s": np.diff(edges) / US_PER_S,
-            "has_load": _covered(edges, block.covered_us),
+            "has_load": covered(edges, block.covered_us),
         }
         requests = counted(block.other_us)
         for stream in STREAMS:
@@ -131,6 +131,8 @@ class Sampler:
                 f"{stream}_dropped_cap": counted(stretch.refused_us),
                 f"{stream}_dropped_failed": counted(stretch.ended_us, stretch.failed_rows),
                 f"{stream}_uncounted": counted(stretch.ended_us, stretch.uncounted_rows),
+                f"{stream}_lost_exit": np.zeros(bins, np.int64),
+                f"{stream}_refused_down": np.zeros(bins, np.int64),
                 f"{stream}_flushes": counted(stretch.taken_us),
                 f"{stream}_buffer_mean_rows": mean,
                 f"{stream}_buffer_min_rows": smallest,
@@ -154,13 +156,6 @@ class Sampler:
         row["pool_open_max"] = opened * server.pool.can_open
         self._parts.append(row)
         return happened
-
-    def _edges(self, from_us: int, to_us: int) -> Ints:
-        edges = np.arange(from_us, to_us + self._width_us, self._width_us)
-        edges[-1] = to_us
-        if self._cut_us is not None and from_us < self._cut_us < to_us:
-            edges = np.union1d(edges, [self._cut_us])
-        return edges
 
     @staticmethod
     def _buffer(level: Step, happened: Stretch, edges: Ints) -> tuple[NDArray[np.float64], Ints, Ints]:
@@ -191,9 +186,19 @@ def _merged(*changes: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
     return times[order], deltas[order]
 
 
-def _covered(edges_us: Ints, covered_us: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+def edges_of(from_us: int, to_us: int, width_us: int, cut_us: int | None = None) -> Ints:
+    """Edges of the bins of a stretch: multiples of the width, its two ends, and the cut if it lies within [us]."""
+    edges = np.arange(from_us - from_us % width_us, to_us + width_us, width_us)
+    edges[0] = from_us
+    edges = np.append(edges[edges < to_us], to_us)
+    if cut_us is not None and from_us < cut_us < to_us:
+        edges = np.union1d(edges, [cut_us])
+    return edges
+
+
+def covered(edges_us: Ints, covered_us: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
     """Whether the trace has data for at least half of each bin."""
-    covered = np.zeros(len(edges_us) - 1)
+    length = np.zeros(len(edges_us) - 1)
     for start, stop in covered_us:
-        covered += np.clip(np.minimum(edges_us[1:], stop) - np.maximum(edges_us[:-1], start), 0, None)
-    return covered * 2 >= np.diff(edges_us)
+        length += np.clip(np.minimum(edges_us[1:], stop) - np.maximum(edges_us[:-1], start), 0, None)
+    return length * 2 >= np.diff(edges_us)

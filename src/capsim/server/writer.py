@@ -66,8 +66,8 @@ class Writer:
         self.looks_again = spec.semantics == "fixed"
         self._batch_rows, self._delay_us, self._cap = spec.batch_rows, spec.delay_ms * 1_000, spec.cap
         self.arrivals = arrivals
-        self.seen = 0  # arrivals before this number have been dealt with
-        self.head = 0  # first arrival after the last take
+        self.seen = arrivals.first  # arrivals before this number have been dealt with
+        self.head = arrivals.first  # first arrival after the last take
         self.count = 0  # entries in the buffer
         self._accepted_to: int | None = None  # first arrival refused since the last take
         self._due_us: int | None = None  # None, SPENT, or when the timer fires
