@@ -101,6 +101,8 @@ class Account(Row):
     dropped_cap: Number
     dropped_failed: Number
     uncounted: Number = Field(description="lost in no counter of the server")
+    lost_exit: Number = Field(description="held by a process when it ended")
+    refused_down: Number = Field(description="came while no process was healthy")
     rejected: Number
     half_width: Number = Field(None, description="of the 95 % interval of `written` over replicates")
 
