@@ -94,6 +94,7 @@ def test_nothing_is_left_running(recorded):
     assert not [words for words in left if str(PROGRAMS) in " ".join(words)]
 
 
+@pytest.mark.slow  # needs a machine on which Node starts within five seconds
 @needs_node
 def test_ctrl_c_keeps_what_was_measured_so_far(tmp_path):
     out = tmp_path / "cut.csv"
@@ -113,6 +114,7 @@ def test_ctrl_c_keeps_what_was_measured_so_far(tmp_path):
     assert companion_path(out).is_file()
 
 
+@pytest.mark.slow  # needs a machine on which Node starts within five seconds
 @needs_node
 def test_a_server_that_dies_before_it_is_loaded_is_told(tmp_path):
     with pytest.raises(CapsimError, match="before it was loaded; give it a larger cap or limit"):

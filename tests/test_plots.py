@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 
 from capsim import plots
 from capsim.scenario import load
+from capsim.series import LOSSES
 from capsim.trace import Trace
 from fake_run import FakeRun, samples
 
@@ -89,7 +90,7 @@ def test_caps_come_from_the_scenario():
 
 
 def test_no_loss_is_said_in_words():
-    table = DAY.assign(**{c: 0 for c in DAY if c.endswith(("dropped_cap", "dropped_failed", "uncounted"))})
+    table = DAY.assign(**{c: 0 for c in DAY if c.endswith(LOSSES)})
 
     assert "no item is lost" in texts(plots.losses(plots.steps(table)))
     assert "no item is lost" not in texts(plots.losses(plots.steps(DAY)))
