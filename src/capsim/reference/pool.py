@@ -77,13 +77,16 @@ class Pool:
         except CallFailed:
             self._watch.gave_up(statement, asked_us, self._clock.now_us())
             raise
-        self._watch.granted(statement, asked_us, self._clock.now_us())
-        start_us = -1
+        granted_us = self._clock.now_us()
+        self._watch.granted(statement, asked_us, granted_us)
+        start_us, ok = -1, False
         connection: Connection | None = None
         try:
             connection = self._idle.pop() if self._idle else await self._opened()
             start_us = self._clock.now_us()
-            return await connection.run(statement)
+            answer = await connection.run(statement)
+            ok = True
+            return answer
         except CallFailed:
             raise
         except Exception as error:  # whatever a driver throws, a writer must learn that its call has failed
@@ -91,7 +94,7 @@ class Pool:
         finally:
             self._release(connection)
             if start_us >= 0:
-                self._watch.called(statement, start_us, self._clock.now_us())
+                self._watch.called(statement, asked_us, granted_us, start_us, self._clock.now_us(), ok)
 
     async def close(self, within_s: float = 1.0) -> None:
         """Close all connections; those that do not answer in time [s] are left to the end of the process."""

@@ -20,7 +20,7 @@ class Recorder(Watch):
     def __init__(self) -> None:
         self.tries: list[Tried] = []
         self.waits: list[tuple[Part, int, int, bool]] = []  # part, asked, decided [us], granted
-        self.calls: list[tuple[Part, str, int, int, int, int, int]] = []
+        self.calls: list[tuple[Part, int, int, int, int, bool]] = []  # part, asked, granted, start, end [us], success
         self.stuck: dict[Stream, list[tuple[int, int]]] = {stream: [] for stream in STREAMS}
 
     def attempted(self, tried: Tried) -> None:
@@ -35,10 +35,11 @@ class Recorder(Watch):
         """Keep a wait that was in vain."""
         self.waits.append((statement.part, asked_us, gave_up_us, False))
 
-    def called(self, statement: Statement, start_us: int, end_us: int) -> None:
-        """Keep a statement's duration under its address."""
-        address = (statement.item, statement.attempt, len(statement.values))
-        self.calls.append((statement.part, statement.operation, *address, start_us, end_us))
+    def called(
+        self, statement: Statement, asked_us: int, granted_us: int, start_us: int, end_us: int, ok: bool
+    ) -> None:
+        """Keep the times of a statement."""
+        self.calls.append((statement.part, asked_us, granted_us, start_us, end_us, ok))
 
     def note_stuck(self, writers: Mapping[Stream, BatchWriter[object]], now_us: int) -> None:
         """Note which writers hold items that nothing will write; -1 ends an interval that is open."""

@@ -23,6 +23,8 @@ class Replay:
 
     Attributes
     ----------
+    done, total : int
+        Arrivals so far, and in all.
     late_us : ndarray, int64[n]
         How late each of the arrivals so far was [us].
     """
@@ -30,20 +32,21 @@ class Replay:
     def __init__(self, clock: Clock, times_us: Sequence[int], offer: Callable[[int], object]) -> None:
         self._clock, self._times_us, self._offer = clock, times_us, offer
         self._late_us = np.zeros(len(times_us), np.int64)
-        self.done = 0
+        self.done, self.total = 0, len(times_us)
         if len(times_us):
             clock.at(int(times_us[0]), Phase.ARRIVALS, self._play)
 
     @property
     def late_us(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """How late each of the arrivals so far was [us]."""
         return self._late_us[: self.done]
 
     def _play(self) -> None:
-        times_us, total = self._times_us, len(self._times_us)
+        times_us = self._times_us
         now_us = self._clock.now_us()
-        while self.done < total and times_us[self.done] <= now_us:
+        while self.done < self.total and times_us[self.done] <= now_us:
             self._late_us[self.done] = now_us - times_us[self.done]
             self._offer(self.done)
             self.done += 1
-        if self.done < total:
+        if self.done < self.total:
             self._clock.at(int(times_us[self.done]), Phase.ARRIVALS, self._play)

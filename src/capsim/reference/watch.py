@@ -38,5 +38,7 @@ class Watch:
     def gave_up(self, statement: Statement, asked_us: int, gave_up_us: int) -> None:
         """A call has waited for a connection for too long."""
 
-    def called(self, statement: Statement, start_us: int, end_us: int) -> None:
+    def called(
+        self, statement: Statement, asked_us: int, granted_us: int, start_us: int, end_us: int, ok: bool
+    ) -> None:
         """A statement has run on an open connection, well or not."""
