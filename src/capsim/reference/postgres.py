@@ -13,6 +13,8 @@ from psycopg.rows import dict_row
 from capsim.reference.database import Answer, CallFailed, Operation, Statement
 from capsim.reference.schema import TABLES
 
+LAST_MADE = "SELECT 1 FROM pg_indexes WHERE schemaname = current_schema() AND indexname = 'events_of_game'"
+
 # A batch is one statement whatever its size: its columns travel as arrays.
 INSERT = "INSERT INTO {table} SELECT * FROM unnest({types}) ON CONFLICT (id) DO NOTHING"
 TEXTS, BIGINTS = "%s::text[]", "%s::bigint[]"
@@ -60,8 +62,11 @@ class PostgresDatabase:
             link = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
             async with self._preparing:
                 if not self._ready:
-                    for table in TABLES:
-                        await link.execute(table)
+                    # Even "IF NOT EXISTS" waits for whoever holds the table, so ask before.
+                    made = await (await link.execute(LAST_MADE)).fetchone()
+                    if made is None:
+                        for table in TABLES:
+                            await link.execute(table)
                     self._ready = True
         except psycopg.Error as error:
             raise CallFailed(f"PostgreSQL: {_first_line(error)}") from error
