@@ -28,7 +28,7 @@ test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -n auto -m slow $(TESTS)
 
 notebooks: .venv/test.stamp
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
 
 lab: .venv/test.stamp
 	$(BIN)/jupyter lab notebooks
@@ -36,6 +36,8 @@ lab: .venv/test.stamp
 schema: .venv/run.stamp
 	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part
 	mv data/schema/scenario.schema.json.part data/schema/scenario.schema.json
+	$(BIN)/python -c 'from capsim.document import schema_text; print(schema_text(), end="")' > data/schema/result.schema.json.part
+	mv data/schema/result.schema.json.part data/schema/result.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests

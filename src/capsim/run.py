@@ -204,8 +204,9 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: lis
         )
     if load.span_us < MONTH_US:
         days = load.span_us / (24 * 60 * US_PER_MINUTE)
+        unit = "day" if days == 1 else "days"
         found.append(
-            f"the load covers {days:.3g} days; the month repeats it from the start with fresh draws, "
+            f"the load covers {days:.3g} {unit}; the month repeats it from the start with fresh draws, "
             "whatever day of the week it began on"
         )
     return found
