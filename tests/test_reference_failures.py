@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -140,18 +139,17 @@ def test_sigterm_while_the_database_stalls_loses_what_the_model_says(postgres: P
         shutdown = witness.play(case)["shutdown"]
         assert (shutdown["buffer_at_resolve"], shutdown["inflight_at_resolve"]) == (50, 100)
 
-    with served("after", "--grace", "8", DATABASE_URL=postgres.url) as (process, url):
-        assert post(url, "heartbeats", 1) == [202]
+    with served("after", "--grace", "8", DATABASE_URL=postgres.url) as server:
+        assert post(server.url, "heartbeats", 1) == [202]
         with psycopg.connect(postgres.url) as other:
             other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-            assert set(post(url, "events", 150)) == {202}
+            assert set(post(server.url, "events", 150)) == {202}
             began_s = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            _, told = process.communicate(timeout=12)
+            code, told = server.end(), server.told()
             ended_s = time.monotonic() - began_s
             other.rollback()
 
-    assert process.returncode == 0 and 3.0 <= ended_s < 8
+    assert code == 0 and 3.0 <= ended_s < 8
     assert "events: 0 written, 0 dropped, 50 buffered and 100 in flight at the end" in told
     assert "heartbeats: 1 written, 0 dropped, 0 buffered and 0 in flight at the end" in told
 

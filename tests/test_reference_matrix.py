@@ -58,7 +58,7 @@ def test_one_item_more_or_one_attempt_later_is_a_failure(cells: list[Cell]) -> N
     assert _item_for_item(model, moved).error == 1
     one_more = changed(seen, dropped_cap=1)
     assert not _item_for_item(model, one_more).passed
-    failed = [check.quantity for check in _checks(model, one_more, 100, exact=True) if not check.passed]
+    failed = [check.quantity for check in _checks(model, one_more, exact=True) if not check.passed]
     assert failed == ["events: dropped cap"]
 
 
@@ -67,7 +67,7 @@ def test_in_real_time_two_percent_of_the_flushes_and_one_of_the_arrivals_are_all
     arrived, flushes = seen.counts["events"]["arrived"], seen.counts["events"]["flushes"]
 
     def failed(**counts: int) -> list[str]:
-        return [c.quantity for c in _checks(changed(seen, **counts), seen, 100, exact=False) if not c.passed]
+        return [c.quantity for c in _checks(changed(seen, **counts), seen, exact=False) if not c.passed]
 
     assert failed() == failed(flushes=flushes + flushes // 50) == failed(dropped_cap=arrived // 100) == []
     assert failed(flushes=flushes + flushes // 50 + 1) == ["events: flushes"]

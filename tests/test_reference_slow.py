@@ -54,10 +54,10 @@ def drive_hard(url: str, hz: int, seconds: int) -> Any:
 @pytest.mark.timeout(300)
 def test_a_thousand_requests_a_second_for_a_minute_over_http_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "hard.sqlite"
-    with served("fixed", "--file", str(path)) as (process, url):
-        driven = drive_hard(url, 1_000, 60)
-        process.terminate()
-        _, told = process.communicate(timeout=15)
+    with served("fixed", "--file", str(path)) as server:
+        driven = drive_hard(server.url, 1_000, 60)
+        assert server.end() == 0
+        told = server.told()
     with sqlite3.connect(path) as file:
         (rows,) = file.execute("SELECT count(*) FROM events").fetchone()
 
@@ -82,12 +82,11 @@ def test_the_production_constants_wedge_under_a_stall_of_the_database_over_http(
 
     refused = {}
     for scenario in ("after", "fixed"):
-        with postgres_url() as database_url, served(scenario, DATABASE_URL=database_url) as (process, url):
-            asyncio.run(drive(url, {"events": range(0, 500_000, 50_000)}))
+        with postgres_url() as database_url, served(scenario, DATABASE_URL=database_url) as server:
+            asyncio.run(drive(server.url, {"events": range(0, 500_000, 50_000)}))
             time.sleep(5.5)  # the tables are made and the first few written
-            driven = asyncio.run(story(database_url, url))
+            driven = asyncio.run(story(database_url, server.url))
             refused[scenario] = driven.statuses[503]
-            process.kill()
 
     # From the moment the buffer is full, about 3 s after the start, the wedged one refuses all that come.
     assert refused["after"] > 0.5 * 4_000
