@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -17,12 +18,13 @@ from capsim.reference.database import Answer, Database, Part, Statement
 from capsim.reference.log import Log
 from capsim.reference.pool import Pool
 from capsim.reference.postgres import PostgresDatabase
+from capsim.reference.process import family, sample
 from capsim.reference.rows import Event, Heartbeat, Revenue, Session
 from capsim.reference.settings import Settings
 from capsim.reference.sqlite import SqliteDatabase
 from capsim.reference.url import FOR_EVER_S, read_database_url
 from capsim.specs import PoolSpec
-from reference_services import postgres_url
+from reference_services import DATABASE_URL, postgres_url
 
 Story = Callable[[Callable[..., Coroutine[Any, Any, Answer]], Pool], Coroutine[Any, Any, None]]
 
@@ -142,6 +144,21 @@ def test_connections_are_opened_as_they_are_needed_and_kept(play) -> None:
         assert 1 < pool.open <= 3 and pool.held == 0
 
     play(story)
+
+
+@pytest.mark.skipif(DATABASE_URL in os.environ, reason="the database given by URL may be on another machine")
+def test_the_processes_of_a_database_on_this_machine_can_be_sampled(server: str) -> None:
+    async def story() -> int | None:
+        link = await PostgresDatabase(server).connect()
+        pid = link.server_pid
+        await link.close()
+        return pid
+
+    pid = asyncio.run(story())
+
+    assert pid is not None
+    row = sample("database", family(pid), 0.0)
+    assert row["processes"] > 3 and row["rss_mib"] > row["uss_mib"] > 1
 
 
 def test_the_seeds_url_sets_the_pool_and_the_rest_is_for_libpq() -> None:

@@ -53,6 +53,7 @@ class Sessions:
     """A database of silent sessions that takes 40 ms for a call; every third one cannot be closed."""
 
     is_open = True
+    server_pid = None
 
     def __init__(self, loop: VirtualLoop, silent: int) -> None:
         self._loop = loop

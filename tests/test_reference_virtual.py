@@ -184,6 +184,7 @@ def test_a_connection_that_opens_too_slowly_fails_the_call_and_gives_its_place_b
 def test_a_driver_that_throws_anything_fails_the_call_and_leaks_no_connection(loop: VirtualLoop) -> None:
     class Broken:
         is_open = False
+        server_pid = None
 
         async def run(self, statement: Statement) -> Answer:
             raise ValueError("out of cheese")

@@ -70,6 +70,10 @@ class Connection(Protocol):
     def is_open(self) -> bool:
         """Whether it can be used again."""
 
+    @property
+    def server_pid(self) -> int | None:
+        """The database's first process, if it is known and runs on this machine."""
+
     async def run(self, statement: Statement) -> Answer:
         """Run one statement.
 
@@ -128,6 +132,7 @@ class TimedConnection:
     """A connection of a `TimedDatabase`; it stays open."""
 
     is_open = True
+    server_pid = None
 
     def __init__(self, clock: Clock, lasts: Lasts) -> None:
         self._clock, self._lasts = clock, lasts

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg.rows import dict_row
 
@@ -83,6 +85,17 @@ class PostgresConnection:
     def is_open(self) -> bool:
         """Whether the server is still there, as far as is known."""
         return not self._link.closed
+
+    @property
+    def server_pid(self) -> int | None:
+        """The postmaster, whose child the other end of this connection is."""
+        with suppress(psutil.Error):
+            backend = psutil.Process(self._link.info.backend_pid)
+            parent = backend.parent()
+            # A server elsewhere has numbers of its own, which here belong to anyone.
+            if parent is not None and {backend.name(), parent.name()} == {"postgres"}:
+                return int(parent.pid)
+        return None
 
     async def run(self, statement: Statement) -> Answer:
         """Run one statement in a transaction of its own."""

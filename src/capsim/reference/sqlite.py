@@ -80,6 +80,7 @@ class SqliteConnection:
     """One connection to the file, with a thread of its own."""
 
     is_open = True
+    server_pid = None  # it runs in this process
 
     def __init__(self, link: aiosqlite.Connection) -> None:
         self._link = link

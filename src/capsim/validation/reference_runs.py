@@ -23,7 +23,7 @@ from capsim.errors import CapsimError
 from capsim.reference.clock import Clock, Phase
 from capsim.reference.database import CallFailed, Connection, Database, Outcome, Statement, TimedDatabase
 from capsim.reference.log import Log
-from capsim.reference.process import ProcessSamples
+from capsim.reference.process import ProcessSamples, family
 from capsim.reference.recorder import Recorder
 from capsim.reference.redis import Link
 from capsim.reference.replay import Replay
@@ -46,7 +46,6 @@ Floats = NDArray[np.float64]
 GRID_US = 100_000  # of the buffers over time
 # A real pool takes a moment to hand out a connection that is free; below this it belongs to the call and is no wait.
 HANDED_US = 1_000
-NONE: Mapping[str, Callable[[], list[psutil.Process]]] = {}
 COUNTS = (
     "arrived", "written", "dropped_cap", "dropped_failed", "uncounted", "buffered", "in_flight", "flushes",
 )  # fmt: skip
@@ -286,7 +285,6 @@ def play_real(
     arrivals: Arrivals,
     database: Callable[[Path], Database],
     redis: Callable[[], Awaitable[Link]] | None = None,
-    others: Mapping[str, Callable[[], list[psutil.Process]]] = NONE,
 ) -> RealRun:
     """The reference in real time on a real database; takes as long as the load.
 
@@ -296,28 +294,25 @@ def play_real(
         Makes it, given a folder that lasts as long as the run.
     redis : callable, optional
         How to reach a Redis; with one, a read a second goes through its cache.
-    others : dict, optional
-        Further processes to sample, by name: the database's, for example.
     """
     with tempfile.TemporaryDirectory(prefix="capsim-reference-") as folder:
-        return asyncio.run(_real(scenario, arrivals, database(Path(folder)), redis, others))
+        return asyncio.run(_real(scenario, arrivals, database(Path(folder)), redis))
 
 
 async def _real(
-    scenario: Scenario,
-    arrivals: Arrivals,
-    database: Database,
-    redis: Callable[[], Awaitable[Link]] | None,
-    others: Mapping[str, Callable[[], list[psutil.Process]]],
+    scenario: Scenario, arrivals: Arrivals, database: Database, redis: Callable[[], Awaitable[Link]] | None
 ) -> RealRun:
     try:
-        await _prepare(database, arrivals)
+        database_pid = await _prepare(database, arrivals)
     except CallFailed as error:
         raise CapsimError(f"the run in real time needs its database: {error}; start it, or leave it out") from None
     recorder, timing = Recorder(), _Timing(database)
     service = Service(scenario.server, timing, Settings(cache_ttl_s=5.0), Log(), redis, recorder)
     clock, ingestion = service.clock, service.ingestion
-    samples = ProcessSamples({"server": lambda: [psutil.Process()], **others})
+    groups: dict[str, Callable[[], list[psutil.Process]]] = {"server": lambda: [psutil.Process()]}
+    if database_pid is not None:
+        groups["database"] = lambda: family(database_pid)
+    samples = ProcessSamples(groups)
     beside = [asyncio.ensure_future(samples.run())]
     if redis is not None:
         beside.append(asyncio.ensure_future(_read(service)))
@@ -341,12 +336,14 @@ async def _real(
     return RealRun(seen, calls, connect_us, late_us, samples.table())
 
 
-async def _prepare(database: Database, arrivals: Arrivals) -> None:
-    """Tables, and the sessions that heartbeats will look for."""
+async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
+    """Tables, and the sessions that heartbeats will look for; the database's process, if it can be told."""
     link = await database.connect()
     sessions = [Session(f"session-{i}", "game", f"user-{i}", 10**13) for i in np.unique(arrivals.sessions).tolist()]
     await link.run(Statement("start_session", "queries", sessions))
+    pid = link.server_pid
     await link.close()
+    return pid
 
 
 async def _read(service: Service) -> None:
