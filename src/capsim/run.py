@@ -19,6 +19,7 @@ from capsim.provenance import certificate
 from capsim.scenario import warnings
 from capsim.server.database import LatencyDatabase
 from capsim.server.model import Server
+from capsim.server.responses import Responses, Saturation, saturation
 from capsim.server.sampler import Sampler
 from capsim.specs import STREAMS, Scenario
 from capsim.summary import Window, summary
@@ -69,6 +70,7 @@ class Run:
     warnings: tuple[str, ...] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)
     _accounting: pd.DataFrame = field(repr=False)
+    _responses: Responses = field(repr=False)
     _peak_hz: float = field(repr=False)
 
     def accounting(self) -> pd.DataFrame:
@@ -81,8 +83,18 @@ class Run:
 
     def window(self, window: Window) -> pd.DataFrame:
         """The samples of the load as given (``trace``), or of the billed month of 43,200 minutes (``month``)."""
-        end_s = self.trace_span_s if window == "trace" else MONTH_US / US_PER_S
-        return self.samples[self.samples["time_s"] < end_s]
+        return self.samples[self.samples["time_s"] < self._end_us(window) / US_PER_S]
+
+    def _end_us(self, window: Window) -> int:
+        return round(self.trace_span_s * US_PER_S) if window == "trace" else MONTH_US
+
+    def responses(self, window: Window = "trace") -> pd.DataFrame:
+        """Response times of the requests of a window by class [ms]; see `capsim.server.responses.Responses.table`."""
+        return self._responses.table(self._end_us(window))
+
+    def saturation(self, window: Window = "trace") -> Saturation:
+        """How close the HTTP loop came to its limit."""
+        return saturation(self.window(window))
 
     def bill(self, window: Window = "month") -> pd.DataFrame:
         """The bill of a window, columns of `capsim.tables.BILL`."""
@@ -159,7 +171,7 @@ def simulate(
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:
         load = load_of(scenario, trace, seed, replicate, until_us=end_us)
-    played = _Played(scenario, seed, replicate, resolution_s, batches)
+    played = _Played(scenario, seed, replicate, resolution_s, batches, load.span_us)
     for block in load.blocks():
         played.add(block)
         if progress is not None:
@@ -175,12 +187,19 @@ def simulate(
         warnings=tuple(_warnings(scenario, samples, load)),
         provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate),
         _accounting=accounting(played.server),
+        _responses=played.responses,
         _peak_hz=load.peak_hz,
     )
 
 
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load) -> list[str]:
     found = [*warnings(scenario), *limit_notes(samples, scenario)]
+    full = saturation(samples)
+    if full.verdict != "stable":
+        found.append(
+            f"the HTTP loop is {full.verdict}: its busiest minute brings {full.offered:.3g} times what one thread can "
+            f"do, and requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
+        )
     exceeded_s = heap_exceeded_at(samples, scenario)
     if exceeded_s is not None:
         found.append(
@@ -199,18 +218,23 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load) -> list[str
 class _Played:
     """A server being played, block by block, with what is kept of it."""
 
-    def __init__(self, scenario: Scenario, seed: int, replicate: int, resolution_s: float, keep: bool) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, replicate: int, resolution_s: float, keep: bool, span_us: int
+    ) -> None:
         spec = scenario.server
         writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
         database = LatencyDatabase(scenario.database, seed, replicate)
-        self.server = Server(writers, spec.pool, spec.pool_limit, database)
+        self.server = Server(writers, spec.pool, spec.pool_limit, database, http=spec.http)
         self.sampler = Sampler(round(resolution_s * US_PER_S))
         self._kept: list[dict[str, NDArray[np.int64]]] | None = [] if keep else None
         self._waits: list[dict[str, NDArray[np.int64]]] = []
+        self.responses = Responses([span_us, MONTH_US])
 
     def add(self, block: Block) -> None:
         happened = self.sampler.play(self.server, block)
         self._waits.append(happened.waits)
+        assert happened.served is not None
+        self.responses.add(happened.served)
         if self._kept is not None:
             self._kept.append(happened.attempts)
 

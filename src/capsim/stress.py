@@ -79,6 +79,7 @@ def _played(
         spec.pool,
         spec.pool_limit,
         LatencyDatabase(tested.database, seed, replicate),
+        http=spec.http,
     )
     sampler = Sampler(US_PER_S)
     for block in load_of(tested, None, seed, replicate).blocks():

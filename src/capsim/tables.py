@@ -38,6 +38,13 @@ SAMPLES = (
     Column("width_s", "float64", "length of the bin [s]; the last one may be shorter"),
     Column("has_load", "bool", "whether the trace has data here; without data no arrivals are simulated"),
     Column("requests", "int64", "HTTP requests that arrived in the bin, all streams and session starts and ends"),
+    Column("requests_late", "int64", "of them: their client stopped waiting before they were served"),
+    Column("requests_given_up", "int64", "of them: on the client's last try"),
+    Column("loop_offered", "float64", "work that arrived for the HTTP loop, over what it can do in the bin [1]"),
+    Column("loop_utilisation", "float64", "share of the bin in which the HTTP loop was busy [1]"),
+    Column("loop_wait_max_ms", "float64", "longest that a request of the bin waited for the HTTP loop [ms]"),
+    Column("loop_block_max_ms", "float64", "longest single job of the HTTP loop that arrived in the bin [ms]"),
+    Column("loop_backlog_ms", "float64", "work that waits for the HTTP loop at the end of the bin [ms]"),
     *_per_writer(
         Column("arrived", "int64", "items offered to WRITER in the bin"),
         Column("written_rows", "int64", "items of WRITER whose flush succeeded in the bin (by end of flush)"),
