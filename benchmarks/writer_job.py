@@ -139,10 +139,13 @@ class DatabaseByItem:
     def run(self, stream: str, attempt: int, statement: Statement, start_us: int) -> Outcome:
         return Outcome(int(self._durations_us[statement.item]), "ok")
 
-    def run_inserts(
-        self, stream: str, items: Microseconds, rows: int, starts_us: Microseconds
-    ) -> tuple[Microseconds, NDArray[np.bool_]]:
-        return self._durations_us[items], np.ones(len(items), bool)
+    def durations(
+        self, stream: str, kind: str, items: Microseconds, rows: Microseconds, starts_us: Microseconds
+    ) -> Microseconds:
+        return self._durations_us[items]
+
+    def steady(self, from_us: Microseconds, to_us: Microseconds) -> NDArray[np.bool_]:
+        return np.ones(len(from_us), bool)
 
 
 def run_model(arrivals_us: Microseconds, durations_us: Microseconds, *, look_ahead: bool = True) -> Counts:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from capsim.accounting import FATES
 from capsim.provenance import certificate
 from capsim.specs import STREAMS, Scenario
 from capsim.tables import BILL, MEMORY, SAMPLES
@@ -53,7 +54,8 @@ class FakeRun:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return certificate(self.scenario, self.load, seed=self.seed, replicate=self.replicate)
+        address = {"seed": self.seed, "replicate": self.replicate}
+        return certificate(self.scenario, self.load | address, **address)
 
     @property
     def stress(self) -> pd.DataFrame:
@@ -65,13 +67,16 @@ class FakeRun:
         return pd.DataFrame(rows, columns=["test", "metric", "value", "unit"])
 
     def accounting(self) -> pd.DataFrame:
-        row = {"arrived": 200, "written": 190, "buffered": 4, "in_flight": 3, "dropped_cap": 2, "dropped_failed": 1}
-        return pd.DataFrame([{"writer": s, **row, "rejected": 0} for s in STREAMS])
+        fates = dict.fromkeys(FATES, 0) | {"written": 190, "buffered": 5, "in_flight": 3, "dropped_cap": 2}
+        return pd.DataFrame([{"writer": s, "arrived": 200, **fates} for s in STREAMS])
 
     def summary(self, window: str = "trace") -> pd.DataFrame:
         rows = [
             ("server_rss_mean", self.level, "MiB", "modelled"),
             ("server_rss_peak", self.level / 3, "MiB", "modelled"),
+            ("postgres_billed_lower_mean", self.level - 10, "MiB", "modelled"),
+            ("postgres_billed_mean", self.level, "MiB", "modelled"),
+            ("postgres_billed_upper_mean", self.level + 10, "MiB", "modelled"),
             ("items_lost", 9, "items", "modelled"),
             ("server_cpu_mean", 0.0123456789012, "vCPU", "modelled"),
         ]

@@ -150,7 +150,7 @@ def test_with_json_drift_is_told_on_stderr(here):
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["provenance"]["seed"] == 5
-    assert "numbers differ" in result.stderr
+    assert "figures differ" in result.stderr
 
 
 # --- what it leaves behind ------------------------------------------------------------------------------------------
@@ -270,6 +270,49 @@ def test_an_unwritable_output_is_refused_before_the_run(here, monkeypatch):
     assert refused(capsim("run", "after.toml", "--out", "out"), "out: cannot be written (Permission denied)")
 
 
+# --- with the real simulation ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """Two equal scenarios under a thin load, compared twice with different hash seeds, the second against the first."""
+    folder = tmp_path_factory.mktemp("real")
+    for name in ("before", "after"):
+        text = SCENARIO.format(name=name, day="2026-02-03").replace("rate_hz = 5", "rate_hz = 0.002")
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "capsim", "compare", "before.toml", "after.toml", "--seed", "7", "--json"]
+    done = []
+    for hash_seed, against in (("1", []), ("2", ["--against", "saved.json"])):
+        env = os.environ | {"PYTHONHASHSEED": hash_seed}
+        done.append(subprocess.run([*command, *against], cwd=folder, env=env, capture_output=True, timeout=120))
+        (folder / "saved.json").write_bytes(done[0].stdout)
+    return done
+
+
+def test_the_same_bytes_whatever_the_hash_seed(real):
+    first, second = real
+
+    assert (first.returncode, first.stderr) == (0, b"")
+    assert first.stdout == second.stdout and b"comparison" in first.stdout
+
+
+def test_a_real_result_repeats_itself(real):
+    assert real[1].returncode == 0 and b"every number is as saved" in real[1].stderr
+
+
+def test_equal_scenarios_differ_in_nothing(real):
+    document = json.loads(real[0].stdout)
+
+    assert all(d["values"][0] == d["values"][1] for d in document["differences"])
+    assert set(document["results"][0]["bill"]) == {"trace", "month"}
+
+
+def test_every_item_of_a_real_run_is_somewhere(real):
+    for row in json.loads(real[0].stdout)["results"][0]["accounting"]:
+        fates = [value for key, value in row.items() if key not in ("writer", "arrived", "half_width")]
+        assert row["arrived"] == sum(fates) > 0
+
+
 # --- as a process ---------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +359,7 @@ def test_a_reader_who_leaves_is_no_error():
     with os.fdopen(write, "w") as pipe:
         done = process("--help", stdout=pipe)
 
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_bad_input_of_a_process_has_no_traceback(tmp_path):

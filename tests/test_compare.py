@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capsim.compare import Drift, changed_inputs, compare, drift, figures
+from capsim.compare import Drift, changed_inputs, compare, drift, figures, unlike
 from capsim.document import result_of
 from capsim.errors import CapsimError
 from capsim.screen import WIDTH, drift_table, overview
@@ -74,6 +74,19 @@ def test_a_figure_that_appears_or_goes_is_drift():
     assert drift(fewer, BEFORE)
 
 
+def test_a_series_that_moved_is_one_row_with_its_worst_step():
+    block = BEFORE.series["trace"]
+    first = block.series[0].model_copy(update={"mean": (5.5, 7.5), "max": (5.0, 5.5)})
+    moved = BEFORE.model_copy(
+        update={"series": {"trace": block.model_copy(update={"series": (first, *block.series[1:])})}}
+    )
+
+    assert drift(BEFORE, moved) == [
+        ("series.trace: requests_hz mean every 60 s [1/s], 2 of 2 steps, most in step 2", 5.0, 7.5),
+        ("series.trace: requests_hz max every 60 s [1/s], 1 of 2 steps, most in step 2", 5.0, 5.5),
+    ]
+
+
 def test_texts_and_versions_are_no_drift():
     reworded = BEFORE.model_copy(update={"title": "other words", "warnings": (), "capsim_version": "9"})
 
@@ -91,6 +104,16 @@ def test_changed_inputs_are_named():
     assert changed_inputs(BEFORE, now) == [
         "before: scenario.server.pool.limit was 10, is 20", "before: seed was 0, is 3",
     ]  # fmt: skip
+
+
+def test_sides_of_another_load_or_chance_are_named():
+    other = result_of([FakeRun(SCENARIO.replace("name", "after"), seed=4, load={"name": "day", "sha256": "ab"})])
+
+    assert unlike([BEFORE, AFTER]) == []
+    assert unlike([BEFORE, AFTER, other]) == [
+        "after: seed is 4, that of before 0",
+        "after: trace sha256 is ab, that of before absent",
+    ]
 
 
 def test_relative_change_of_nothing_is_no_number():
@@ -111,6 +134,32 @@ def test_tables_fit_the_screen(sides, replicates):
 
     assert max(map(len, text.splitlines())) <= WIDTH
     assert all(result.name in " ".join(text.split()) for result in results)
+
+
+def test_three_sides_share_a_table_where_they_fit():
+    text = overview([BEFORE, AFTER, BEFORE.model_copy(update={"name": "fixed"})])
+
+    assert text.count("server rss mean") == 1 and "/ before" in text
+
+
+def test_a_difference_below_what_is_shown_is_0_on_the_screen():
+    close = result_of([FakeRun(SCENARIO.replace("name", "close"), level=100.00001)])
+    line = next(line for line in overview([BEFORE, close]).splitlines() if line.startswith("server rss mean"))
+
+    assert line.split() == ["server", "rss", "mean", "MiB", "100.0", "100.0", "0", "1.00"]
+
+
+def test_an_interval_has_the_decimals_of_its_figure():
+    close = result_of([FakeRun(level=level, replicate=i) for i, level in enumerate((100.0, 100.00001))])
+
+    assert "100.0 ± 0.0" in overview([close])
+
+
+def test_the_page_cache_bracket_stands_below_its_figure():
+    lines = overview([BEFORE, AFTER]).splitlines()
+    below = lines[next(i for i, line in enumerate(lines) if line.startswith("postgres billed mean")) + 1]
+
+    assert below.split() == ["least..most", "page", "cache", "MiB", "90..110", "40..60"]
 
 
 def test_the_screen_tells_memory_then_losses_then_stress_then_bill_then_warnings():

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capsim.document import dumps, load_document, load_results, result_of, rounded, schema_text
+from capsim.accounting import FATES
+from capsim.document import Account, dumps, load_document, load_results, result_of, rounded, schema_text
 from capsim.errors import CapsimError
 from capsim.paths import data_dir
 from capsim.replicates import combine, t_quantile
@@ -89,7 +90,7 @@ def test_replicates_become_a_mean_and_its_interval():
     assert rss.value == 102
     assert rss.half_width == pytest.approx(4.303 * 2 / math.sqrt(3), rel=1e-3)  # t(2) from any table
     assert result.replicates == result.provenance["replicates"] == 3
-    assert "replicate" not in result.provenance
+    assert "replicate" not in result.provenance and "replicate" not in result.provenance["load"]
 
 
 def test_one_run_has_no_interval():
@@ -162,3 +163,7 @@ def test_a_file_that_is_no_document_is_refused_in_one_line(tmp_path, content, sa
 def test_a_missing_document_names_the_file(tmp_path):
     with pytest.raises(CapsimError, match=r"gone\.json: cannot be read"):
         load_document(tmp_path / "gone.json")
+
+
+def test_every_fate_of_an_item_is_in_the_document():
+    assert tuple(Account.model_fields) == ("writer", "arrived", *FATES, "half_width")

@@ -197,7 +197,8 @@ def test_idle_connections_cost_what_was_measured(connections, measured_mib):
 
 @pytest.mark.parametrize(("connections", "measured_mib"), [(10, 44.1), (65, 271.6), (97, 410.8)])
 def test_connections_that_have_inserted_cost_three_times_as_much(connections, measured_mib):
-    got = memory.resident(inserted(100_000, 60, connections), scenario()).postgres_billed_lower_mib.iloc[-1]
+    busy = inserted(100_000, 60, connections, pool_in_use_mean=connections)
+    got = memory.resident(busy, scenario()).postgres_billed_lower_mib.iloc[-1]
 
     assert got - 140.2 == pytest.approx(measured_mib, rel=0.06)
 

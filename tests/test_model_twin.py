@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,8 +117,56 @@ def facts_of_twin(result: TwinResult) -> dict[str, object]:
     return facts
 
 
-def check(number: int) -> None:
-    case = random_case(random.Random(number))
+def long_case(number: int) -> Case:
+    """Minutes of Poisson load on a mostly quick database: long runs of regular flushes, and what interrupts them."""
+    rng = np.random.default_rng(number)
+    batch, delay_ms = int(rng.integers(5, 40)), int(rng.integers(200, 3_000))
+    span_us = int(rng.integers(60, 400)) * 1_000_000
+    pace_hz = batch / delay_ms * 1000  # full about when the timer fires
+    arrivals = {
+        stream: np.sort(
+            rng.integers(0, span_us, int(span_us / 1e6 * pace_hz * rng.choice([0.1, 0.5, 1, 3, 8])))
+        ).tolist()
+        for stream in STREAMS
+    }
+    live = rng.choice([0, 0, 3, 200])
+    faults = [
+        {
+            "kind": str(rng.choice(["fail", "stall"])),
+            "from_s": float(start),
+            "to_s": float(start + rng.exponential(4) + 0.1),
+        }
+        for start in rng.uniform(0, span_us / 1e6, rng.integers(0, 4))
+    ]
+    median_ms = float(delay_ms * rng.choice([0.01, 0.05, 0.3]))
+    writers = {
+        stream: {
+            "semantics": str(rng.choice(["seed", "fixed"])),
+            "batch_rows": batch,
+            "delay_ms": delay_ms,
+            "buffer_cap_rows": rng.choice([batch // 2, 2 * batch, 10 * batch, 10**6]).item(),
+        }
+        for stream in STREAMS
+    }
+    scenario = Scenario.model_validate({
+        "name": "long",
+        "workload": {"rate_hz": 1, "duration_s": span_us / 1e6},
+        "server": {"writers": writers, "pool": {"limit": int(rng.choice([2, 3, 10]))}},
+        "database": {
+            "insert": {"call_ms": median_ms, "row_ms": 0.01, "sigma": float(rng.choice([0.2, 1.0]))},
+            "update": {"call_ms": median_ms / batch, "sigma": 0.8},
+            "connect_ms": float(rng.choice([0, 2])),
+            "bursts": None if rng.random() < 0.5 else {"calm_s": 20, "slow_s": 2, "factor": 10},
+            "faults": faults,
+        },
+        "billing": {"from": "2026-02-03"},
+    })  # fmt: skip
+    sessions = rng.integers(0, live, len(arrivals["heartbeats"])).tolist() if live else None
+    return Case(scenario, arrivals, sessions, span_us + 10_000_000, None)
+
+
+def check(number: int, make: Callable[[int], Case] = lambda number: random_case(random.Random(number))) -> None:
+    case = make(number)
     database = shared_database(case.scenario)
     played = simulate(case.scenario, case.arrivals, case.sessions, case.end_us, database, case.shutdown_us)
     twin = facts_of_twin(played)
@@ -138,6 +187,12 @@ def test_model_and_twin_agree_item_for_item(hundred: int) -> None:
         check(number)
 
 
+@pytest.mark.parametrize("fifty", range(2))
+def test_model_and_twin_agree_over_long_regular_stretches(fifty: int) -> None:
+    for number in range(50 * fifty, 50 * (fifty + 1)):
+        check(number, long_case)
+
+
 def test_much_of_it_is_played_ahead_and_much_is_not() -> None:
     """The comparison would be empty if one of the two ways were never taken."""
     ahead = flushes = 0
@@ -154,3 +209,5 @@ def test_much_of_it_is_played_ahead_and_much_is_not() -> None:
 def test_model_and_twin_agree_on_ten_thousand_more(thousand: int) -> None:
     for number in range(10_000 + 1_000 * thousand, 11_000 + 1_000 * thousand):
         check(number)
+    for number in range(1_000 + 100 * thousand, 1_100 + 100 * thousand):
+        check(number, long_case)

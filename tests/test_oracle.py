@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
 from capsim.cli import main
 from capsim.errors import CapsimError
 from capsim.validation.oracle import Case, differences, read_cases
 from capsim.validation.oracle_model import play
-from click.testing import CliRunner
 
 KEPT = Path(__file__).parent / "data" / "oracle" / "cases.json"
 SHARED = Path(__file__).parents[2] / "shared" / "oracle" / "cases_open.json"
@@ -35,7 +36,7 @@ def test_a_failure_names_case_field_expected_and_got(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps([case]))
 
-    result = CliRunner().invoke(main, ["validate", "oracle", str(wrong)])
+    result = CliRunner().invoke(main, ["validate", "oracle", str(wrong), "--engine", "model"])
 
     got = case["expected"]["final"]["flushed"] - 1
     assert f"case {case['id']}" in result.output

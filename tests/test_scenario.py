@@ -57,7 +57,7 @@ def test_a_bundled_scenario_leaves_no_key_to_a_default(name):
         r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)|server\.http\.clients"
     )
 
-    assert {key.name for key in keys() if not optional.match(key.name)} == written
+    assert {key.name.partition("[]")[0] for key in keys() if not optional.match(key.name)} == written
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -74,8 +74,10 @@ def test_before_and_after_differ_by_the_switches_of_the_seed_that_are_modelled()
     assert differences("before", "after") == caps | POOL | {"server.node.heap_cap_mib", "billing.plan"}
 
 
-def test_as_deployed_lacks_the_heap_cap_and_the_pool_limits_of_after():
-    assert differences("after", "after-as-deployed") == POOL | {"server.node.heap_cap_mib"}
+def test_as_deployed_lacks_the_heap_cap_the_pool_limits_and_the_shutdown_of_after():
+    shutdown = {"server.process.handles_sigterm", "server.process.draining_s"}
+
+    assert differences("after", "after-as-deployed") == POOL | shutdown | {"server.node.heap_cap_mib"}
 
 
 def test_fixed_differs_from_after_by_the_writers_only():
@@ -92,7 +94,7 @@ def test_the_readme_names_the_leaf_of_every_key_that_the_scenarios_set():
 
     for key in flat(load("after").model_dump(mode="json", by_alias=True, exclude_none=True)):
         table, _, leaf = key.rpartition(".")
-        if leaf not in ("schema_version", "name", "title", "runs", "faults"):
+        if leaf not in ("schema_version", "name", "title", "runs", "faults", "lifecycle"):
             assert leaf in readme or f"{table}.*" in readme, key
     assert text.startswith("schema_version = 1")
 
@@ -142,7 +144,7 @@ def test_a_trace_is_found_beside_the_scenario_file(tmp_path):
         ),
         (
             "[redis]\nzzz = 1",
-            "a.toml: [redis] zzz = 1 is not known; keys here: clients",
+            "a.toml: [redis] zzz = 1 is not known; keys here: clients, keys, value_bytes, persistence",
         ),
         (
             "[server.pool]\nlimit = 0",
@@ -257,6 +259,7 @@ def test_a_cap_below_the_batch_size_is_accepted_with_a_warning():
     ("extra", "words"),
     [
         ("[server.pool]\nlimit = 98", "refuses the rest"),
+        ('[redis]\npersistence = "aof"', "persistence has no effect without keys"),
         ('[database.insert]\ndistribution = "constant"\nsigma = 2', "[database.insert] sigma has no effect"),
         (
             '[[database.faults]]\nkind = "fail"\nfrom_s = 60\nto_s = 70',

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import pandas as pd
 
-from capsim.server.model import Server
+from capsim.server.fleet import Fleet
+from capsim.specs import STREAMS
 
 FATES = (
     "written",  # counted by a flush that succeeded
     "coalesced",  # replaced by a later heartbeat of its session before it was written
+    "in_loop",  # in a request that was not served before the end
     "buffered",  # in the buffer at the end
     "in_flight",  # out in a flush at the end
     "dropped_cap",  # refused by a full buffer
     "dropped_failed",  # in a batch that was given up
     "uncounted",  # lost in no counter: updates that failed one by one
-    "rejected",  # arrived after the shutdown call
+    "lost_exit",  # held by a process when it ended
+    "refused_down",  # came while no process was healthy
+    "rejected",  # came to a process after its shutdown call
 )
 
 
-def accounting(server: Server) -> pd.DataFrame:
+def accounting(fleet: Fleet) -> pd.DataFrame:
     """Where the items of a finished run are.
 
     Returns
@@ -27,20 +31,25 @@ def accounting(server: Server) -> pd.DataFrame:
         Columns ``writer``, ``arrived`` and one for each of `FATES` [items]; ``arrived`` is the sum of the others.
     """
     rows = []
-    for stream, writer in server.writers.items():
-        flusher = server.flushers[stream]
-        in_flight = flusher.out[0].rows if flusher.out else 0
-        row = {
-            "writer": stream,
-            "arrived": writer.seen,
-            "written": writer.flushed,
-            "coalesced": writer.seen - writer.dropped_cap - writer.rejected - writer.entries,
-            "buffered": writer.count,
-            "in_flight": in_flight,
-            "dropped_cap": writer.dropped_cap,
-            "dropped_failed": writer.dropped_failed,
-            "uncounted": writer.uncounted,
-            "rejected": writer.rejected,
-        }
-        rows.append(row)
+    for stream in STREAMS:
+        row = dict.fromkeys(("arrived", *FATES), 0)
+        row["refused_down"] = fleet.refused[stream]
+        row["arrived"] = fleet.refused[stream]
+        for process in fleet.processes:
+            writer = process.server.writers[stream]
+            offered = writer.seen - writer.arrivals.first
+            row["arrived"] += offered + process.server.in_loop(stream)
+            row["written"] += writer.flushed
+            row["coalesced"] += offered - writer.dropped_cap - writer.rejected - writer.entries
+            if process.lost:
+                row["lost_exit"] += process.lost[stream]
+            else:
+                row["in_loop"] += process.server.in_loop(stream)
+                row["buffered"] += writer.count
+                row["in_flight"] += process.server.in_flight(stream)
+            row["dropped_cap"] += writer.dropped_cap
+            row["dropped_failed"] += writer.dropped_failed
+            row["uncounted"] += writer.uncounted
+            row["rejected"] += writer.rejected
+        rows.append({"writer": stream, **row})
     return pd.DataFrame(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import zip_longest
 from typing import NamedTuple
 
 from capsim.document import (
@@ -143,14 +144,28 @@ def drift(saved: Document, now: Document) -> list[Drift]:
             f"the saved document holds {_described(saved)}, this command makes {_described(now)}; "
             "give a document that the same command wrote"
         )
-    found = []
-    for old, new in zip(before, after, strict=True):
-        prefix = f"{new.name}: " if len(after) > 1 else ""
-        left, right = dict(_numbers(old)), dict(_numbers(new))
-        for field in dict.fromkeys([*left, *right]):
-            if left.get(field) != right.get(field) or (field in left) != (field in right):
-                found.append(Drift(prefix + field, left.get(field), right.get(field)))
-    return found
+    return [
+        change._replace(field=f"{new.name}: {change.field}") if len(after) > 1 else change
+        for old, new in zip(before, after, strict=True)
+        for change in _drift_of(old, new)
+    ]
+
+
+def _drift_of(old: Result, new: Result) -> Iterator[Drift]:
+    left, right = figures(old), figures(new)
+    for figure in dict.fromkeys([*left, *right]):
+        if left.get(figure) != right.get(figure) or (figure in left) != (figure in right):
+            place = ".".join(part for part in (figure.section, figure.window) if part)
+            field = f"{place}: {figure.name} [{figure.unit}]"
+            yield Drift(field, left.get(figure), right.get(figure))
+    then, now = _series(old), _series(new)
+    for name in dict.fromkeys([*then, *now]):
+        # A series is one row, not thousands: how many steps moved, and the one that moved most.
+        pairs = list(zip_longest(then.get(name, ()), now.get(name, ())))
+        moved = [step for step, (a, b) in enumerate(pairs) if a != b]
+        if moved:
+            most = max(moved, key=lambda step: abs((pairs[step][0] or 0) - (pairs[step][1] or 0)))
+            yield Drift(f"{name}, {len(moved)} of {len(pairs)} steps, most in step {most + 1}", *pairs[most])
 
 
 def changed_inputs(saved: Document, now: Document) -> list[str]:
@@ -170,6 +185,38 @@ def changed_inputs(saved: Document, now: Document) -> list[str]:
     ]
 
 
+def unlike(results: Sequence[Result]) -> list[str]:
+    """Sides whose chance or load is not that of the first, so that their differences are not the scenarios' own.
+
+    Returns
+    -------
+    list of str
+        Such as ``after: seed is 2, that of before 1``; empty when only the scenarios differ.
+    """
+    first, *others = results
+    mine = _shared(first)
+    return [
+        f"{other.name}: {key} is {_short(theirs[key])}, that of {first.name} {_short(mine[key])}"
+        for other in others
+        for theirs in [_shared(other)]
+        for key in mine
+        if theirs[key] != mine[key]
+    ]
+
+
+def _shared(result: Result) -> dict[str, object]:
+    """What the sides of a fair comparison have in common."""
+    load = result.provenance.get("load")
+    load = load if isinstance(load, Mapping) else {}
+    return {
+        "seed": result.provenance.get("seed"),
+        "replicates": result.replicates,
+        "trace sha256": load.get("sha256"),
+        "scale": load.get("scale"),
+        "trace span [s]": result.trace_span_s,
+    }
+
+
 def _results(document: Document) -> tuple[Result, ...]:
     return (document,) if isinstance(document, Result) else document.results
 
@@ -179,16 +226,13 @@ def _described(document: Document) -> str:
     return f"a {document.kind} ({names})"
 
 
-def _numbers(result: Result) -> Iterator[tuple[str, float | None]]:
-    for figure, value in figures(result).items():
-        place = ".".join(part for part in (figure.section, figure.window) if part)
-        yield f"{place}: {figure.name} [{figure.unit}]", value
-    for window, block in result.series.items():
-        for series in block.series:
-            for statistic in ("mean", "max"):
-                for step, value in enumerate(getattr(series, statistic)):
-                    at_h = step * block.step_s / 3_600
-                    yield f"series.{window}: {series.series} {statistic} at {at_h:g} h [{series.unit}]", value
+def _series(result: Result) -> dict[str, tuple[float | None, ...]]:
+    return {
+        f"series.{window}: {series.series} {statistic} every {block.step_s:g} s [{series.unit}]": values
+        for window, block in result.series.items()
+        for series in block.series
+        for statistic, values in (("mean", series.mean), ("max", series.max))
+    }
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsim.errors import CapsimError
-from capsim.provenance import portable
 from capsim.replicates import combine
 from capsim.units import BILLED_MONTH_MINUTES
 
@@ -91,15 +90,20 @@ class BillLine(Row):
 
 
 class Account(Row):
-    """What became of every item that one writer was offered, in items; means over replicates."""
+    """What became of every item that one writer was offered, in items: `arrived` is the sum of the others."""
 
     writer: str
     arrived: Number
     written: Number
+    coalesced: Number = Field(description="replaced by a later heartbeat of its session before it was written")
+    in_loop: Number = Field(description="in a request that was not served before the end")
     buffered: Number
     in_flight: Number
     dropped_cap: Number
     dropped_failed: Number
+    uncounted: Number = Field(description="lost in no counter of the server")
+    lost_exit: Number = Field(description="held by a process when it ended")
+    refused_down: Number = Field(description="came while no process was healthy")
     rejected: Number
     half_width: Number = Field(None, description="of the 95 % interval of `written` over replicates")
 
@@ -239,7 +243,7 @@ def result_of(runs: Iterable[RunLike]) -> Result:
                 "name": run.scenario.name,
                 "title": run.scenario.title,
                 "trace_span_s": run.trace_span_s,
-                "provenance": {k: v for k, v in portable(run.provenance).items() if k != "replicate"},
+                "provenance": _of_all_replicates(run.provenance),
                 "series": {window: series_of(run.samples, span_s) for window, span_s in spans.items()},
             }
         for section, window, table in _tables(run, spans):
@@ -263,6 +267,12 @@ def result_of(runs: Iterable[RunLike]) -> Result:
         "replicates": replicates,
         "warnings": tuple(warnings),
     })  # fmt: skip
+
+
+def _of_all_replicates(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate without what names one replicate; the seed is told once, for the load too."""
+    load = {k: v for k, v in provenance["load"].items() if k not in ("seed", "replicate")}
+    return {k: v for k, v in provenance.items() if k != "replicate"} | {"load": load}
 
 
 def _tables(run: RunLike, windows: Iterable[Window]) -> Iterator[tuple[str, Window | None, pd.DataFrame]]:

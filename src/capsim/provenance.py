@@ -27,9 +27,7 @@ def versions() -> dict[str, str]:
     return {**found, "python": platform.python_version()}
 
 
-def certificate(
-    scenario: Scenario, load: Mapping[str, Any], *, seed: int, replicate: int = 0
-) -> dict[str, Any]:
+def certificate(scenario: Scenario, load: Mapping[str, Any], *, seed: int, replicate: int = 0) -> dict[str, Any]:
     """Everything needed to repeat a run: scenario, load, seed, versions.
 
     Parameters

@@ -7,24 +7,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from capsim import tables
 from capsim.accounting import accounting
 from capsim.cost import bill, limit_notes
-from capsim.memory import heap_exceeded_at, resident
+from capsim.errors import CapsimError
+from capsim.memory.volume import storage_notes
+from capsim.outcomes import outcomes
+from capsim.play import Death, play
 from capsim.provenance import certificate
 from capsim.scenario import warnings
-from capsim.server.database import LatencyDatabase
-from capsim.server.model import Server
 from capsim.server.responses import Responses, Saturation, saturation
-from capsim.server.sampler import Sampler
-from capsim.specs import STREAMS, Scenario
+from capsim.specs import Scenario
 from capsim.summary import Window, summary
 from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
-from capsim.workload import Block, Load, load_of
+from capsim.workload import Load, load_of
 
 if TYPE_CHECKING:
     from capsim.plots import RunPlots
@@ -49,12 +46,16 @@ class Run:
         Length of the load before it is repeated [s].
     batches : DataFrame or None
         Columns of `capsim.tables.BATCHES`, if they were asked for.
+    arrivals : DataFrame or None
+        Columns of `capsim.outcomes.outcomes`, if they were asked for.
     stuck : DataFrame
         Columns ``writer``, ``from_s``, ``to_s`` (NaN: to the end): when a writer held items, had nothing out, and
         no timer would ever make it write them.
     waits : DataFrame
         Columns ``part``, ``asked_s``, ``wait_s``, ``granted``: calls that no connection was free for when they asked;
         not granted means that the wait ran out.
+    lives : DataFrame
+        One row a process of the server: when it was started, healthy and ended, how, and what it held then [items].
     warnings : tuple of str
         What the reader of the figures should know.
     provenance : dict
@@ -65,8 +66,10 @@ class Run:
     samples: pd.DataFrame = field(repr=False)
     trace_span_s: float
     batches: pd.DataFrame | None = field(repr=False)
+    arrivals: pd.DataFrame | None = field(repr=False)
     stuck: pd.DataFrame = field(repr=False)
     waits: pd.DataFrame = field(repr=False)
+    lives: pd.DataFrame = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)
     _accounting: pd.DataFrame = field(repr=False)
@@ -124,6 +127,7 @@ def simulate(
     replicate: int = 0,
     month: bool = True,
     batches: bool = False,
+    arrivals: bool = False,
     resolution_s: float = 60.0,
     progress: Progress | None = None,
 ) -> Run:
@@ -141,6 +145,8 @@ def simulate(
         Go on for at least a billed month (43,200 minutes), repeating the load with fresh draws.
     batches : bool
         Keep one row for every attempt of every flush; grows with the load.
+    arrivals : bool
+        Keep one row for every arrival, with what became of it and how long it waited; grows with the load.
     resolution_s : float
         Width of the bins of `Run.samples` [s]; an hour must be a whole number of them.
     progress : callable, optional
@@ -163,6 +169,10 @@ def simulate(
     >>> int(run.accounting().arrived.sum()) == int(run.samples.requests.sum())
     True
     """
+    if arrivals and (scenario.server.lifecycle or scenario.server.process.replicas > 1):
+        raise CapsimError(
+            "arrivals=True: single arrivals are told for one process only; leave server.lifecycle and replicas out"
+        )
     if isinstance(trace, str):
         from capsim.trace import find_trace, read_trace
 
@@ -171,40 +181,46 @@ def simulate(
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:
         load = load_of(scenario, trace, seed, replicate, until_us=end_us)
-    played = _Played(scenario, seed, replicate, resolution_s, batches, load.span_us)
-    for block in load.blocks():
-        played.add(block)
-        if progress is not None:
-            progress(block.to_us / end_us)
-    samples = resident(played.sampler.table(), scenario)
+    played, deaths = play(
+        scenario,
+        load,
+        seed=seed,
+        replicate=replicate,
+        resolution_s=resolution_s,
+        keep=batches or arrivals,
+        windows_us=(load.span_us, MONTH_US),
+        progress=progress,
+    )
+    samples = played.samples()
     return Run(
         scenario=scenario,
         samples=samples,
         trace_span_s=load.span_us / US_PER_S,
         batches=played.batches() if batches else None,
-        stuck=played.stuck(end_us),
+        arrivals=outcomes([happened for _, happened in played.happened]) if arrivals else None,
+        stuck=played.stuck(),
         waits=played.waits(),
-        warnings=tuple(_warnings(scenario, samples, load)),
+        lives=played.lives(),
+        warnings=tuple(_warnings(scenario, samples, load, deaths)),
         provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate),
-        _accounting=accounting(played.server),
+        _accounting=accounting(played.fleet),
         _responses=played.responses,
         _peak_hz=load.peak_hz,
     )
 
 
-def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load) -> list[str]:
-    found = [*warnings(scenario), *limit_notes(samples, scenario)]
+def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
+    found = [*warnings(scenario), *limit_notes(samples, scenario), *storage_notes(samples, scenario)]
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(
             f"the HTTP loop is {full.verdict}: its busiest minute brings {full.offered:.3g} times what one thread can "
             f"do, and requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
         )
-    exceeded_s = heap_exceeded_at(samples, scenario)
-    if exceeded_s is not None:
+    if deaths:
         found.append(
-            f"the server runs out of heap {exceeded_s:,.0f} s after the start of the load and would be restarted; "
-            "what the restart loses is not simulated, so later figures are of a server that lived on"
+            f"the server runs out of heap {len(deaths)} times, first {deaths[0].at_us / US_PER_S:,.0f} s after the "
+            "start of the load; what it holds is lost, and so is what comes until the next process is healthy"
         )
     if load.span_us < MONTH_US:
         days = load.span_us / (24 * 60 * US_PER_MINUTE)
@@ -213,65 +229,3 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load) -> list[str
             "whatever day of the week it began on"
         )
     return found
-
-
-class _Played:
-    """A server being played, block by block, with what is kept of it."""
-
-    def __init__(
-        self, scenario: Scenario, seed: int, replicate: int, resolution_s: float, keep: bool, span_us: int
-    ) -> None:
-        spec = scenario.server
-        writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
-        database = LatencyDatabase(scenario.database, seed, replicate)
-        self.server = Server(writers, spec.pool, spec.pool_limit, database, http=spec.http)
-        self.sampler = Sampler(round(resolution_s * US_PER_S))
-        self._kept: list[dict[str, NDArray[np.int64]]] | None = [] if keep else None
-        self._waits: list[dict[str, NDArray[np.int64]]] = []
-        self.responses = Responses([span_us, MONTH_US])
-
-    def add(self, block: Block) -> None:
-        happened = self.sampler.play(self.server, block)
-        self._waits.append(happened.waits)
-        assert happened.served is not None
-        self.responses.add(happened.served)
-        if self._kept is not None:
-            self._kept.append(happened.attempts)
-
-    def batches(self) -> pd.DataFrame:
-        assert self._kept is not None
-        columns = {name: np.concatenate([part[name] for part in self._kept]) for name in self._kept[0]}
-        ended = pd.DataFrame(columns)
-        out = pd.DataFrame(self._out(), columns=list(columns))
-        table = pd.concat([ended, out], ignore_index=True).sort_values(["start_us", "part"], kind="stable")
-        table["writer"] = np.asarray(STREAMS)[table["part"].to_numpy()]
-        wanted = {c.name: c.dtype for c in tables.BATCHES}
-        return table[list(wanted)].astype(wanted).reset_index(drop=True)
-
-    def _out(self) -> list[tuple[int, ...]]:
-        """Attempts that are out at the end."""
-        rows = []
-        for part, flusher in enumerate(self.server.flushers.values()):
-            if flusher.out is not None:
-                batch, attempt, start_us = flusher.out
-                rows.append((part, batch.number, attempt, start_us, -1, 0, batch.rows, len(flusher.calls_started), 0, 0,
-                             batch.first_item, batch.accepted_to, batch.next_item))  # fmt: skip
-        return rows
-
-    def waits(self) -> pd.DataFrame:
-        parts = {name: np.concatenate([part[name] for part in self._waits]) for name in self._waits[0]}
-        return pd.DataFrame({
-            "part": np.asarray(STREAMS)[parts["part"]],
-            "asked_s": parts["asked_us"] / US_PER_S,
-            "wait_s": (parts["decided_us"] - parts["asked_us"]) / US_PER_S,
-            "granted": parts["granted"].astype(bool),
-        })  # fmt: skip
-
-    def stuck(self, end_us: int) -> pd.DataFrame:
-        rows: list[tuple[str, float, float]] = []
-        for stream, writer in self.server.writers.items():
-            rows += [(stream, a / US_PER_S, b / US_PER_S) for a, b in writer.stuck]
-            since = writer.stuck_at(end_us)
-            if since is not None:
-                rows.append((stream, since / US_PER_S, np.nan))
-        return pd.DataFrame(rows, columns=["writer", "from_s", "to_s"])

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from capsim import paths
 from capsim.errors import ScenarioError
 from capsim.knobs import Key, Node, keys, schema, shown, shown_table, suggestion
-from capsim.specs import STREAMS, LatencySpec, MixSpec, Scenario, Spec, WriterSpec
+from capsim.specs import STREAMS, LatencySpec, MixSpec, RedisSpec, Scenario, Spec, WriterSpec
 
 __all__ = ["Key", "dumps", "keys", "load", "loads", "names", "schema", "validated", "warnings"]
 
@@ -318,6 +318,10 @@ def _without_effect(scenario: Scenario) -> list[str]:
             found.append(
                 f"[database.{name}] sigma has no effect on a distribution that is {latency.distribution}"
             )
+    default = RedisSpec()
+    for name in ("value_bytes", "persistence"):
+        if not scenario.redis.keys and getattr(scenario.redis, name) != getattr(default, name):
+            found.append(f"[redis] {name} has no effect without keys; set keys, or leave it out")
     return found
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from capsim.compare import Drift, Figure, figures
+from capsim.compare import Drift, figures
 from capsim.document import Result, Window
 
 WIDTH = 100  # columns
 ABSENT = "-"
 
 _WINDOW_TITLES: dict[Window, str] = {"trace": "over the load, once", "month": "over a month (30 days)"}
-_DECIMALS = {"MiB": 1, "USD": 2, "items": 0, "requests": 0, "count": 0, "connections": 1}
-_LOSS_WORDS = ("lost", "loss", "stuck", "wedge", "drop", "failed", "reject", "exceeded")
+_WINDOW_COLUMNS: dict[Window, str] = {"trace": "the load, once", "month": "a month"}
+_BRACKETS = ("_lower_mean", "_upper_mean")  # of the figure before them
+_DECIMALS = {"MiB": 1, "USD": 2, "items": 0, "requests": 0}
+_LOSS_WORDS = ("lost", "stuck", "dropped", "rejected", "timeouts")
 
 
 def number(value: float | None, unit: str) -> str:
@@ -22,7 +25,7 @@ def number(value: float | None, unit: str) -> str:
     Examples
     --------
     >>> number(1234.56, "MiB"), number(0.00123456, "vCPU"), number(None, "USD")
-    ('1,234.6', '0.00123', '-')
+    ('1,234.6', '0.001235', '-')
     """
     if value is None:
         return ABSENT
@@ -31,7 +34,7 @@ def number(value: float | None, unit: str) -> str:
         return f"{value:,.{_DECIMALS[unit]}f}"
     if float(value).is_integer():
         return f"{value:,.0f}"
-    return f"{value:,.1f}" if abs(value) >= 1_000 else f"{value:.3g}"
+    return f"{value:,.1f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def overview(results: Sequence[Result]) -> str:
@@ -47,10 +50,14 @@ def overview(results: Sequence[Result]) -> str:
     str
         Lines of at most 100 columns.
     """
-    parts = [_heading(results)]
-    for title, mine in (("Memory", _is_memory), ("Losses", _is_loss), ("Load and CPU", _is_rest)):
-        parts += [_summary(results, title, window, mine) for window in _windows(results)]
-    parts += [_accounting(results), _stress(results)]
+    parts = [
+        _heading(results),
+        *_summaries(results, "Memory", _is_memory, _windows(results)),
+        *_losses(results),
+        _accounting(results),
+        *_summaries(results, "Load and CPU", _is_rest, ["trace"]),
+        _stress(results),
+    ]
     parts += [_bill(results, window) for window in _windows(results)]
     parts.append(_warnings(results))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -103,67 +110,103 @@ def _windows(results: Sequence[Result]) -> list[Window]:
     return list(dict.fromkeys(window for result in results for window in result.summary))
 
 
-def _is_memory(figure: Figure) -> bool:
-    return figure.unit in ("MiB", "GB")
+class _Side(NamedTuple):
+    """A column of a table: a title, and for each figure its value and the half width of its interval."""
+
+    title: str
+    cells: dict[tuple[str, str], tuple[float | None, float | None]]  # by name and unit
 
 
-def _is_loss(figure: Figure) -> bool:
-    return not _is_memory(figure) and any(word in figure.name for word in _LOSS_WORDS)
+def _is_memory(name: str, unit: str) -> bool:
+    return unit in ("MiB", "GB")
 
 
-def _is_rest(figure: Figure) -> bool:
-    return not _is_memory(figure) and not _is_loss(figure)
+def _is_loss(name: str, unit: str) -> bool:
+    return not _is_memory(name, unit) and any(word in name for word in _LOSS_WORDS)
 
 
-def _summary(results: Sequence[Result], title: str, window: Window, mine: Callable[[Figure], bool]) -> str:
-    def wanted(figure: Figure) -> bool:
-        return figure.section == "summary" and figure.window == window and mine(figure)
+def _is_rest(name: str, unit: str) -> bool:
+    return not _is_memory(name, unit) and not _is_loss(name, unit)
 
-    widths = [
-        {Figure("summary", window, m.metric, m.unit): m.half_width for m in result.summary.get(window, ())}
-        for result in results
+
+def _metrics(result: Result, window: Window, title: str) -> _Side:
+    return _Side(title, {(m.metric, m.unit): (m.value, m.half_width) for m in result.summary.get(window, ())})
+
+
+def _summaries(
+    results: Sequence[Result], title: str, mine: Callable[[str, str], bool], windows: Sequence[Window]
+) -> list[str]:
+    """One table with a column a window for a single result; of several, one table a window."""
+    if len(results) == 1:
+        sides = [_metrics(results[0], window, _WINDOW_COLUMNS[window]) for window in windows]
+        return [_titled(title, _figures(sides, mine, changes=False))]
+    return [
+        _titled(
+            f"{title}, {_WINDOW_TITLES[window]}",
+            _figures([_metrics(result, window, result.name) for result in results], mine),
+        )
+        for window in windows
     ]
-    return _titled(f"{title}, {_WINDOW_TITLES[window]}", _side_by_side(results, wanted, widths))
+
+
+def _losses(results: Sequence[Result]) -> list[str]:
+    """What was lost, without the many kinds of loss that did not happen."""
+    happened = {(m.metric, m.unit) for r in results for metrics in r.summary.values() for m in metrics if m.value} | {
+        ("items_lost", "items")
+    }
+    return _summaries(
+        results, "Losses", lambda name, unit: _is_loss(name, unit) and (name, unit) in happened, _windows(results)
+    )
 
 
 def _accounting(results: Sequence[Result]) -> str:
     """Arrived and written of every writer, and whatever else happened to an item anywhere."""
-    always = ("arrived", "written")
-    happened = {f for r in results for f, value in figures(r).items() if f.section == "accounting" and value}
-    table = _side_by_side(
-        results, lambda f: f.section == "accounting" and (f.name.endswith(always) or f in happened), None
+    sides = [
+        _Side(r.name, {(f.name, f.unit): (v, None) for f, v in figures(r).items() if f.section == "accounting"})
+        for r in results
+    ]
+    happened = {name for side in sides for name, (value, _) in side.cells.items() if value}
+    table = _figures(sides, lambda name, unit: name.endswith(("arrived", "written")) or (name, unit) in happened)
+    simulated = max(
+        [m.value or 0 for r in results for ms in r.summary.values() for m in ms if m.unit == "s"], default=0
     )
-    return _titled("Where every item went, over the load", f"{table}\nWhat is not listed happened to no item.")
+    title = f"Where every item went, over all that was simulated ({span(simulated)})"
+    return _titled(title, f"{table}\nWhat is not listed happened to no item.")
 
 
 def _stress(results: Sequence[Result]) -> str:
-    widths = [
-        {Figure("stress", None, f"{row.test}: {row.metric}", row.unit): row.half_width for row in result.stress}
-        for result in results
+    sides = [
+        _Side(r.name, {(f"{row.test}: {row.metric}", row.unit): (row.value, row.half_width) for row in r.stress})
+        for r in results
     ]
-    return _titled("Stress, at the load's peak minute", _side_by_side(results, lambda f: f.section == "stress", widths))
+    return _titled("Stress, at the load's peak minute", _figures(sides, lambda name, unit: True))
 
 
-def _side_by_side(
-    results: Sequence[Result],
-    wanted: Callable[[Figure], bool],
-    half_widths: Sequence[dict[Figure, float | None]] | None,
-) -> str:
-    """Tables of chosen figures: a column a result, then difference and ratio (of several only ratios)."""
-    columns = [{f: v for f, v in figures(r).items() if wanted(f)} for r in results]
-    names = list(dict.fromkeys(f for column in columns for f in column))
+def _figures(sides: Sequence[_Side], mine: Callable[[str, str], bool], *, changes: bool = True) -> str:
+    """Chosen figures, a column a side, then difference and ratio to the first (of several only ratios)."""
+    keys = [key for key in dict.fromkeys(key for side in sides for key in side.cells) if mine(*key)]
+    brackets = {key for key in keys if key[0].endswith(_BRACKETS)}
 
     def build(shown: Sequence[int]) -> str:
         rows = []
-        for figure in names:
-            values = [columns[i].get(figure) for i in shown]
-            halves = [half_widths[i].get(figure) if half_widths else None for i in shown]
-            cells = [_measured(v, half, figure.unit) for v, half in zip(values, halves, strict=True)]
-            rows.append([_readable(figure.name), figure.unit, *cells, *_changes(values, figure.unit)])
-        head = ["", "unit", *_heads(results, shown)]
+        for name, unit in keys:
+            if (name, unit) in brackets:
+                continue
+            cells = [sides[i].cells.get((name, unit), (None, None)) for i in shown]
+            changed = _changes([value for value, _ in cells], unit) if changes else []
+            rows.append([_readable(name), unit, *(_measured(v, half, unit) for v, half in cells), *changed])
+            ends = [(name.removesuffix("_mean") + end, unit) for end in _BRACKETS]
+            if set(ends) <= brackets:
+                least, most = ([sides[i].cells.get(end, (None, None))[0] for i in shown] for end in ends)
+                texts = [_bracket(low, high, unit) for low, high in zip(least, most, strict=True)]
+                rows.append(["  least..most page cache", unit, *texts, *[""] * len(changed)])
+        titles = [sides[i].title for i in shown]
+        head = ["", "unit", *(_heads(titles) if changes else titles)]
         return _table(rows, head, ("left", "left", *["right"] * (len(head) - 2)))
 
-    return _fitting(len(results), build) if names else ""
+    if not keys:
+        return ""
+    return _fitting(len(sides), build) if changes else build(range(len(sides)))
 
 
 def _fitting(sides: int, build: Callable[[Sequence[int]], str]) -> str:
@@ -178,7 +221,10 @@ def _fitting(sides: int, build: Callable[[Sequence[int]], str]) -> str:
 
 
 def _measured(value: float | None, half_width: float | None, unit: str) -> str:
-    return number(value, unit) + (f" ± {number(half_width, unit)}" if half_width else "")
+    if not half_width:
+        return number(value, unit)
+    half = f"{half_width:,.{_DECIMALS[unit]}f}" if unit in _DECIMALS else number(half_width, unit)
+    return f"{number(value, unit)} ± {half}"
 
 
 def _changes(values: Sequence[float | None], unit: str) -> list[str]:
@@ -190,7 +236,9 @@ def _changes(values: Sequence[float | None], unit: str) -> list[str]:
             continue
         if len(others) == 1:
             change = value - first
-            cells.append("0" if change == 0 else ("+" if change > 0 else "") + number(change, unit))
+            # Below what is shown of the two, a difference is noise of the models; the document has it.
+            alike = number(value, unit) == number(first, unit)
+            cells.append("0" if alike else ("+" if change > 0 else "") + number(change, unit))
         cells.append(ratio(value, first))
     return cells
 
@@ -209,10 +257,10 @@ def ratio(value: float, first: float) -> str:
     return f"{times:,.0f}" if abs(times) >= 100 else f"{times:.2f}"
 
 
-def _heads(results: Sequence[Result], shown: Sequence[int]) -> list[str]:
+def _heads(titles: Sequence[str]) -> list[str]:
     """Titles of the values, then of what `_changes` makes of them."""
-    names = [_wrapped(results[i].name) for i in shown]
-    if len(shown) == 2:
+    names = [_wrapped(title) for title in titles]
+    if len(names) == 2:
         return [*names, "difference", "ratio"]
     return [*names, *(f"{name}\n/ {names[0]}" for name in names[1:])]
 
@@ -241,7 +289,7 @@ def _one_bill(result: Result, window: Window) -> str:
             line.unit,
             ABSENT if line.price_usd is None else f"{line.price_usd:.6g}",
             _measured(line.amount_usd, line.half_width, "USD"),
-            _bracket(line.lower_usd, line.upper_usd),
+            _bracket(line.lower_usd, line.upper_usd, "USD"),
             line.basis,
         ]
         for line in result.bill.get(window, ())
@@ -261,22 +309,24 @@ def _bills(results: Sequence[Result], window: Window) -> str:
             lines = [sides[i].get(key) for i in shown]
             amounts = [line.amount_usd if line else None for line in lines]
             cells = [_measured(line.amount_usd, line.half_width, "USD") if line else ABSENT for line in lines]
-            changes = _changes(amounts, "USD")
+            changes = _changes(amounts, "USD") if len(shown) == 2 else []
             rows.append([*key, *cells, *changes, next(line.basis for line in lines if line)])
-            brackets = [_bracket(line.lower_usd, line.upper_usd) if line else ABSENT for line in lines]
+            brackets = [_bracket(line.lower_usd, line.upper_usd, "USD") if line else ABSENT for line in lines]
             if set(brackets) != {ABSENT}:
                 rows.append(["", "  least..most", *brackets, *[""] * (len(changes) + 1)])
-        head = ["service", "line", *_heads(results, shown), "basis"]
+        titles = _heads([results[i].name for i in shown])
+        head = ["service", "line", *(titles if len(shown) == 2 else titles[: len(shown)]), "basis"]
         return _table(rows, head, ("left", "left", *["right"] * (len(head) - 3), "left"))
 
     note = "least..most: with the lower and the upper bracket of the page cache"
     return f"{_fitting(len(results), build)}\n{note}"
 
 
-def _bracket(lower_usd: float | None, upper_usd: float | None) -> str:
-    if lower_usd is None or upper_usd is None or lower_usd == upper_usd:
+def _bracket(least: float | None, most: float | None, unit: str) -> str:
+    if least is None or most is None or least == most:
         return ABSENT
-    return f"{number(lower_usd, 'USD')}..{number(upper_usd, 'USD')}"
+    decimals = 0 if unit == "MiB" and most >= 10 else _DECIMALS[unit]
+    return f"{least:,.{decimals}f}..{most:,.{decimals}f}"
 
 
 def _warnings(results: Sequence[Result]) -> str:

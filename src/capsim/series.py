@@ -13,6 +13,9 @@ MAX_STEPS = 750  # in one window
 STEPS_S = (60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 14_400, 21_600, 43_200, 86_400)
 
 
+LOSSES = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
+
+
 class Quantity(NamedTuple):
     """A series: columns of the samples whose sum is averaged, and those whose sum is maximised."""
 
@@ -36,14 +39,11 @@ QUANTITIES = (
     Quantity("postgres_volume_mib", "MiB", ("postgres_volume_mib",), ("postgres_volume_mib",)),
     Quantity("server_cpu_vcpu", "vCPU", ("server_cpu_vcpu",), ("server_cpu_vcpu",)),
     Quantity("postgres_cpu_vcpu", "vCPU", ("postgres_cpu_vcpu",), ("postgres_cpu_vcpu",)),
-    *(
-        Quantity(f"{s}_buffer_rows", "items", (f"{s}_buffer_mean_rows",), (f"{s}_buffer_max_rows",))
-        for s in STREAMS
-    ),
+    *(Quantity(f"{s}_buffer_rows", "items", (f"{s}_buffer_mean_rows",), (f"{s}_buffer_max_rows",)) for s in STREAMS),
     *(
         Quantity(f"{s}_lost_hz", "1/s", columns, columns, rate=True)
         for s in STREAMS
-        for columns in ((f"{s}_dropped_cap", f"{s}_dropped_failed"),)
+        for columns in (tuple(f"{s}_{how}" for how in LOSSES),)
     ),
     Quantity("pool_in_use_connections", "connections", ("pool_in_use_mean",), ("pool_in_use_max",)),
 )

@@ -250,6 +250,31 @@ class HttpSpec(Spec):
     )
 
 
+class ProcessSpec(Spec):
+    """How the platform starts, replaces and stops the server's process."""
+
+    migration_s: NotNegative = Field(default=0.0, description="migrations that the start command runs first")
+    start_s: NotNegative = Field(default=0.0, description="from then until the health check passes")
+    handles_sigterm: bool = Field(
+        default=False, description="whether SIGTERM reaches the server, so that its writers' shutdown runs"
+    )
+    draining_s: NotNegative = Field(default=0.0, description="from SIGTERM to SIGKILL; Railway's default is 0")
+    overlap_s: NotNegative = Field(default=0.0, description="from the new process being healthy to SIGTERM of the old")
+    restart_delay_s: NotNegative = Field(default=1.0, description="from an exit to the start of the next process")
+    restarts_max: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=10, description="restarts on failure before the deployment stays down"
+    )
+    replicas: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="processes that share the load")
+
+
+class LifecycleSpec(Spec):
+    """Something that ends a process: a deploy, which starts the next one first, or a crash."""
+
+    kind: Literal["deploy", "crash"] = Field(description="deploy: a new process takes over; crash: it just ends")
+    at_s: NotNegative = Field(description="when, since the start of the load")
+    every_s: Positive | None = Field(default=None, description="again after every so many seconds")
+
+
 class ServerSpec(Spec):
     """The ingestion server: its process, its HTTP loop, its writers, its pool."""
 
@@ -257,6 +282,8 @@ class ServerSpec(Spec):
     http: HttpSpec = Field(default=HttpSpec(), description="the one thread that serves requests")
     writers: WritersSpec = Field(default=WritersSpec(), description="the three batch writers")
     pool: PoolSpec = Field(default=PoolSpec(), description="database connections that the writers share")
+    process: ProcessSpec = Field(default=ProcessSpec(), description="how it is started, replaced and stopped")
+    lifecycle: tuple[LifecycleSpec, ...] = Field(default=(), description="deploys and crashes")
 
     @property
     def pool_limit(self) -> int:
@@ -342,12 +369,31 @@ class DatabaseSpec(Spec):
     rows_at_start: Annotated[int, Field(ge=0)] = Field(
         default=0, description="event rows that are stored before the load begins"
     )
+    memory_limit_mib: Annotated[int, Field(ge=64, le=10**6)] | Literal["plan"] = Field(
+        default="plan", description='memory limit of its container; "plan" for the most that the plan allows'
+    )
+    shared_buffers_mib: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        default=128, description="shared_buffers of Postgres; billed once filled, beside the same pages in cache"
+    )
+    volume_gb: Positive | Literal["plan"] = Field(
+        default="plan", description='size of its volume; "plan" for the default of the plan'
+    )
+    backup_every_h: Positive | Literal["none"] = Field(
+        default="none", description="hours between backups by pg_dump, which read every table into the page cache"
+    )
 
 
 class RedisSpec(Spec):
-    """Redis, at rest."""
+    """Redis: a cache of a fixed size, perhaps kept in files."""
 
     clients: Annotated[int, Field(ge=0, le=10_000)] = Field(default=1, description="connections to Redis")
+    keys: Annotated[int, Field(ge=0, le=10**9)] = Field(default=0, description="keys that it holds")
+    value_bytes: Annotated[int, Field(ge=0, le=512 * 1024 * 1024)] = Field(
+        default=1_000, description="mean size of a value"
+    )
+    persistence: Literal["none", "rdb", "aof"] = Field(
+        default="none", description="files kept: none, snapshots (rdb), or the append-only file (aof)"
+    )
 
 
 # --- billing and stress ------------------------------------------------------------------------------------
@@ -381,6 +427,7 @@ class StressSpec(Spec):
     outage_s: NotNegative = Field(
         default=60.0, description="database outage: every call that starts in it fails after 1 ms"
     )
+    deploys: Annotated[int, Field(ge=0, le=100)] = Field(default=1, description="deploys, a minute apart")
 
 
 class Scenario(Spec):
@@ -401,7 +448,7 @@ class Scenario(Spec):
     workload: WorkloadSpec = Field(description="the load: exactly one of trace, rate_hz, runs")
     server: ServerSpec = Field(default=ServerSpec(), description="the ingestion server")
     database: DatabaseSpec = Field(default=DatabaseSpec(), description="Postgres")
-    redis: RedisSpec = Field(default=RedisSpec(), description="Redis, at rest")
+    redis: RedisSpec = Field(default=RedisSpec(), description="Redis")
     billing: BillingSpec = Field(description="what is charged, by whose rules and from when")
     stress: StressSpec = Field(
         default=StressSpec(), description="what the server must survive, beside the load"

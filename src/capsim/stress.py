@@ -1,4 +1,4 @@
-"""The stress envelope: what a stall and an outage of the database do to a server at its busiest.
+"""The stress envelope: what a stall and an outage of the database, and deploys, do to a server at its busiest.
 
 Each test plays the scenario alone against a steady load at the rate of its busiest minute: half a minute of calm, the
 fault, and five minutes in which to recover. What is lost, what peaks and what never recovers is the answer.
@@ -6,27 +6,28 @@ fault, and five minutes in which to recover. What is lost, what peaks and what n
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from capsim.memory import resident
-from capsim.server.database import LatencyDatabase
-from capsim.server.model import Server
-from capsim.server.sampler import Sampler
+from capsim.accounting import accounting
+from capsim.play import play
 from capsim.specs import STREAMS, Scenario
-from capsim.units import US_PER_S
+from capsim.workload import load_of
 
 CALM_S = 30.0
 RECOVERY_S = 300.0
 FAILURE_MS = 1.0  # a database that is down refuses at once
+DEPLOY_EVERY_S = 60.0
 
 
 def stress(scenario: Scenario, peak_hz: float, *, seed: int, replicate: int = 0) -> pd.DataFrame:
-    """Play the stall and the outage of the scenario's ``[stress]``.
+    """Play the stall, the outage and the deploys of the scenario's ``[stress]``.
 
     Parameters
     ----------
     scenario : Scenario
-        Its faults and bursts are left out: the envelope is the only disturbance.
+        Its own faults, bursts and deploys are left out: the envelope is the only disturbance.
     peak_hz : float
         Requests in the busiest minute of the load [1/s], before ``stress.load_factor``.
     seed, replicate : int
@@ -35,7 +36,7 @@ def stress(scenario: Scenario, peak_hz: float, *, seed: int, replicate: int = 0)
     Returns
     -------
     DataFrame
-        Columns ``test`` (stall, outage), ``metric``, ``value``, ``unit``.
+        Columns ``test`` (stall, outage, deploys), ``metric``, ``value``, ``unit``.
 
     Examples
     --------
@@ -46,54 +47,47 @@ def stress(scenario: Scenario, peak_hz: float, *, seed: int, replicate: int = 0)
     """
     envelope = scenario.stress
     rate_hz = peak_hz * envelope.load_factor
+    tests: dict[str, tuple[float, dict[str, Any]]] = {}
+    if envelope.stall_s:
+        fault = {"kind": "stall", "from_s": CALM_S, "to_s": CALM_S + envelope.stall_s}
+        tests["stall"] = envelope.stall_s, {"database.faults": [fault]}
+    if envelope.outage_s:
+        fault = {"kind": "fail", "duration_ms": FAILURE_MS, "from_s": CALM_S, "to_s": CALM_S + envelope.outage_s}
+        tests["outage"] = envelope.outage_s, {"database.faults": [fault]}
+    if envelope.deploys:
+        deploys = [{"kind": "deploy", "at_s": CALM_S + DEPLOY_EVERY_S * n} for n in range(envelope.deploys)]
+        tests["deploys"] = DEPLOY_EVERY_S * envelope.deploys, {"server.lifecycle": deploys}
     rows: list[tuple[str, str, float, str]] = []
-    faults = {
-        "stall": ({"kind": "stall"}, envelope.stall_s),
-        "outage": ({"kind": "fail", "duration_ms": FAILURE_MS}, envelope.outage_s),
-    }
-    for test, (fault, length_s) in faults.items():
-        if length_s and rate_hz:
-            schedule = [{**fault, "from_s": CALM_S, "to_s": CALM_S + length_s}]
-            figures = _played(scenario, rate_hz, schedule, CALM_S + length_s + RECOVERY_S, seed, replicate)
+    for test, (length_s, changes) in tests.items():
+        if rate_hz:
             rows += [(test, "length", length_s, "s"), (test, "request_rate", rate_hz, "1/s")]
-            rows += [(test, *figure) for figure in figures]
+            rows += [(test, *row) for row in _played(scenario, rate_hz, length_s, changes, seed, replicate)]
     return pd.DataFrame(rows, columns=["test", "metric", "value", "unit"])
 
 
 def _played(
-    scenario: Scenario, rate_hz: float, faults: list[dict[str, object]], length_s: float, seed: int, replicate: int
+    scenario: Scenario, rate_hz: float, length_s: float, changes: dict[str, Any], seed: int, replicate: int
 ) -> list[tuple[str, float, str]]:
-    from capsim.workload import load_of
-
-    workload = scenario.workload.model_dump() | {
-        "trace": None,
-        "runs": (),
-        "rate_hz": rate_hz,
-        "scale": 1.0,
-        "duration_s": length_s,
-    }
-    tested = scenario.replace("workload", workload).replace("database.faults", faults).replace("database.bursts", None)
-    spec = tested.server
-    server = Server(
-        {stream: getattr(spec.writers, stream) for stream in STREAMS},
-        spec.pool,
-        spec.pool_limit,
-        LatencyDatabase(tested.database, seed, replicate),
-        http=spec.http,
-    )
-    sampler = Sampler(US_PER_S)
-    for block in load_of(tested, None, seed, replicate).blocks():
-        sampler.play(server, block)
-    samples = resident(sampler.table(), tested)
-    writers = server.writers.values()
-    lost = sum(w.dropped_cap + w.dropped_failed + w.uncounted for w in writers)
-    stuck = [w for w in writers if w.stuck_at(round(length_s * US_PER_S)) is not None]
+    load_only = {"trace": None, "runs": (), "rate_hz": rate_hz, "scale": 1.0}
+    whole_s = CALM_S + length_s + RECOVERY_S
+    tested = scenario.replace("workload", scenario.workload.model_dump() | load_only | {"duration_s": whole_s})
+    calm = {"database.faults": (), "database.bursts": None, "server.lifecycle": ()}
+    for knob, value in (calm | changes).items():
+        tested = tested.replace(knob, value)
+    load = load_of(tested, None, seed, replicate)
+    played, _ = play(tested, load, seed=seed, replicate=replicate, resolution_s=1.0, keep=False, progress=None)
+    items = accounting(played.fleet).drop(columns="writer").sum()
+    stuck = played.stuck()
+    writers = set(stuck.loc[stuck["to_s"].isna(), "writer"])
+    samples = played.samples()
+    lost = items[["dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down"]].sum()
+    held = [p.server.writers[w].count for p in played.fleet.processes for w in p.server.writers if w in writers]
     return [
-        ("items_offered", sum(w.seen for w in writers), "items"),
-        ("items_lost", lost, "items"),
-        ("writers_stuck", len(stuck), "writers"),
-        ("items_stuck", sum(w.count for w in stuck), "items"),
+        ("items_offered", float(items["arrived"]), "items"),
+        ("items_lost", float(lost), "items"),
+        ("writers_stuck", len(writers), "writers"),
+        ("items_stuck", sum(held), "items"),
         ("server_rss_peak", float(samples["server_rss_peak_mib"].max()), "MiB"),
         ("buffer_peak", float(max(samples[f"{s}_buffer_max_rows"].max() for s in STREAMS)), "rows"),
-        ("pool_timeouts", server.pool.timeouts, "calls"),
+        ("pool_timeouts", int((~played.waits()["granted"]).sum()), "calls"),
     ]

@@ -75,9 +75,13 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("items_offered", offered, "items", "simulated")
     add("items_dropped_at_cap", at_cap, "items", "simulated")
     add("items_dropped_by_failure", failed, "items", "simulated")
+    at_exit, down = _total(table, "lost_exit"), _total(table, "refused_down")
+    lost = at_cap + failed + uncounted + at_exit + down
     add("items_lost_uncounted", uncounted, "items", "simulated")
-    add("items_lost", at_cap + failed + uncounted, "items", "simulated")
-    add("items_lost_share", (at_cap + failed + uncounted) / offered if offered else 0, "1", "simulated")
+    add("items_lost_at_exit", at_exit, "items", "simulated")
+    add("items_refused_while_down", down, "items", "simulated")
+    add("items_lost", lost, "items", "simulated")
+    add("items_lost_share", lost / offered if offered else 0, "1", "simulated")
     for stream in STREAMS:
         add(f"{stream}_buffer_mean", _mean(with_load, f"{stream}_buffer_mean_rows"), "rows", "simulated")
         add(f"{stream}_buffer_peak", table[f"{stream}_buffer_max_rows"].max(), "rows", "simulated")
@@ -86,6 +90,10 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("pool_open_peak", table["pool_open_max"].max(), "connections", "simulated")
     add("pool_in_use_peak", table["pool_in_use_max"].max(), "connections", "simulated")
     waits = run.waits[run.waits["asked_s"] < end_s]
+    lived = run.lives[run.lives["start_s"] < end_s]
+    add("processes", len(lived), "processes", "simulated")
+    crashed = (lived["end"] == "crash") & (lived["end_s"] < end_s)
+    add("processes_crashed", int(crashed.sum()), "processes", "simulated")
     add("pool_waits", len(waits), "calls", "simulated")
     add("pool_timeouts", int((~waits["granted"]).sum()), "calls", "simulated")
     return pd.DataFrame(rows, columns=["metric", "value", "unit", "basis"])

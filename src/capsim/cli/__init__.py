@@ -31,7 +31,9 @@ COMMANDS = {
     "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
+    "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
+    "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),
 }
 
 
@@ -82,9 +84,7 @@ def worded() -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        if error.filename is None:  # stdout itself; Python's flush at the end would fail again
-            quiet()
-        place = error.filename or "output"
+        place = error.filename or "output"  # stdout has no name
         fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
 
 

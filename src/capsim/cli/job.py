@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
+from capsim.answer import answer
 from capsim.cli import FAILED
 from capsim.cli.options import Options
 from capsim.cli.progress import Progress
-from capsim.compare import changed_inputs, drift
+from capsim.compare import changed_inputs, drift, unlike
 from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of
 from capsim.errors import CapsimError
 from capsim.files import folder, write_text
 from capsim.pricing import plan_on, prices_on
 from capsim.scenario import load
-from capsim.screen import drift_table, overview
+from capsim.screen import WIDTH, drift_table, overview
 from capsim.specs import Scenario
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
 
             write_text(staging / "result.json", dumps(document))
             write(list(_results(document)), staging)
+    for line in unlike(_results(document)):
+        click.echo(f"capsim: not the same load or chance: {line}", err=True)
     if options.out:
         click.echo(f"capsim: wrote {options.out}", err=True)
     if options.as_json:
@@ -60,11 +64,12 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         verdict = f"{options.against}: every number is as saved"
         if drifts:
             why = "".join(f"  {line}\n" for line in changed_inputs(saved, document))
-            verdict = f"{options.against}: {len(drifts)} numbers differ\n{why}\n{drift_table(drifts)}"
+            verdict = f"{options.against}: {len(drifts)} figures differ\n{why}\n{drift_table(drifts)}"
         click.echo(verdict, err=options.as_json)  # with --json the document has stdout to itself
         click.get_current_context().exit(FAILED if drifts else 0)
     if not options.as_json:
-        click.echo(overview(_results(document)), nl=False)
+        results = _results(document)
+        click.echo("\n".join(textwrap.wrap(" ".join(answer(results)), WIDTH)) + "\n\n" + overview(results), nl=False)
 
 
 def _results(document: Document) -> tuple[Result, ...]:

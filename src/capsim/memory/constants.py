@@ -81,7 +81,10 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("new_space_grown_after", 3000, "requests", "2000-5000", "fitted", "r50 to r500, own run at 35 req/s"),
     Constant("heap_overhead", 1.3, "MiB", "+-0.5", "fitted", "L2: heapTotal beyond old and new space"),
     Constant("reducer_tick", 8.0, "s", "exact", "measured", "V8 memory-reducer"),
-    Constant("reducer_chance", 0.2, "1", "0.2-0.3", "fitted", "memory section 3: 8 of 17 idle processes released"),
+    Constant("reducer_chance", 0.2, "1", "0.1-0.3", "fitted", "8 of 17 idle processes released by the third tick"),
+    Constant(
+        "reducer_looks", 3, "1", "2-4", "fitted", "ticks after a collection; none of 6 own runs released in 115 s"
+    ),
     Constant("new_space_low", 1.3, "MiB", "1-2; 4 in the first minute", "measured", "own runs at 0.5-20 req/s"),
     Constant(
         "shrinks_below",
@@ -91,7 +94,51 @@ CONSTANTS: tuple[Constant, ...] = (
         "measured",
         "V8: low allocation throughput; own runs at 20, 35 req/s",
     ),
+    # --- the same heap collection by collection (heap.py)
+    Constant("scavenge_at", 0.8, "1", "+-7 % of the allocation between", "fitted", "L5: share of a half of new space"),
+    Constant("scavenge_stays", 0.19, "1", "unknown", "fitted", "share of the allocation that stays in new space"),
+    Constant("survived", 0.33, "1", "0.21-0.35", "fitted", "share of the allocation that counts for growing new space"),
+    Constant("first_step", 4.0, "MiB", "2-7", "fitted", "growth before the first full collection; all loaded runs"),
+    Constant(
+        "marking_base", 0.15, "s", "0.05-0.35", "fitted", "from the limit to the end of a collection; r500, r1000"
+    ),
+    Constant(
+        "marking_share", 0.0013, "s/MiB", "factor 2", "fitted", "leakq_64_1500; own runs of 36 and 43 MiB live under 64"
+    ),
+    Constant(
+        "marking_doubles",
+        200,
+        "MiB",
+        "unknown",
+        "fitted",
+        "old space at which a MiB takes twice as long; leakq_256_5000",
+    ),
+    Constant("pages_idle", 0.5, "MiB", "+-0.3", "fitted", "committed beyond used old space while it grows"),
+    Constant("slack_always", 10.0, "MiB", "8-10", "fitted", "free committed pages that stay; r200, r500 capped"),
+    Constant(
+        "slack_kept", 0.75, "1", "0.45-0.95", "fitted", "share of free pages that stay, up to 40 MiB; r500, r1000"
+    ),
+    Constant("slack_kept_less", 0.0022, "1/MiB", "unknown", "fitted", "less for every MiB above; live150, leaks"),
+    Constant("slack_kept_min", 0.33, "1", "0.25-0.7", "fitted", "the least of it; live150_none"),
+    Constant("shrinks_near_cap", 0.80, "1", "0.80-0.92", "fitted", "survivors over cap from which new space shrinks"),
+    Constant(
+        "speed_median", 350, "MiB/s", "330-450", "measured", "own runs at 200-1000 req/s, V8's own trace; quiet machine"
+    ),
+    Constant("speed_missing", 0.6, "1", "0.4-0.8", "measured", "the same: how much less at the second collection"),
+    Constant("speed_learned", 3.0, "1", "2-4", "measured", "the same: collections until most of it is caught up"),
+    Constant("speed_sigma", 0.2, "1", "0.1-0.4", "measured", "the same: spread of its logarithm"),
     # --- out of memory by the cap
+    Constant(
+        "beyond_cap", 33.0, "MiB", "29.3-33.2", "measured", "C14: peak use of a container less the cap, four caps"
+    ),
+    Constant(
+        "files_in_use",
+        31.0,
+        "MiB",
+        "31 enough, 23 too few",
+        "measured",
+        "cgroup section 3: file pages left, abort or hang",
+    ),
     Constant(
         "death_margin",
         4.0,
@@ -113,10 +160,14 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("node_kernel_base", 0.7, "MiB", "+-0.07", "fitted", "C5"),
     Constant("node_kernel_share", 0.032, "1", "3.20-3.27 %", "fitted", "C5: page tables per anonymous byte"),
     Constant("group_overhead", 0.22, "MiB", "rms 0.16", "fitted", "C1"),
+    # --- page cache of any container
+    Constant("kernel_written", 0.029, "1", "2.90-3.04 %", "fitted", "C4: kernel memory per cached written byte"),
+    Constant("kernel_read", 0.0025, "1", "one scan", "measured", "C4: the same for pages that were only read"),
     # --- Postgres
     Constant("pg_anon_base", 4.13, "MiB", "+-0.1", "measured", "conns run, no clients"),
     Constant("pg_anon_connected", 1.04, "MiB", "<= 0.1 for N = 10, 65, 97", "fitted", "C8"),
-    Constant("pg_anon_inserted", 3.60, "MiB", "-2 to +6 % for N = 10, 65, 97", "fitted", "C9"),
+    Constant("pg_anon_inserted", 3.03, "MiB", "2.9-3.1 for N = 5, 10, 20, 65", "measured", "memory section 8, at rest"),
+    Constant("pg_anon_active", 0.57, "MiB", "0.35-0.65", "fitted", "C9 less the above: while 100 rows are inserted"),
     Constant("pg_kernel_base", 1.44, "MiB", "+-0.1", "measured", "conns run, no clients"),
     Constant("pg_kernel_connected", 0.25, "MiB", "+-0.01", "fitted", "C8"),
     Constant("pg_kernel_inserted", 0.50, "MiB", "0.42-0.52", "fitted", "C9: page tables 0.39 + rest of C8"),
@@ -138,7 +189,6 @@ CONSTANTS: tuple[Constant, ...] = (
     ),
     Constant("pg_cache_start", 8.7, "MiB", "+-0.1", "measured", "cache minus shmem of an empty, idle server"),
     Constant("pg_cache_offset", 15.0, "MiB", "rmse 1.9", "fitted", "C2: files on disk that are not in cache"),
-    Constant("pg_kernel_written", 0.029, "1", "2.90-3.04 %", "fitted", "C4: kernel memory per cached written byte"),
     Constant("pg_data_event", 1540, "bytes", "1524-1552", "fitted", "C10: table 1365 + four indexes 175"),
     Constant(
         "pg_data_revenue",
@@ -155,12 +205,32 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("pg_cpu_row", 0.045e-3, "s", "0.044-0.059 per 1000", "measured", "cgroup section 6, batches of 100"),
     Constant("pg_cpu_update", 0.164e-3, "s", "0.120 with 10 connections", "measured", "cgroup section 6"),
     Constant("pg_cpu_idle", 0.00027, "vCPU", "one run", "measured", "cgroup section 6"),
+    Constant("pg_table_share", 0.886, "1", "0.88-0.89", "measured", "C10: table 1365 of 1540 bytes, the rest indexes"),
+    Constant("pg_rows_page", 6, "rows", "8192 / 1365", "measured", "C10"),
+    Constant("pg_wal_delete", 60, "bytes", "unknown", "assumed", "a deleted row, without full pages"),
+    Constant("pg_scan_anon", 32, "MiB", "30-35", "measured", "cgroup section 4: leader and two workers of a scan"),
+    Constant("pg_jit_library", 104.9, "MiB", "version 14", "measured", "libLLVM of Debian 12; cold scan: 933 - 829"),
+    Constant("pg_dump_anon", 4.0, "MiB", "3.6-4.1", "measured", "cgroup section 4: the backend of pg_dump"),
+    Constant("pg_change_anon", 10.8, "MiB", "10.8-11", "measured", "cgroup section 4: the backend of DELETE"),
+    Constant("pg_vacuum_shmem", 64.2, "MiB", "exact", "measured", "cgroup section 4: shmem 204.3 during VACUUM"),
+    Constant("pg_dump_share", 0.9405, "1", "0.9404-0.9406", "measured", "size of a plain dump per byte of table"),
+    Constant("pg_dump_cpu", 0.0042, "s/MiB", "0.0038-0.0043", "measured", "cgroup section 4: pg_dump to nowhere"),
+    Constant("pg_analyze_pages", 30_000, "pages", "exact", "measured", "Postgres: 300 x default_statistics_target"),
+    Constant("pg_analyze_scale", 0.1, "1", "exact", "measured", "Postgres: autovacuum_analyze_scale_factor"),
+    Constant("pg_autovacuum", 31, "MiB/s", "28-32", "measured", "cgroup, full_none: growth of dirty pages"),
     # --- Redis
     Constant("redis_anon", 2.7, "MiB", "+-0.1", "measured", "L12, cgroup section 5"),
     Constant("redis_kernel", 0.25, "MiB", "+-0.01", "measured", "cgroup section 5"),
     Constant("redis_cache", 3.1, "MiB", "2.3-3.1", "measured", "cgroup section 5: program files read at start"),
     Constant("redis_mapped", 2.4, "MiB", "1.7-2.4", "measured", "cgroup section 5"),
     Constant("redis_client", 10.0, "KiB", "linear, 10-1000 clients", "fitted", "L12"),
+    Constant("redis_key", 143, "bytes", "134-195 with expiry", "fitted", "cgroup section 5: per key beside its value"),
+    Constant("redis_rdb_key", 10, "bytes", "exact", "measured", "cgroup section 5: 96.31 MiB for 100k x 1000 B"),
+    Constant("redis_aof_command", 42, "bytes", "36-42", "measured", "cgroup section 5: 176.1 MiB for 177,200 SETs"),
+    Constant("redis_aof_rewrite", 64.0, "MiB", "exact", "measured", "Redis: auto-aof-rewrite-min-size, 100 % growth"),
+    Constant("redis_page_tables", 0.002, "1", "0.0020", "measured", "cgroup section 5: kernel per byte of keys"),
+    Constant("redis_kept", 4.7, "MiB", "4.7-5.1", "measured", "cgroup section 5: held after FLUSHALL"),
+    Constant("redis_copied_quiet", 0.8, "MiB", "0.7-1.4", "measured", "cgroup section 5: copied by a quiet BGSAVE"),
     Constant("redis_cpu_idle", 0.001, "vCPU", "unknown", "assumed", "ten timer ticks a second and pings"),
 )
 

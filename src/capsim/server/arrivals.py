@@ -21,16 +21,18 @@ class Arrivals:
 
     Attributes
     ----------
-    known : int
-        How many arrivals have been handed over so far; numbers below it have a time.
+    first, known : int
+        Number of the first arrival of this writer, and of the first that has not been handed over yet.
     keyed : bool
         Whether each arrival belongs to a session (heartbeats that are kept in a map).
+    coalescing : bool
+        Whether sessions have been named, so that one arrival may replace another.
     """
 
-    def __init__(self, *, keyed: bool = False) -> None:
+    def __init__(self, *, keyed: bool = False, first: int = 0) -> None:
         self.keyed = keyed
-        self.known = 0
-        self._base = 0
+        self.coalescing = False
+        self.first = self.known = self._base = first
         self._times: Times = np.empty(0, np.int64)
         self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         self._previous: Times = np.empty(0, np.int64)
@@ -56,6 +58,7 @@ class Arrivals:
         self._times = np.ascontiguousarray(np.concatenate((kept, times_us)), np.int64)
         self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         if self.keyed:
+            self.coalescing |= sessions is not None
             previous = self._previous_of(times_us, sessions)
             self._previous = np.concatenate((self._previous[keep_from - self._base :], previous))
         self._base = keep_from

@@ -1,7 +1,8 @@
 """What one attempt to write a batch is: a sequence of statements, each depending on how the last one went.
 
 An attempt is a generator that yields statements and is sent their outcomes; it does not know how time passes, so the
-same attempt can be played call by call or in one step.
+same attempt can be played call by call or in one step. Beside it stands what it comes to for many batches at once if
+no statement fails: the duration of each attempt, and how many calls and inserted rows it makes.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from capsim.server.database import Outcome, Statement
-from capsim.server.writer import Batch
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim.server.database import Database, Ints, Outcome, Statement
+from capsim.server.writer import Batch, Series
 from capsim.specs import Stream, WriterSpec
 
 CHUNK_ROWS = 250  # heartbeats of semantics `fixed` go out in chunks (recorded: oracle §5)
@@ -29,11 +33,27 @@ class Result(NamedTuple):
 Attempt = Generator[Statement, Outcome, Result]
 
 
+class Many(NamedTuple):
+    """Attempts of many batches, none of which fails."""
+
+    durations_us: Ints
+    calls: Ints
+    inserted: Ints
+    certain: NDArray[np.bool_]  # where that is what happens, unless a fault interferes
+
+
 def insert(batch: Batch) -> Attempt:
     """One insert for the whole batch (events, revenue)."""
     outcome = yield Statement("insert", batch.first_item, batch.rows)
     ok = outcome.result == "ok"
     return Result(ok, batch.rows * ok, batch.rows * ok)
+
+
+def inserts(database: Database, stream: Stream, series: Series) -> Many:
+    """`insert` for many batches."""
+    rows = series.next_items - series.first_items
+    durations_us = database.durations(stream, "insert", series.first_items, rows, series.start_us)
+    return Many(durations_us, np.ones_like(rows), rows, np.ones(len(rows), bool))
 
 
 def one_by_one(batch: Batch) -> Attempt:
@@ -46,6 +66,16 @@ def one_by_one(batch: Batch) -> Attempt:
     return Result(True, batch.rows - failed, 0, failed, missing)
 
 
+def updates(database: Database, stream: Stream, series: Series) -> Many:
+    """`one_by_one` for many batches, which follow each other without a gap."""
+    first = series.first_items
+    rows = series.next_items - first
+    items = np.arange(int(first[0]), int(series.next_items[-1]))
+    each_us = database.durations(stream, "update", items, np.ones_like(items), np.repeat(series.start_us, rows))
+    durations_us = np.add.reduceat(each_us, first - first[0])
+    return Many(durations_us, rows, np.zeros_like(rows), np.ones(len(rows), bool))
+
+
 def in_chunks(batch: Batch, unmatched_per_call: int = 0) -> Attempt:
     """One statement a chunk; the first failing chunk fails the attempt (heartbeats, ``fixed``)."""
     counted = 0
@@ -56,6 +86,20 @@ def in_chunks(batch: Batch, unmatched_per_call: int = 0) -> Attempt:
             return Result(False, 0)
         counted += max(0, rows - unmatched_per_call)
     return Result(True, counted)
+
+
+def chunks(database: Database, stream: Stream, series: Series) -> Many:
+    """`in_chunks` for many batches of one chunk each."""
+    rows = series.next_items - series.first_items
+    durations_us = database.durations(stream, "update", series.first_items, rows, series.start_us)
+    return Many(durations_us, np.ones_like(rows), np.zeros_like(rows), rows <= CHUNK_ROWS)
+
+
+MANY: dict[Callable[[Batch], Attempt], Callable[[Database, Stream, Series], Many]] = {
+    insert: inserts,
+    one_by_one: updates,
+    in_chunks: chunks,
+}
 
 
 def attempt_rules(stream: Stream, spec: WriterSpec) -> Callable[[Batch], Attempt]:

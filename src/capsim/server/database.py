@@ -48,11 +48,12 @@ class Database(Protocol):
         """Duration and outcome of a statement that starts now."""
         ...
 
-    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """The same for many first attempts to insert so many rows; both ascending.
+    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints, starts_us: Ints) -> Ints:
+        """Durations of many statements of first attempts, ascending by item and start, if no fault interferes."""
+        ...
 
-        Returns durations [us] and whether each can be relied on: where not, `run` has to be asked.
-        """
+    def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
+        """Whether no fault and no change of the latency falls into each stretch, ascending."""
         ...
 
 
@@ -89,8 +90,16 @@ class SlowPeriods:
 
     def factors_at(self, when_us: Ints) -> NDArray[np.float64]:
         """The same for many instants, ascending."""
+        return np.where(self._periods(when_us) % 2 == 0, self._factor, 1.0)
+
+    def same_period(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
+        """Whether each stretch lies within one period; ascending."""
+        same: NDArray[np.bool_] = self._periods(from_us) == self._periods(to_us)
+        return same
+
+    def _periods(self, when_us: Ints) -> Ints:
         self._reach(int(when_us[-1]))
-        return np.where(np.searchsorted(self._bounds_us, when_us, "right") % 2 == 0, self._factor, 1.0)
+        return np.searchsorted(self._bounds_us, when_us, "right")
 
     def _reach(self, when_us: int) -> None:
         bounds = self._bounds_us
@@ -108,6 +117,8 @@ class LatencyDatabase:
         Latencies, bursts and faults of the scenario.
     seed, replicate : int
         Address of all draws.
+    of : str
+        Added to the names of the draws, for replicas that number their items alike.
 
     Examples
     --------
@@ -118,9 +129,9 @@ class LatencyDatabase:
 
     by_address = True
 
-    def __init__(self, spec: DatabaseSpec, seed: int, replicate: int) -> None:
+    def __init__(self, spec: DatabaseSpec, seed: int, replicate: int, of: str = "") -> None:
         self.connect_us = us_from_ms(spec.connect_ms)
-        self._address = (seed, replicate)
+        self._address, self._of = (seed, replicate), of
         self._latency: dict[str, LatencySpec] = {"insert": spec.insert, "update": spec.update}
         self._draws: dict[tuple[str, str, int], _Draws] = {}
         bursts = spec.bursts
@@ -145,20 +156,26 @@ class LatencyDatabase:
                 return Outcome(fixed_us or duration_us, "fail" if fault == "fail" else "ok")
         return Outcome(duration_us, "ok")
 
-    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """Durations [us] of first attempts to insert ``rows`` rows, and where no fault interferes; ascending."""
-        spec = self._latency["insert"]
-        duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, "insert", 1).many(items)
+    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints, starts_us: Ints) -> Ints:
+        """Durations [us] of many statements of first attempts, ascending by item and start, if no fault interferes."""
+        spec = self._latency[kind]
+        duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, kind, 1).many(items)
         if self._slow is not None:
             duration_ms *= self._slow.factors_at(starts_us)
-        undisturbed = np.ones(len(items), bool)
-        for from_us, to_us, _, _ in self._faults:
-            undisturbed &= (starts_us < from_us) | (starts_us >= to_us)
-        return np.maximum(1, np.rint(duration_ms * 1_000)).astype(np.int64), undisturbed
+        return np.maximum(1, np.rint(duration_ms * 1_000)).astype(np.int64)
+
+    def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
+        """Whether no fault and no change of the latency falls into each stretch, ascending."""
+        steady = np.ones(len(from_us), bool)
+        for begin_us, end_us, _, _ in self._faults:
+            steady &= (to_us < begin_us) | (from_us >= end_us)
+        if self._slow is not None:
+            steady &= self._slow.same_period(from_us, to_us)
+        return steady
 
     def _draws_of(self, stream: str, kind: str, attempt: int) -> _Draws:
         draws = self._draws.get((stream, kind, attempt))
         if draws is None:
-            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}", self._latency[kind])
+            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}{self._of}", self._latency[kind])
             self._draws[stream, kind, attempt] = draws
         return draws

@@ -13,7 +13,7 @@ import numpy as np
 import simpy
 
 from capsim.server import clock
-from capsim.server.attempts import Attempt, Result, insert
+from capsim.server.attempts import MANY, Attempt, Result
 from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
 from capsim.server.loop import Loop
@@ -21,7 +21,9 @@ from capsim.server.pool import FAILED, WAITING, Pool
 from capsim.server.recorder import Facts
 from capsim.server.writer import LOOK, Batch, Writer
 
-MOST_AT_ONCE, LEAST_AT_ONCE = 1_024, 4  # full batches that look-ahead tries to play in one array operation
+# Look-ahead tries so many flushes in one array operation, and after a vain try plays some singly first: the numbers
+# change nothing but the speed.
+MOST_AT_ONCE, LEAST_AT_ONCE, SINGLY = 1_024, 8, 4
 SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6) ...
 SHUTDOWN_GRACE_US = 3_000_000  # ... and for this long
 
@@ -139,15 +141,19 @@ class Flusher:
         """
         env, writer = self._env, self.writer
         now_us, known_to_us = env.now, self._known_to_us()
-        at_once = MOST_AT_ONCE if self._rules is insert else 0
+        most, singly = MOST_AT_ONCE, 0
         while True:
-            if at_once:
-                played_to_us, count = self._full_batches(horizon_us, at_once)
-                now_us = max(now_us, played_to_us)
-                at_once = min(MOST_AT_ONCE, 2 * count + LEAST_AT_ONCE)
             when_us, phase = writer.next_flush(now_us, known_to_us) or (known_to_us, LOOK)
             if phase == LOOK or when_us >= horizon_us:
                 return None
+            if singly:
+                singly -= 1
+            elif (regular := self._regular_flushes(phase, horizon_us, most)) is not None:
+                now_us, count = regular
+                most = min(MOST_AT_ONCE, LEAST_AT_ONCE + 2 * count)
+                continue
+            else:
+                most, singly = LEAST_AT_ONCE, SINGLY
             now_us = when_us
             batch = writer.take(when_us, phase)
             if batch is None:
@@ -170,31 +176,32 @@ class Flusher:
             self._pool.record_hold(when_us, now_us)
             writer.finish(now_us)
 
-    def _full_batches(self, horizon_us: int, most: int) -> tuple[int, int]:
-        """Play full batches that disturb no one, by array; until when, and how many."""
+    def _regular_flushes(self, phase: int, horizon_us: int, most: int) -> tuple[int, int] | None:
+        """Play flushes of one kind that disturb no one, by array: until when, and how many; None if not even one."""
         writer, part = self.writer, self.part
-        batches = writer.full_batches(most)
-        if batches is None:
-            return 0, 0
-        rows, start_us = batches.rows, batches.full_us
-        items = batches.first_item + rows * np.arange(len(start_us))
-        duration_us, certain = self._database.run_inserts(writer.stream, items, rows, start_us)
-        end_us = start_us + duration_us
-        # A flush that lasts until the next batch is full, or past the horizon, is for the rules one by one.
-        certain &= end_us < horizon_us
-        certain[:-1] &= end_us[:-1] <= start_us[1:]
-        certain[-1] = False  # nothing is known of what follows it
-        count = int(certain.argmin())
+        many = MANY.get(self._rules)
+        series = writer.regular_flushes(phase, most) if many is not None else None
+        if many is None or series is None:
+            return None
+        result = many(self._database, writer.stream, series)
+        start_us, end_us = series.start_us, series.start_us + result.durations_us
+        regular = result.certain & self._database.steady(start_us, end_us) & (end_us < horizon_us)
+        # A flush that lasts until the next one is due is for the rules one by one, and so is the last, whose next is
+        # not known. (An end comes before a request in the same instant, but after a timer.)
+        regular[:-1] &= end_us[:-1] <= start_us[1:] if phase == clock.REQUEST else end_us[:-1] < start_us[1:]
+        regular[-1] = False
+        count = int(regular.argmin())
         if count == 0:
-            return 0, 0
-        start_us, end_us, items = start_us[:count], end_us[:count], items[:count]
-        number = batches.number + np.arange(count)
-        self._takes.add_all(part, start_us, clock.REQUEST, rows, items, items + rows, items + rows)
-        self._attempts.add_all(
-            part, number, 1, start_us, end_us, 1, rows, 1, rows, rows, items, items + rows, items + rows
-        )
+            return None
+        start_us, end_us = start_us[:count], end_us[:count]
+        first, following = series.first_items[:count], series.next_items[:count]
+        rows = following - first
+        self._takes.add_all(part, start_us, phase, rows, first, following, following)
+        self._attempts.add_all(part, series.number + np.arange(count), 1, start_us, end_us, 1, rows,
+                               result.calls[:count], rows, result.inserted[:count], first, following,
+                               following)  # fmt: skip
         self._pool.record_holds(start_us, end_us)
-        writer.take_all(batches, count)
+        writer.take_all(series, count)
         last_us = int(end_us[-1])
         writer.finish(last_us)
         return last_us, count

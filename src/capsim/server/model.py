@@ -65,6 +65,7 @@ class Stretch:
     written_rows: Ints  # of each flush that ended: rows it counted
     failed_rows: Ints  # of each flush that ended: rows it gave up
     uncounted_rows: Ints  # of each flush that ended: rows it lost without counting them
+    previous: Ints | None  # of each arrival, if kept by session: number of the one before it in the same session
 
     @property
     def refused_us(self) -> Ints:
@@ -101,6 +102,10 @@ class Server:
         The loop that serves the requests; without it an item reaches its writer the instant it arrives.
     look_ahead : bool
         Whether undisturbed stretches may be played without events; the results are the same either way.
+    begins_us : int
+        When its first block begins [us].
+    first_items : mapping of stream to int, optional
+        Numbers of the first arrivals that it will get; draws of the database are addressed by them.
     """
 
     def __init__(
@@ -113,8 +118,10 @@ class Server:
         *,
         http: HttpSpec | None = None,
         look_ahead: bool = True,
+        begins_us: int = 0,
+        first_items: Mapping[Stream, int] | None = None,
     ) -> None:
-        self.env = Clock()
+        self.env = Clock(begins_us)
         self.pool = Pool(
             self.env,
             limit=pool_limit,
@@ -127,13 +134,14 @@ class Server:
         self._short = False  # look-ahead would have needed more connections than are open
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.flushes_ahead = 0  # played without an event
-        self.known_to_us = 0
+        self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
         self.writers: dict[Stream, Writer] = {}
         for stream in STREAMS:
             if stream in writers:
                 keyed = stream == "heartbeats" and writers[stream].semantics == "fixed"
-                self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed))
+                first = (first_items or {}).get(stream, 0)
+                self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
         self.loop = None if http is None else Loop(http, self.writers)
         self.flushers: dict[Stream, Flusher] = {}
         for stream, writer in self.writers.items():
@@ -156,8 +164,18 @@ class Server:
         self._outside_us.append(when_us)
         return {stream: self.env.process(flusher.shut_down(when_us)) for stream, flusher in self.flushers.items()}
 
+    def in_flight(self, stream: Stream) -> int:
+        """Items of a writer that are out in a flush."""
+        out = self.flushers[stream].out
+        return out[0].rows if out else 0
+
+    def in_loop(self, stream: Stream) -> int:
+        """Items of requests that came and have not been served."""
+        writer = self.writers[stream]
+        return writer.arrivals.known - writer.seen
+
     def advance(self, block: Block) -> Happened:
-        """Play the next block; blocks follow each other without gaps, the first begins at 0."""
+        """Play the next block; blocks follow each other without gaps."""
         began: dict[Stream, tuple[int, int]] = {}
         for stream, writer in self.writers.items():
             writer.settle(block.from_us)
@@ -335,4 +353,5 @@ def _stretch(
         written_rows=counted * ok,
         failed_rows=rows * (1 - ok),
         uncounted_rows=(rows - counted) * ok,
+        previous=previous,
     )

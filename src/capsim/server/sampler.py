@@ -80,10 +80,18 @@ class _WriterBins:
 
 
 class Sampler:
-    """Collects the `capsim.tables.SAMPLES` table, stretch by stretch."""
+    """Collects the `capsim.tables.SAMPLES` table, stretch by stretch.
 
-    def __init__(self, width_us: int) -> None:
-        self._width_us = width_us
+    Parameters
+    ----------
+    width_us : int
+        Width of the bins [us].
+    cut_us : int, optional
+        An instant at which one bin ends and another begins, whatever the width: the end of the load as given.
+    """
+
+    def __init__(self, width_us: int, cut_us: int | None = None) -> None:
+        self._width_us, self._cut_us = width_us, cut_us
         self._writers = {stream: _WriterBins() for stream in STREAMS}
         self._in_use = Step()
         self._open = 0
@@ -93,7 +101,7 @@ class Sampler:
         """Play the next block on the server and add its bins."""
         happened = server.advance(block)
         attempts, changed = happened.attempts, happened.connections
-        edges = self._edges(block.from_us, block.to_us)
+        edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
         bins = len(edges) - 1
 
         def counted(times_us: Ints, weights: Ints | None = None) -> Ints:
@@ -103,19 +111,24 @@ class Sampler:
         row: dict[str, NDArray[np.generic]] = {
             "time_s": edges[:-1] / US_PER_S,
             "width_s": np.diff(edges) / US_PER_S,
-            "has_load": _covered(edges, block.covered_us),
+            "has_load": covered(edges, block.covered_us),
         }
-        for stream in STREAMS:
+        served = happened.served
+        assert served is not None, "the samples are of a server with a loop"
+        row |= responses.bins(served, edges)
+        for part, stream in enumerate(STREAMS):
             stretch, writer = happened.stretches[stream], self._writers[stream]
             mean, smallest, largest = self._buffer(writer.buffer, stretch, edges)
             out = _merged((stretch.ended_us, -stretch.ended_rows), (stretch.taken_us, stretch.taken_rows))
             out_mean, out_largest = writer.in_flight.bins(*out, edges)
             row |= {
-                f"{stream}_arrived": counted(stretch.arrivals_us),
+                f"{stream}_arrived": counted(served.at_us[served.kind == part]),
                 f"{stream}_written_rows": counted(stretch.ended_us, stretch.written_rows),
                 f"{stream}_dropped_cap": counted(stretch.refused_us),
                 f"{stream}_dropped_failed": counted(stretch.ended_us, stretch.failed_rows),
                 f"{stream}_uncounted": counted(stretch.ended_us, stretch.uncounted_rows),
+                f"{stream}_lost_exit": np.zeros(bins, np.int64),
+                f"{stream}_refused_down": np.zeros(bins, np.int64),
                 f"{stream}_flushes": counted(stretch.taken_us),
                 f"{stream}_buffer_mean_rows": mean,
                 f"{stream}_buffer_min_rows": smallest,
@@ -123,8 +136,6 @@ class Sampler:
                 f"{stream}_in_flight_mean_rows": out_mean,
                 f"{stream}_in_flight_max_rows": out_largest,
             }
-        assert happened.served is not None, "the samples are of a server with a loop"
-        row |= responses.bins(happened.served, edges)
         ended_us = attempts["end_us"]
         beats = attempts["part"] == STREAMS.index("heartbeats")
         row["db_calls"] = counted(ended_us, attempts["calls"])
@@ -140,11 +151,6 @@ class Sampler:
         row["pool_open_max"] = opened * server.pool.can_open
         self._parts.append(row)
         return happened
-
-    def _edges(self, from_us: int, to_us: int) -> Ints:
-        edges = np.arange(from_us, to_us + self._width_us, self._width_us)
-        edges[-1] = to_us
-        return edges
 
     @staticmethod
     def _buffer(level: Step, happened: Stretch, edges: Ints) -> tuple[NDArray[np.float64], Ints, Ints]:
@@ -175,9 +181,19 @@ def _merged(*changes: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
     return times[order], deltas[order]
 
 
-def _covered(edges_us: Ints, covered_us: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+def edges_of(from_us: int, to_us: int, width_us: int, cut_us: int | None = None) -> Ints:
+    """Edges of the bins of a stretch: multiples of the width, its two ends, and the cut if it lies within [us]."""
+    edges = np.arange(from_us - from_us % width_us, to_us + width_us, width_us)
+    edges[0] = from_us
+    edges = np.append(edges[edges < to_us], to_us)
+    if cut_us is not None and from_us < cut_us < to_us:
+        edges = np.union1d(edges, [cut_us])
+    return edges
+
+
+def covered(edges_us: Ints, covered_us: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
     """Whether the trace has data for at least half of each bin."""
-    covered = np.zeros(len(edges_us) - 1)
+    length = np.zeros(len(edges_us) - 1)
     for start, stop in covered_us:
-        covered += np.clip(np.minimum(edges_us[1:], stop) - np.maximum(edges_us[:-1], start), 0, None)
-    return covered * 2 >= np.diff(edges_us)
+        length += np.clip(np.minimum(edges_us[1:], stop) - np.maximum(edges_us[:-1], start), 0, None)
+    return length * 2 >= np.diff(edges_us)

@@ -38,12 +38,13 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class FullBatches:
-    """Batches in a row, each of the same size and completed by an arrival."""
+class Series:
+    """Flushes that follow one another and are all started in the same way."""
 
-    first_item: int  # of the first of them
-    rows: int
-    full_us: NDArray[np.int64]  # when the last arrival of each comes
+    first_items: NDArray[np.int64]  # first arrival of each batch
+    next_items: NDArray[np.int64]  # first arrival after it
+    start_us: NDArray[np.int64]
+    phase: int
     number: int  # of the first of them
 
 
@@ -65,8 +66,8 @@ class Writer:
         self.looks_again = spec.semantics == "fixed"
         self._batch_rows, self._delay_us, self._cap = spec.batch_rows, spec.delay_ms * 1_000, spec.cap
         self.arrivals = arrivals
-        self.seen = 0  # arrivals before this number have been dealt with
-        self.head = 0  # first arrival after the last take
+        self.seen = arrivals.first  # arrivals before this number have been dealt with
+        self.head = arrivals.first  # first arrival after the last take
         self.count = 0  # entries in the buffer
         self._accepted_to: int | None = None  # first arrival refused since the last take
         self._due_us: int | None = None  # None, SPENT, or when the timer fires
@@ -116,42 +117,72 @@ class Writer:
             return full_us, clock.REQUEST
         return known_to_us, LOOK
 
-    def full_batches(self, most: int) -> FullBatches | None:
-        """The next flushes, as long as every one is started by the arrival that completes its batch.
+    def regular_flushes(self, phase: int, most: int) -> Series | None:
+        """The next flushes as arrays, as long as all are started in the same way and nothing is refused.
 
-        Only the arrivals are looked at: the caller finds out after how many of them a flush lasts too long. At most
-        ``most``; None if the very next flush may be of another kind.
+        Only the arrivals are looked at: whether a flush lasts so long that it changes the next one is for the caller to
+        see. At most about ``most``; None if there is not even one.
+
+        Parameters
+        ----------
+        phase : {`clock.TIMER`, `clock.REQUEST`}
+            How the next flush starts, as `next_flush` said.
         """
+        if self.closing or self.arrivals.coalescing or self._accepted_to is not None or self._requested:
+            return None
+        if self._due_us == SPENT or (self.count > 0 and self._due_us is None) or self._batch_rows > self._cap:
+            return None
+        due_us = self.arrivals.time_us(self.seen) + self._delay_us if self._due_us is None else self._due_us
+        return self._timed(due_us, most) if phase == clock.TIMER else self._filled(due_us, most)
+
+    def _filled(self, due_us: int, most: int) -> Series | None:
+        """Batches that their last arrival completes, before their timers."""
         arrivals, rows = self.arrivals, self._batch_rows
-        if self.closing or arrivals.keyed or self._accepted_to is not None or self._requested or rows > self._cap:
-            return None
-        if self._due_us == SPENT or self.count >= rows or (self.count > 0 and self._due_us is None):
-            return None
         known = min(most, (arrivals.known - self.head - 1) // rows)
         if known < 1:
             return None
         full_us = arrivals.times(slice(self.head + rows - 1, self.head + rows * known, rows))
         after_us = arrivals.times(slice(self.head + rows, self.head + rows * known + 1, rows))
-        due_us = np.concatenate(([self._due_us or arrivals.time_us(self.head)], after_us[:-1])) + self._delay_us
-        if self._due_us is not None:
-            due_us[0] = self._due_us
-        regular = (full_us < due_us) & (after_us > full_us)
+        timers_us = np.concatenate(([due_us], after_us[:-1] + self._delay_us))
+        regular = (full_us < timers_us) & (after_us > full_us)
         count = known if regular.all() else int(regular.argmin())
-        return FullBatches(self.head, rows, full_us[:count], self.batches) if count else None
+        first = self.head + rows * np.arange(count)
+        return Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches) if count else None
 
-    def take_all(self, batches: FullBatches, count: int) -> None:
-        """The first ``count`` of the batches are taken, the last of them is out, all but the last are written."""
-        rows = count * self._batch_rows
-        # Those taken earlier than the last are done with; the last is counted when it is.
-        self.entries += rows - self.count
-        self.requests_made += count
-        self.largest_buffer = max(self.largest_buffer, self._batch_rows)
-        self.flushed += rows
+    def _timed(self, due_us: int, most: int) -> Series | None:
+        """Batches that their timers start, before they are full."""
+        arrivals = self.arrivals
+        begin = arrivals.before(due_us, self.seen)
+        window_us = arrivals.times(slice(begin, min(arrivals.known, begin + most * self._batch_rows // 4), 1))
+        if not len(window_us):
+            return None
+        # A batch begins with the first arrival after the last take, and its timer takes what came before it fired.
+        follows = window_us.searchsorted(window_us + self._delay_us).tolist()
+        chain, place = [0], 0
+        while (place := follows[place]) < len(follows):
+            chain.append(place)
+        heads = np.array(chain, np.int64)
+        first = np.concatenate(([self.head], begin + heads[:-1]))
+        following = begin + heads
+        start_us = np.concatenate(([due_us], window_us[heads[:-1]] + self._delay_us))
+        regular = following - first < min(self._batch_rows, self._cap + 1)
+        count = len(regular) if regular.all() else int(regular.argmin())
+        return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches) if count else None
+
+    def take_all(self, series: Series, count: int) -> None:
+        """The first ``count`` flushes of a series: all but the last are over, the last is out."""
+        begin, end = int(series.first_items[0]), int(series.next_items[count - 1])
+        self.entries += end - begin - self.count
+        self.flushed += end - begin
         self.batches += count
-        self.head = self.seen = batches.first_item + rows
+        rows = series.next_items[:count] - series.first_items[:count]
+        self.largest_buffer = max(self.largest_buffer, int(rows.max()))
+        if series.phase == clock.REQUEST:
+            self.requests_made += count
+        self.head = self.seen = end
         self.count, self._due_us, self.flushing = 0, None, True
         if self._stuck_from_us is not None:
-            self.stuck.append((self._stuck_from_us, int(batches.full_us[0])))
+            self.stuck.append((self._stuck_from_us, int(series.start_us[0])))
             self._stuck_from_us = None
 
     # --- the passing of time ----------------------------------------------------------------------------------------

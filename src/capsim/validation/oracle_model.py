@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.server.attempts import Attempt, Result, attempt_rules, in_chunks
-from capsim.server.database import Ints, Outcome, Statement
+from capsim.server.database import Ints, Kind, Outcome, Statement
 from capsim.server.flusher import Standing
 from capsim.server.model import Server
 from capsim.server.writer import Batch
@@ -37,7 +37,10 @@ class ScriptedDatabase:
         self.calls += 1
         return Outcome(duration_ms * US_PER_MS, RESULT[outcome])  # type: ignore[arg-type]
 
-    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints, starts_us: Ints) -> Ints:
+        raise AssertionError("calls are numbered, so none may be tried out")
+
+    def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
         raise AssertionError("calls are numbered, so none may be tried out")
 
 

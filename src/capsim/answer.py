@@ -1,0 +1,223 @@
+"""The answer in two sentences, made of the numbers of one result or of a comparison.
+
+The first sentence is about memory and losses, the second about money. With several results they tell of the second
+beside the first; what saves nothing is said to save nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from capsim.document import Result, Window
+from capsim.pricing import limits_on
+from capsim.screen import number, span
+from capsim.units import GB, MIB
+
+FULL = 0.999  # of a volume
+SAME = 0.005  # differences below this share are no differences: the models are coarser
+TESTS = (("stall", "a database stall"), ("outage", "a database outage"))
+
+
+class Loss(NamedTuple):
+    """How much is lost, and when."""
+
+    items: str
+    where: str
+
+
+def question(results: Sequence[Result]) -> str:
+    """What the results answer, as the title of a report."""
+    first, *others = (named(result) for result in results)
+    if not others:
+        return f"How much memory does {first} need, what does it lose, and what does it cost?"
+    verb = "do" if len(others) > 1 else "does"
+    return f"What {verb} {listed(others)} change in memory, losses and the bill, compared with {first}?"
+
+
+def answer(results: Sequence[Result]) -> tuple[str, str]:
+    """Two sentences: memory and losses, then money.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        One or more; of several, the second is told beside the first.
+
+    Returns
+    -------
+    tuple of str
+        Every number in them is in the results, rounded.
+    """
+    if len(results) == 1:
+        return _alone(results[0]), _money(results[0])
+    return _beside(results[0], results[1]), _money_beside(results[0], results[1])
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def named(result: Result) -> str:
+    """The name of a result as it stands in a sentence: many scenarios are called by everyday words."""
+    return f"“{result.name}”"
+
+
+def metric(result: Result, name: str, window: Window = "trace") -> float | None:
+    """A figure of the summary; None if the result does not have it."""
+    return next((m.value for m in result.summary.get(window, ()) if m.metric == name), None)
+
+
+def stressed(result: Result, test: str, name: str) -> float | None:
+    """A figure of a stress test; None if the result does not have it."""
+    return next((m.value for m in result.stress if m.test == test and m.metric == name), None)
+
+
+def bill_window(results: Sequence[Result]) -> Window:
+    """The window whose bill is told: the month, if every result has one."""
+    return "month" if all("month" in result.bill for result in results) else "trace"
+
+
+def total(result: Result, window: Window) -> tuple[float, float, float] | None:
+    """What is to be paid, with the lower and the upper bracket [USD]."""
+    for line in result.bill.get(window, ()):
+        if line.line == "total" and line.amount_usd is not None:
+            lower = line.amount_usd if line.lower_usd is None else line.lower_usd
+            upper = line.amount_usd if line.upper_usd is None else line.upper_usd
+            return line.amount_usd, lower, upper
+    return None
+
+
+# --- sentences ---------------------------------------------------------------------------------------------
+
+
+def _alone(result: Result) -> str:
+    load = (result.provenance.get("load") or {}).get("name", "its load")
+    mean, peak = metric(result, "server_rss_mean"), metric(result, "server_rss_peak")
+    return (
+        f"Under {load} ({span(result.trace_span_s)}), the server of {named(result)} holds {number(mean, 'MiB')} MiB of "
+        f"memory on average and {number(peak, 'MiB')} MiB at most; "
+        f"it loses {listed([f'{loss.items} {loss.where}' for loss in _losses(result).values()])}."
+    )
+
+
+def _beside(first: Result, second: Result) -> str:
+    before, after = _losses(first), _losses(second)
+    told = [
+        f"{loss.items} {loss.where}"
+        + (f" ({named(first)}: {before[name].items})" if name in before and before[name].items != loss.items else "")
+        for name, loss in after.items()
+    ]
+    alike = f", all as in {named(first)}" if before == after else ""
+    return f"{_memory(first, second)}; it loses {listed(told)}{alike}."
+
+
+def _memory(first: Result, second: Result) -> str:
+    old, new = metric(first, "server_rss_mean"), metric(second, "server_rss_mean")
+    if not old or new is None:
+        return f"The memory of {named(second)} cannot be compared with that of {named(first)}"
+    if abs(new / old - 1) < SAME:
+        alike = f"the server holds {number(new, 'MiB')} MiB on average, as in {named(first)}"
+        return f"{named(second)} saves no memory: {alike}"
+    return (
+        f"{named(second)} {'lowers' if new < old else 'raises'} the server's memory from {number(old, 'MiB')} to "
+        f"{number(new, 'MiB')} MiB on average ({100 * (new / old - 1):+.0f} %)"
+    )
+
+
+def _losses(result: Result) -> dict[str, Loss]:
+    found = {}
+    lost, offered = metric(result, "items_lost"), metric(result, "items_offered")
+    if lost is not None:
+        of = "" if offered is None else f" of {number(offered, 'items')}"
+        found["load"] = Loss(f"{number(lost, 'items')}{of} items", "under the load")
+    for test, phrase in TESTS:
+        gone = stressed(result, test, "items_lost")
+        if gone is not None:
+            length, rate = stressed(result, test, "length"), stressed(result, test, "request_rate")
+            at = "" if rate is None else f" at {number(rate, '1/s')} requests/s"
+            where = f"in {phrase} of {number(length, 's')} s{at}"
+            found[test] = Loss(f"{number(gone, 'items')} items{_stuck(result, test)}", where)
+    return found
+
+
+def _money(result: Result) -> str:
+    window = bill_window([result])
+    paid = total(result, window)
+    if paid is None:
+        return "There is no bill in this result."
+    _, lower, upper = paid
+    bracket = (
+        "" if lower == upper else f" (from {_usd(lower)} with the least page cache to {_usd(upper)} with the most)"
+    )
+    full, largest = _volume_full(result, window), _largest(result, window)
+    return f"{_period(result, window)} costs {_usd(paid[0])}{full}{bracket}{largest}."
+
+
+def _money_beside(first: Result, second: Result) -> str:
+    window = bill_window([first, second])
+    old, new = total(first, window), total(second, window)
+    if old is None or new is None:
+        return "The bills cannot be compared: one of them is missing."
+    change = new[0] - old[0]
+    period = _period(second, window)
+    if abs(change) <= SAME * old[0]:
+        head = f"It saves no money: {period[0].lower()}{period[1:]} costs {_usd(new[0])}, as in {named(first)}"
+    else:
+        less = "less" if change < 0 else "more"
+        head = f"{period} costs {_usd(new[0])} instead of {_usd(old[0])}, {_usd(abs(change))} {less}"
+    least, most = (
+        _usd(n) + ("" if n == o else f" instead of {_usd(o)}") for n, o in zip(new[1:], old[1:], strict=True)
+    )
+    bracket = (
+        "" if new[1] == new[2] and old[1] == old[2] else f" (with the least page cache {least}, with the most {most})"
+    )
+    return f"{head}{_volume_full(second, window)}{bracket}{_largest(second, window)}."
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def _usd(value: float) -> str:
+    return f"{number(value, 'USD')} USD"
+
+
+def _stuck(result: Result, test: str) -> str:
+    writers, items = stressed(result, test, "writers_stuck"), stressed(result, test, "items_stuck")
+    if not writers:
+        return ""
+    plural = "s" if writers != 1 else ""
+    return f" (with {number(items, 'items')} more stuck for good in {number(writers, 'count')} writer{plural})"
+
+
+def _period(result: Result, window: Window) -> str:
+    return "A month of this load" if window == "month" else f"The load of {span(result.trace_span_s)}"
+
+
+def _largest(result: Result, window: Window) -> str:
+    """The line that decides the bill, if one does."""
+    usage = [line for line in result.bill.get(window, ()) if line.service != "workspace" and line.amount_usd]
+    if not usage:
+        return ""
+    most = max(usage, key=lambda line: line.amount_usd or 0)
+    share = (most.amount_usd or 0) / sum(line.amount_usd or 0 for line in usage)
+    return f"; {100 * share:.0f} % of the usage is the {most.line} of {most.service}"
+
+
+def _volume_full(result: Result, window: Window) -> str:
+    """What a bill hides that is low because nothing more could be stored."""
+    scenario = result.provenance.get("scenario") or {}
+    own, billing = scenario.get("database", {}).get("volume_gb"), scenario.get("billing", {})
+    used_mib = metric(result, "postgres_volume_end", window)
+    limits = limits_on(billing["plan"], dt.date.fromisoformat(billing["from"])) if "plan" in billing else None
+    limit_gb = float(own) if isinstance(own, (int, float)) else float(limits.volume_gb) if limits else None
+    if used_mib is None or limit_gb is None or used_mib * MIB < FULL * limit_gb * GB:
+        return ""
+    return f", but before its end the volume of {limit_gb:g} GB is full and writes stop"

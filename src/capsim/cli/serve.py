@@ -1,0 +1,62 @@
+"""`capsim serve`: the reference server over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("scenario", metavar="[SCENARIO]", default="after")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8000,
+    show_default=True,
+    help="Where to listen; 0 for any free port.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="capsim.sqlite",
+    show_default=True,
+    help="SQLite file to write to, unless DATABASE_URL is set.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 3_600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="From SIGTERM to the exit, at most.",
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), default="warn", show_default=True)
+def serve(scenario: str, port: int, host: str, path: Path, grace: float, log_level: str) -> None:
+    """Run the reference server of SCENARIO (its writers and pool) until SIGTERM or Ctrl-C.
+
+    Takes POST /api/analytics/events, /api/analytics/events/batch, /api/revenue, /api/sessions/start, /heartbeat and
+    /end; answers GET /api/analytics/events?gameId=G, /health and /api/metrics. DATABASE_URL (postgresql://..., with
+    connection_limit, pool_timeout and connect_timeout) and REDIS_URL are read from the environment.
+
+    \b
+    Example:
+      capsim serve fixed --port 8000
+      curl -d '{"gameId":"g","userId":"u","eventName":"start"}' http://127.0.0.1:8000/api/analytics/events
+    """
+    import os
+    from dataclasses import replace
+
+    from capsim.errors import CapsimError
+    from capsim.scenario import load
+
+    try:
+        from capsim.reference.listen import Place, listen
+        from capsim.reference.settings import Settings
+    except ModuleNotFoundError as missing:
+        raise CapsimError(f"serve needs the package {missing.name}; install capsim[server,postgres]") from None
+    settings = replace(Settings(), log_level=log_level, grace_s=grace)  # type: ignore[arg-type]
+    place = Place(host, port, path, os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL"))
+    listen(load(scenario), place, settings)

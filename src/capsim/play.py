@@ -1,0 +1,207 @@
+"""A scenario played under a load: every process of the server, and the facts that its tables are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from capsim import tables
+from capsim.memory import heap_exceeded_at, of_server, of_services
+from capsim.server.database import LatencyDatabase
+from capsim.server.fleet import Fleet, Process
+from capsim.server.lives import lives
+from capsim.server.model import Happened
+from capsim.server.responses import Responses
+from capsim.server.timeline import together
+from capsim.specs import STREAMS, Scenario
+from capsim.units import US_PER_S, us_from_s
+from capsim.workload import Load
+
+SERVER_COLUMNS = tuple(column for column in tables.MEMORY if column.name.startswith("server_"))
+MOST_DEATHS = 50  # of one run; a server that dies more often is not worth simulating further
+
+
+@dataclass(frozen=True)
+class Death:
+    """A process that ran out of heap."""
+
+    replica: int
+    at_us: int
+
+
+class Played:
+    """One play of the whole load, with what is kept of it.
+
+    Parameters
+    ----------
+    deaths : sequence of Death
+        Ends that earlier plays of the same load have shown to come.
+    keep : bool
+        Whether to keep the facts of single flushes.
+    windows_us : sequence of int
+        Ends of the windows whose response times will be asked for, besides that of the load [us].
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        load: Load,
+        *,
+        seed: int,
+        replicate: int,
+        resolution_s: float,
+        deaths: list[Death],
+        keep: bool,
+        windows_us: Sequence[int],
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        self.scenario, self.end_us = scenario, load.until_us
+        spec = scenario.server
+        rows = [
+            lives(spec.process, spec.lifecycle, load.until_us, [d.at_us for d in deaths if d.replica == replica])
+            for replica in range(spec.process.replicas)
+        ]
+
+        def database(replica: int) -> LatencyDatabase:
+            return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
+
+        self.fleet = Fleet(spec, rows, database, us_from_s(resolution_s), load.span_us)
+        self.happened: list[tuple[Process, Happened]] = []
+        self._waits: list[dict[str, NDArray[np.int64]]] = []
+        self.responses = Responses([load.span_us, *windows_us])
+        for block in load.blocks():
+            played = self.fleet.play(block)
+            self._waits += [happened.waits for _, happened in played]
+            for _, happened in played:
+                if happened.served is not None:
+                    self.responses.add(happened.served)
+            if keep:
+                self.happened += played
+            if progress is not None:
+                progress(block.to_us / load.until_us)
+        self._tables = [of_server(process.sampler.table(), scenario) for process in self.fleet.processes]
+
+    def new_death(self, known: list[Death]) -> Death | None:
+        """The earliest process that runs out of heap, if it is not one of those known."""
+        found = []
+        for process, table in zip(self.fleet.processes, self._tables, strict=True):
+            at_s = heap_exceeded_at(table, self.scenario)
+            if at_s is not None and us_from_s(at_s) < process.life.end_us:
+                found.append(Death(process.replica, us_from_s(at_s)))
+        new = [death for death in found if death not in known]
+        return min(new, key=lambda death: death.at_us) if new else None
+
+    def samples(self) -> pd.DataFrame:
+        """`capsim.tables.SAMPLES` and `capsim.tables.MEMORY` of all processes together."""
+        only = self.fleet.processes[0].life
+        if len(self._tables) == 1 and only.accepts_to_us == only.end_us == self.end_us:
+            return of_services(self._tables[0], self.scenario)
+        bins = self.fleet.timeline.bins()
+        samples = together(self._tables, bins, (*tables.SAMPLES, *SERVER_COLUMNS))
+        for stream in STREAMS:
+            refused = samples[f"{stream}_refused_down"]
+            samples[f"{stream}_arrived"] += refused
+            samples["requests"] += refused
+        return of_services(samples, self.scenario)
+
+    def batches(self) -> pd.DataFrame:
+        """`capsim.tables.BATCHES`."""
+        parts = [pd.DataFrame({**h.attempts, "process": process.number}) for process, h in self.happened]
+        parts += [self._out(process) for process in self.fleet.processes]
+        table = pd.concat(parts, ignore_index=True).sort_values(["start_us", "process", "part"], kind="stable")
+        table["writer"] = np.asarray(STREAMS)[table["part"].to_numpy(np.int64)]
+        wanted = {c.name: c.dtype for c in tables.BATCHES}
+        return table[list(wanted)].astype(wanted).reset_index(drop=True)
+
+    @staticmethod
+    def _out(process: Process) -> pd.DataFrame:
+        """Attempts that are out at the end of a process."""
+        rows = []
+        for part, flusher in enumerate(process.server.flushers.values()):
+            if flusher.out is not None:
+                batch, attempt, start_us = flusher.out
+                rows.append({
+                    "part": part, "batch": batch.number, "attempt": attempt, "start_us": start_us, "end_us": -1,
+                    "ok": 0, "rows": batch.rows, "calls": len(flusher.calls_started), "counted": 0,
+                    "first_item": batch.first_item, "accepted_to": batch.accepted_to, "next_item": batch.next_item,
+                    "process": process.number,
+                })  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def waits(self) -> pd.DataFrame:
+        """Calls that no connection was free for when they asked."""
+        names = ("part", "asked_us", "decided_us", "granted")
+        parts = {name: np.concatenate([part[name] for part in self._waits]) for name in names}
+        return pd.DataFrame({
+            "part": np.asarray(STREAMS)[parts["part"]],
+            "asked_s": parts["asked_us"] / US_PER_S,
+            "wait_s": (parts["decided_us"] - parts["asked_us"]) / US_PER_S,
+            "granted": parts["granted"].astype(bool),
+        })  # fmt: skip
+
+    def stuck(self) -> pd.DataFrame:
+        """When a writer held items, had nothing out, and no timer would ever make it write them."""
+        rows: list[tuple[str, float, float]] = []
+        for process in self.fleet.processes:
+            for stream, writer in process.server.writers.items():
+                rows += [(stream, a / US_PER_S, b / US_PER_S) for a, b in writer.stuck]
+                since = writer.stuck_at(process.life.end_us)
+                if since is not None:
+                    until = np.nan if process.life.end == "run" else process.life.end_us / US_PER_S
+                    rows.append((stream, since / US_PER_S, until))
+        return pd.DataFrame(rows, columns=["writer", "from_s", "to_s"])
+
+    def lives(self) -> pd.DataFrame:
+        """One row a process: replica, times, how it ended, and what it held then."""
+        rows = [
+            {
+                "process": process.number,
+                "replica": process.replica,
+                "start_s": process.life.start_us / US_PER_S,
+                "healthy_s": process.life.accepts_from_us / US_PER_S,
+                "end_s": process.life.end_us / US_PER_S,
+                "end": process.life.end,
+                "lost_items": sum(process.lost.values()),
+            }
+            for process in self.fleet.processes
+        ]
+        return pd.DataFrame(rows)
+
+
+def play(
+    scenario: Scenario,
+    load: Load,
+    *,
+    seed: int,
+    replicate: int,
+    resolution_s: float,
+    keep: bool,
+    windows_us: Sequence[int] = (),
+    progress: Callable[[float], None] | None,
+) -> tuple[Played, list[Death]]:
+    """Play a load, again from the start whenever a process turns out to run out of heap on the way.
+
+    What a death loses and when the next process is up changes all that follows, so a play with one death more is
+    needed for each; deaths are rare, and a deployment that has used up its restarts stays down.
+    """
+    deaths: list[Death] = []
+    while True:
+        played = Played(
+            scenario,
+            load,
+            seed=seed,
+            replicate=replicate,
+            resolution_s=resolution_s,
+            deaths=deaths,
+            keep=keep,
+            windows_us=windows_us,
+            progress=progress,
+        )
+        death = played.new_death(deaths)
+        if death is None or len(deaths) >= MOST_DEATHS:
+            return played, deaths
+        deaths = [*deaths, death]

@@ -1,0 +1,34 @@
+"""Tables -> Axes. Every function takes the Axes to draw on, or makes one, and returns it.
+
+Long runs are drawn from `steps`: a mean and a maximum for each of at most 750 steps of time, so a figure stays small
+and a peak is never thinned away. Units stand on the axes, brackets are bands, caps and limits are dashed lines; a
+limit far above everything else is written into the figure instead of flattening it.
+"""
+
+from capsim.plots.canvas import style
+from capsim.plots.run import RunPlots, bill, buffers, load, losses, memory, services
+from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
+from capsim.plots.steps import Caps, steps, steps_of
+from capsim.plots.trace import dispersion, dispersions, rate, rates
+
+__all__ = [
+    "Caps",
+    "RunPlots",
+    "bill",
+    "buffers",
+    "compare_bill",
+    "compare_memory",
+    "compare_stress",
+    "dispersion",
+    "dispersions",
+    "load",
+    "looks",
+    "losses",
+    "memory",
+    "rate",
+    "rates",
+    "services",
+    "steps",
+    "steps_of",
+    "style",
+]

@@ -1,0 +1,101 @@
+"""What is drawn: the samples of a run thinned to steps, and the caps that nothing may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from capsim.pricing import limits_on
+from capsim.series import series_of
+from capsim.specs import STREAMS, Scenario
+from capsim.units import GB, MIB
+
+if TYPE_CHECKING:
+    from capsim.document import SeriesWindow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """The lines that nothing may pass.
+
+    Parameters
+    ----------
+    heap_mib : float, optional
+        ``--max-old-space-size`` as the server gets it [MiB].
+    container_mib : float, optional
+        Most memory of one replica on the plan [MiB].
+    buffer_rows : mapping
+        Cap of each writer that has one [rows].
+    """
+
+    heap_mib: float | None = None
+    container_mib: float | None = None
+    buffer_rows: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Caps:
+        """The caps of a scenario, and the limit of its plan at its date.
+
+        Examples
+        --------
+        >>> from capsim.scenario import load
+        >>> caps = Caps.of(load("after"))
+        >>> caps.heap_mib, caps.buffer_rows["events"]
+        (512, 1000)
+        """
+        limits = limits_on(scenario.billing.plan, scenario.billing.from_date)
+        heap = scenario.server.node.heap_cap_mib
+        writers = {name: getattr(scenario.server.writers, name) for name in STREAMS}
+        return cls(
+            heap_mib=None if heap == "none" else heap,
+            container_mib=None if limits is None else float(limits.ram_gb) * GB / MIB,
+            buffer_rows={n: w.cap for n, w in writers.items() if w.buffer_cap_rows != "none"},
+        )
+
+
+def steps(samples: pd.DataFrame, span_s: float | None = None) -> pd.DataFrame:
+    """Thin the samples of a run for plotting.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Columns of `capsim.tables.SAMPLES` and `capsim.tables.MEMORY`.
+    span_s : float, optional
+        Only so much of the run [s].
+
+    Returns
+    -------
+    DataFrame
+        At most 750 rows: ``time_s``, ``width_s``, and for each of `capsim.series.QUANTITIES` its mean under its own
+        name, its maximum under that name with ``_max``; NaN where the trace has no data to average.
+    """
+    end_s = float(samples["time_s"].iloc[-1] + samples["width_s"].iloc[-1])
+    span_s = end_s if span_s is None else min(span_s, end_s)
+    block = series_of(samples, span_s)
+    return _stepped(block["step_s"], [(s["series"], s["mean"], s["max"]) for s in block["series"]], span_s)
+
+
+def steps_of(window: SeriesWindow, span_s: float) -> pd.DataFrame:
+    """The same table from one window of a result document.
+
+    Parameters
+    ----------
+    window : SeriesWindow
+        From `capsim.document.Result.series`.
+    span_s : float
+        Length of the window [s]; the last step may be shorter than the others.
+    """
+    return _stepped(window.step_s, [(s.series, s.mean, s.max) for s in window.series], span_s)
+
+
+def _stepped(step_s: float, series: Iterable[tuple[str, Any, Any]], span_s: float) -> pd.DataFrame:
+    columns: dict[str, Any] = {}
+    for name, mean, top in series:
+        columns[name] = np.asarray(mean, dtype=np.float64)
+        columns[f"{name}_max"] = np.asarray(top, dtype=np.float64)
+    time_s = step_s * np.arange(len(next(iter(columns.values()))))
+    return pd.DataFrame({"time_s": time_s, "width_s": np.minimum(step_s, span_s - time_s), **columns})

@@ -1,0 +1,100 @@
+"""Runs the server as a process: from its place in the world to its last line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from aiohttp import web
+
+from capsim.errors import CapsimError
+from capsim.reference.database import Database
+from capsim.reference.http import application
+from capsim.reference.log import Log
+from capsim.reference.redis import connector
+from capsim.reference.service import Service
+from capsim.reference.settings import Settings
+from capsim.reference.sqlite import SqliteDatabase
+from capsim.reference.url import read_database_url
+from capsim.specs import Scenario
+
+LAST_ANSWERS_S = 0.5  # of the grace, for requests that are still being answered when the writers are done
+
+
+class Place(NamedTuple):
+    """Where to listen, and what stands around the server."""
+
+    host: str
+    port: int
+    path: Path
+    database_url: str | None
+    redis_url: str | None
+
+
+def listen(scenario: Scenario, place: Place, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then end within the grace.
+
+    Raises
+    ------
+    CapsimError
+        If it cannot begin: an address in use, a URL or a file that cannot be. A database that is merely away is no
+        reason not to begin.
+    """
+    asyncio.run(_listen(scenario, place, settings))
+
+
+async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
+    log = Log(settings.log_level, lambda line: print(line, file=sys.stderr, flush=True))
+    spec = scenario.server
+    database: Database
+    if place.database_url:
+        url = read_database_url(place.database_url, spec.pool)
+        from capsim.reference.postgres import PostgresDatabase
+
+        spec = spec.replace("pool", url.pool.model_dump())
+        database, where = PostgresDatabase(url.conninfo), "PostgreSQL"
+    else:
+        folder = place.path.absolute().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise CapsimError(f"{place.path}: {folder} is no folder that can be written to; choose another --file")
+        database, where = SqliteDatabase(place.path), f"SQLite in {place.path}"
+    redis = connector(place.redis_url, settings.redis_connect_timeout_s) if place.redis_url else None
+    service = Service(spec, database, settings, log, redis, counts_itself=bool(place.database_url))
+    runner = web.AppRunner(application(service), access_log=None, shutdown_timeout=LAST_ANSWERS_S)
+    await runner.setup()
+    site = web.TCPSite(runner, place.host, place.port)
+    try:
+        await site.start()
+    except OSError as error:
+        await service.shutdown(0)
+        raise CapsimError(
+            f"{place.host}:{place.port}: {error.strerror or error}; choose another --host or --port"
+        ) from None
+    port = runner.addresses[0][1]
+    print(f"capsim: serving {scenario.name} on http://{place.host}:{port}, {where}", file=sys.stderr, flush=True)
+    await _told_to_end()
+    began_s = time.monotonic()
+    await site.stop()
+    left = await service.shutdown(max(0.0, settings.grace_s - LAST_ANSWERS_S))
+    await runner.cleanup()
+    lines = [
+        f"{stream}: {writer.flushed} written, {writer.dropped} dropped, "
+        f"{left[stream].buffered} buffered and {left[stream].in_flight} in flight at the end"
+        for stream, writer in service.ingestion.writers.items()
+    ]
+    for line in lines:
+        print(f"capsim: {line}", file=sys.stderr)
+    print(f"capsim: ended in {time.monotonic() - began_s:.1f} s", file=sys.stderr, flush=True)
+
+
+async def _told_to_end() -> None:
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    await ending.wait()

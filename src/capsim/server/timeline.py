@@ -1,0 +1,98 @@
+"""The common time of several processes: their tables as one, and what happened while none of them was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from capsim.server.sampler import CoveredBlock, covered, edges_of
+from capsim.specs import STREAMS, Stream
+from capsim.tables import Column
+from capsim.units import US_PER_S
+
+if TYPE_CHECKING:
+    from capsim.server.fleet import Process
+
+Ints = NDArray[np.int64]
+
+# Columns that say the most of one process are not added up: each process has a buffer and a heap of its own.
+_OF_ONE = ("_buffer_max_rows", "_in_flight_max_rows", "_rss_peak_mib", "loop_offered", "loop_utilisation",
+           "loop_wait_max_ms", "loop_block_max_ms", "loop_backlog_ms")  # fmt: skip
+
+
+class Timeline:
+    """Collects the bins of the whole run, with what no process took and what processes lost when they ended."""
+
+    def __init__(self, width_us: int, cut_us: int | None = None) -> None:
+        self._width_us, self._cut_us = width_us, cut_us
+        self._parts: list[pd.DataFrame] = []
+
+    def add(self, block: CoveredBlock, refused: Mapping[Stream, Ints], ended: Iterable[Process]) -> None:
+        """Add a block: arrivals that found no process [us], and the processes that ended in it."""
+        edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
+        table = {
+            "time_s": edges[:-1] / US_PER_S,
+            "width_s": np.diff(edges) / US_PER_S,
+            "has_load": covered(edges, block.covered_us),
+        }
+        for stream in STREAMS:
+            table[f"{stream}_refused_down"] = np.histogram(refused[stream], edges)[0]
+            table[f"{stream}_lost_exit"] = np.zeros(len(edges) - 1, np.int64)
+        for process in ended:
+            place = min(int(edges.searchsorted(process.life.end_us, "right")) - 1, len(edges) - 2)
+            for stream in STREAMS:
+                table[f"{stream}_lost_exit"][place] += process.lost[stream]
+        self._parts.append(pd.DataFrame(table))
+
+    def bins(self) -> pd.DataFrame:
+        """All bins so far: time, width, whether the load has data, and by stream what was refused and lost."""
+        return pd.concat(self._parts, ignore_index=True)
+
+
+def together(parts: Sequence[pd.DataFrame], bins: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Tables of processes on a common grid.
+
+    Parameters
+    ----------
+    parts : sequence of DataFrame
+        Each with ``time_s``, ``width_s`` and the columns; a row lies within one bin of the grid.
+    bins : DataFrame
+        ``time_s``, ``width_s`` and ``has_load`` of the grid.
+    columns : sequence of Column
+        What to put together, by its name: means are weighted with the share of the bin, largest values of one process
+        stay those of one process, largest numbers of connections add up (an upper bound), counts add up.
+
+    Returns
+    -------
+    DataFrame
+        One row a bin of the grid.
+    """
+    result = bins.copy()
+    start, width = bins["time_s"].to_numpy(), bins["width_s"].to_numpy()
+    places = [np.searchsorted(start, part["time_s"].to_numpy() + 1e-9, "right") - 1 for part in parts]
+    for column in columns:
+        if column.name in bins:
+            continue
+        total = np.zeros(len(bins))
+        for part, place in zip(parts, places, strict=True):
+            values = part[column.name].to_numpy(np.float64)
+            if column.name.endswith(_OF_ONE):
+                np.maximum.at(total, place, values)
+            elif column.dtype == "float64":
+                np.add.at(total, place, values * part["width_s"].to_numpy() / width[place])
+            elif column.name.endswith("_buffer_min_rows"):
+                lowest = np.full(len(bins), np.inf)
+                np.minimum.at(lowest, place, values)
+                total += np.where(np.isfinite(lowest), lowest, 0)
+            elif column.name.endswith("_max"):
+                most = np.zeros(len(bins))
+                np.maximum.at(most, place, values)
+                total += most
+            else:
+                np.add.at(total, place, values)
+        result[column.name] = total.astype(column.dtype)
+    return result

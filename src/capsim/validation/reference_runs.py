@@ -1,0 +1,384 @@
+"""One load, played by the model and by the reference: what can be compared of each."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from numpy.typing import NDArray
+
+from capsim.errors import CapsimError
+from capsim.reference.clock import Clock, Phase
+from capsim.reference.database import CallFailed, Connection, Database, Outcome, Statement, TimedDatabase
+from capsim.reference.log import Log
+from capsim.reference.process import ProcessSamples
+from capsim.reference.recorder import Recorder
+from capsim.reference.redis import Link
+from capsim.reference.replay import Replay
+from capsim.reference.rows import Event, Heartbeat, Revenue, Session
+from capsim.reference.server import Ingestion
+from capsim.reference.service import Service
+from capsim.reference.settings import Settings
+from capsim.reference.virtual import VirtualLoop
+from capsim.server.database import LatencyDatabase
+from capsim.server.database import Outcome as ModelOutcome
+from capsim.server.database import Statement as ModelStatement
+from capsim.server.model import Happened, Server
+from capsim.specs import STREAMS, Scenario, Stream
+from capsim.units import US_PER_S
+from capsim.workload import Block
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+GRID_US = 100_000  # of the buffers over time
+# A real pool takes a moment to hand out a connection that is free; below this it belongs to the call and is no wait.
+HANDED_US = 1_000
+NONE: Mapping[str, Callable[[], list[psutil.Process]]] = {}
+COUNTS = (
+    "arrived", "written", "dropped_cap", "dropped_failed", "uncounted", "buffered", "in_flight", "flushes",
+)  # fmt: skip
+
+
+@dataclass
+class Seen:
+    """What one side did.
+
+    Attributes
+    ----------
+    counts : dict of stream to dict
+        The totals of `COUNTS`, at the end.
+    attempts : dict of stream to array, int64[n, 7]
+        Batch, attempt, start, end [us], success, rows, counted: of every attempt that has ended.
+    waits_us : array, int64[n]
+        Wait of each call that got a connection [us], those without a wait included.
+    buffers : dict of stream to array, int64[m]
+        Entries at each step of `GRID_US`.
+    stuck : dict of stream to list
+        Intervals [us]; -1 is open.
+    """
+
+    counts: dict[Stream, dict[str, int]]
+    attempts: dict[Stream, Ints]
+    waits_us: Ints
+    buffers: dict[Stream, Ints]
+    stuck: dict[Stream, list[tuple[int, int]]]
+
+
+class Arrivals:
+    """The arrivals of some blocks, as one stretch."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self.blocks = list(blocks)
+        self.end_us = self.blocks[-1].to_us
+        self.times = {s: np.concatenate([block.times[s] for block in self.blocks]) for s in STREAMS}
+        sessions = [block.heartbeat_sessions for block in self.blocks]
+        known = [part for part in sessions if part is not None]
+        self.sessions: Ints = np.concatenate(known) if known else np.arange(len(self.times["heartbeats"]))
+
+    @property
+    def total(self) -> int:
+        """Items for all writers."""
+        return sum(len(times) for times in self.times.values())
+
+
+# --- the model ----------------------------------------------------------------------------------------------
+
+
+def play_model(scenario: Scenario, arrivals: Arrivals, database: Any) -> Seen:
+    """The model, on a database of its own kind."""
+    spec = scenario.server
+    writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
+    server = Server(writers, spec.pool, spec.pool_limit, database)
+    happened = [server.advance(block) for block in arrivals.blocks]
+    names = ("batch", "attempt", "start_us", "end_us", "ok", "rows", "counted")
+    counts, attempts, buffers, stuck = {}, {}, {}, {}
+    calls_out = 0
+    grid = np.arange(0, arrivals.end_us, GRID_US)
+    for part, (stream, writer) in enumerate(server.writers.items()):
+        tried = np.concatenate(
+            [np.stack([block.attempts[n] for n in names], 1)[block.attempts["part"] == part] for block in happened]
+        )
+        out = server.flushers[stream].out
+        good = tried[tried[:, 4] == 1]
+        counts[stream] = {
+            "arrived": len(arrivals.times[stream]),
+            "written": writer.flushed,
+            "dropped_cap": writer.dropped_cap,
+            "dropped_failed": writer.dropped_failed,
+            "uncounted": int((good[:, 5] - good[:, 6]).sum()),
+            "buffered": writer.count,
+            "in_flight": out[0].rows if out else 0,
+            "flushes": writer.batches,
+        }
+        attempts[stream] = tried
+        stored = np.concatenate([block.stretches[stream].stored_us for block in happened])
+        buffers[stream] = _upto(grid, stored) - _taken(grid, tried, out)
+        since = writer.stuck_at(arrivals.end_us - 1)
+        stuck[stream] = [*writer.stuck, *([(since, -1)] if since is not None else [])]
+        if out is not None:
+            calls_out += sum(1 for at_us in server.flushers[stream].calls_started if at_us < arrivals.end_us)
+    return Seen(counts, attempts, _model_waits(happened, calls_out), buffers, stuck)
+
+
+def _model_waits(happened: list[Happened], calls_out: int) -> Ints:
+    """The model notes only calls that had to wait; the others, those of batches still out too, waited for nothing."""
+    waited = np.concatenate(
+        [(b.waits["decided_us"] - b.waits["asked_us"])[b.waits["granted"] == 1] for b in happened]
+    )
+    calls = calls_out + sum(int(block.attempts["calls"].sum()) for block in happened)
+    failed = sum(int((block.waits["granted"] == 0).sum()) for block in happened)
+    return np.concatenate([waited, np.zeros(max(0, calls - failed - len(waited)), np.int64)])
+
+
+def _upto(grid: Ints, times_us: Ints, weights: Ints | None = None) -> Ints:
+    totals = np.concatenate(([0], np.cumsum(np.ones(len(times_us), np.int64) if weights is None else weights)))
+    return totals[np.searchsorted(times_us, grid, "right")]
+
+
+def _taken(grid: Ints, tried: Ints, out: Any) -> Ints:
+    """Rows taken out of a buffer so far: by first attempts, and by a batch that is still out."""
+    first = tried[tried[:, 1] == 1]
+    starts, rows = first[:, 2], first[:, 5]
+    if out is not None and out[1] == 1:
+        starts, rows = np.append(starts, out[2]), np.append(rows, out[0].rows)
+    order = np.argsort(starts, kind="stable")
+    return _upto(grid, starts[order], rows[order])
+
+
+# --- the reference ------------------------------------------------------------------------------------------
+
+
+def _seen(ingestion: Ingestion, recorder: Recorder, arrivals: Arrivals, buffers: Mapping[Stream, list[int]]) -> Seen:
+    counts: dict[Stream, dict[str, int]] = {}
+    attempts: dict[Stream, Ints] = {}
+    for stream, writer in ingestion.writers.items():
+        counts[stream] = {
+            "arrived": writer.offered,
+            "written": writer.flushed,
+            "dropped_cap": writer.dropped_cap,
+            "dropped_failed": writer.dropped_failed,
+            "uncounted": writer.uncounted,
+            "buffered": writer.count,
+            "in_flight": writer.in_flight,
+            "flushes": writer.batches,
+        }
+        rows = [
+            (t.batch, t.attempt, t.start_us, t.end_us, int(t.ok), t.rows, t.counted)
+            for t in recorder.tries
+            if t.writer == stream
+        ]
+        attempts[stream] = np.array(rows, np.int64).reshape(-1, 7)
+    waits = np.array([granted - asked for _, asked, granted, ok in recorder.waits if ok], np.int64)
+    arrays = {stream: np.array(values, np.int64) for stream, values in buffers.items()}
+    return Seen(counts, attempts, waits, arrays, recorder.stuck)
+
+
+def _sample_buffers(clock: Clock, ingestion: Ingestion, end_us: int) -> dict[Stream, list[int]]:
+    """Note every writer's buffer at each step of the grid, when all of that instant is done."""
+    buffers: dict[Stream, list[int]] = {stream: [] for stream in STREAMS}
+
+    def note() -> None:
+        for stream, writer in ingestion.writers.items():
+            buffers[stream].append(writer.count)
+        due_us = len(buffers["events"]) * GRID_US
+        if due_us < end_us:
+            clock.at(due_us, Phase.CONNECTIONS, note)
+
+    clock.at(0, Phase.CONNECTIONS, note)
+    return buffers
+
+
+def _replay(clock: Clock, ingestion: Ingestion, arrivals: Arrivals) -> list[Replay]:
+    run = uuid.uuid4().hex  # so that the rows of an earlier run in the same database are no duplicates of ours
+    makers: dict[Stream, Callable[[int], Any]] = {
+        "events": lambda i: Event(f"{run}-e{i}", "game", f"user-{i % 500}", None, "level", '{"score":1}', i),
+        "revenue": lambda i: Revenue(f"{run}-r{i}", "game", f"user-{i % 500}", None, 990_000, "USD", i),
+        "heartbeats": lambda i: Heartbeat(f"session-{arrivals.sessions[i]}", i),
+    }
+    replays = []
+    for stream, make in makers.items():
+        writer = ingestion.writers[stream]
+        replays.append(
+            Replay(clock, arrivals.times[stream].tolist(), lambda i, w=writer, m=make: w.offer(m(i)))  # type: ignore[misc]
+        )
+    return replays
+
+
+def play_virtual(scenario: Scenario, arrivals: Arrivals, draws: LatencyDatabase) -> Seen:
+    """The reference in virtual time, calls lasting as the model's database says for their address."""
+    recorder = Recorder()
+    loop = VirtualLoop(after_instant=lambda now_us: recorder.note_stuck(ingestion.writers, now_us))
+
+    def lasts(statement: Statement, start_us: int) -> tuple[int, Outcome]:
+        kind = "insert" if statement.operation.startswith("insert") else "update"
+        asked = ModelStatement(kind, statement.item, len(statement.values))  # type: ignore[arg-type]
+        outcome = draws.run(statement.part, statement.attempt, asked, start_us)  # type: ignore[arg-type]
+        return outcome.duration_us, outcome.result
+
+    database = TimedDatabase(loop, lasts, draws.connect_us)
+    ingestion = Ingestion(scenario.server, loop, database, Log(), recorder)
+    buffers = _sample_buffers(loop, ingestion, arrivals.end_us)
+    _replay(loop, ingestion, arrivals)
+    loop.run_to(arrivals.end_us - 1)
+    try:
+        return _seen(ingestion, recorder, arrivals, buffers)
+    finally:
+        loop.close()
+
+
+# --- in real time -------------------------------------------------------------------------------------------
+
+
+class _Timing:
+    """A database whose connects are timed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.connects_us: list[int] = []
+
+    async def connect(self) -> Connection:
+        begin_s = time.perf_counter()
+        link = await self._database.connect()
+        self.connects_us.append(round((time.perf_counter() - begin_s) * US_PER_S))
+        return link
+
+
+@dataclass
+class RealRun:
+    """What the running reference did, and the durations that its database took.
+
+    Attributes
+    ----------
+    seen : Seen
+        As for every other side.
+    calls : dict of stream to list of (duration_us, ok)
+        Durations of the calls of each writer, in order.
+    connect_us : int
+        Median time to open a connection [us].
+    late_us : array, int64[n]
+        How late each arrival was offered [us].
+    processes : DataFrame
+        Columns of `capsim.reference.process.COLUMNS`.
+    """
+
+    seen: Seen
+    calls: dict[Stream, list[tuple[int, bool]]]
+    connect_us: int
+    late_us: Ints
+    processes: pd.DataFrame = field(repr=False)
+
+
+def play_real(
+    scenario: Scenario,
+    arrivals: Arrivals,
+    database: Callable[[Path], Database],
+    redis: Callable[[], Awaitable[Link]] | None = None,
+    others: Mapping[str, Callable[[], list[psutil.Process]]] = NONE,
+) -> RealRun:
+    """The reference in real time on a real database; takes as long as the load.
+
+    Parameters
+    ----------
+    database : callable
+        Makes it, given a folder that lasts as long as the run.
+    redis : callable, optional
+        How to reach a Redis; with one, a read a second goes through its cache.
+    others : dict, optional
+        Further processes to sample, by name: the database's, for example.
+    """
+    with tempfile.TemporaryDirectory(prefix="capsim-reference-") as folder:
+        return asyncio.run(_real(scenario, arrivals, database(Path(folder)), redis, others))
+
+
+async def _real(
+    scenario: Scenario,
+    arrivals: Arrivals,
+    database: Database,
+    redis: Callable[[], Awaitable[Link]] | None,
+    others: Mapping[str, Callable[[], list[psutil.Process]]],
+) -> RealRun:
+    try:
+        await _prepare(database, arrivals)
+    except CallFailed as error:
+        raise CapsimError(f"the run in real time needs its database: {error}; start it, or leave it out") from None
+    recorder, timing = Recorder(), _Timing(database)
+    service = Service(scenario.server, timing, Settings(cache_ttl_s=5.0), Log(), redis, recorder)
+    clock, ingestion = service.clock, service.ingestion
+    samples = ProcessSamples({"server": lambda: [psutil.Process()], **others})
+    beside = [asyncio.ensure_future(samples.run())]
+    if redis is not None:
+        beside.append(asyncio.ensure_future(_read(service)))
+    buffers = _sample_buffers(clock, ingestion, arrivals.end_us)
+    replays = _replay(clock, ingestion, arrivals)
+    await asyncio.sleep(max(0.0, (arrivals.end_us - clock.now_us()) / US_PER_S))
+    while any(replay.done < replay.total for replay in replays):  # the last arrivals may be late too
+        await asyncio.sleep(0.001)
+    recorder.note_stuck(ingestion.writers, clock.now_us())
+    seen = _seen(ingestion, recorder, arrivals, buffers)
+    calls: dict[Stream, list[tuple[int, bool]]] = {stream: [] for stream in STREAMS}
+    for part, asked_us, granted_us, start_us, end_us, ok in recorder.calls:
+        if part in STREAMS:
+            handed_us = granted_us - asked_us
+            calls[part].append((max(1, end_us - start_us + (handed_us if handed_us < HANDED_US else 0)), ok))
+    for task in beside:
+        task.cancel()
+    await service.shutdown(5.0)
+    connect_us = round(statistics.median(timing.connects_us)) if timing.connects_us else 0
+    late_us = np.concatenate([replay.late_us for replay in replays])
+    return RealRun(seen, calls, connect_us, late_us, samples.table())
+
+
+async def _prepare(database: Database, arrivals: Arrivals) -> None:
+    """Tables, and the sessions that heartbeats will look for."""
+    link = await database.connect()
+    sessions = [Session(f"session-{i}", "game", f"user-{i}", 10**13) for i in np.unique(arrivals.sessions).tolist()]
+    await link.run(Statement("start_session", "queries", sessions))
+    await link.close()
+
+
+async def _read(service: Service) -> None:
+    for number in range(10**9):
+        with suppress(Exception):
+            await service.analytics.events("game", 10, number % 3)
+        await asyncio.sleep(1.0)
+
+
+class MeasuredDatabase:
+    """A database of the model's kind that answers with measured durations, call by call of each writer.
+
+    Beyond the last one measured, a call takes the writer's median.
+    """
+
+    by_address = False
+
+    def __init__(self, run: RealRun) -> None:
+        self.connect_us = run.connect_us
+        self._calls = {stream: deque(calls) for stream, calls in run.calls.items()}
+        self._usual = {
+            stream: round(statistics.median(duration for duration, _ in calls)) if calls else 1_000
+            for stream, calls in run.calls.items()
+        }
+
+    def run(self, stream: Stream, attempt: int, statement: ModelStatement, start_us: int) -> ModelOutcome:
+        """The next measured call of this writer."""
+        if not self._calls[stream]:
+            return ModelOutcome(self._usual[stream], "ok")
+        duration_us, ok = self._calls[stream].popleft()
+        return ModelOutcome(duration_us, "ok" if ok else "fail")
+
+    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> Any:
+        """Never: calls are counted, so none may be tried out."""
+        raise AssertionError("measured calls come in order, so none may be tried out")

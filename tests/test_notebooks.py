@@ -1,0 +1,69 @@
+"""The notebooks run from top to bottom, and still say what they said when they were committed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from capsim.errors import CapsimError
+from capsim.notebooks import differences, executed, read
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def kept(request):
+    return read(request.param)
+
+
+def test_a_fresh_execution_prints_the_committed_text_and_tables(kept, tmp_path):
+    fresh = executed(kept, tmp_path)  # from another folder: a notebook needs nothing beside it
+
+    assert differences(kept, fresh) == [], "run `make notebooks` and review what changed"
+
+
+def test_it_begins_with_a_question_and_its_answer(kept):
+    title, first = kept.cells[:2]
+
+    assert title.source.startswith("# ") and title.source.endswith("?")
+    assert first.metadata.tags == ["answer"] and first.source.count(". ") in (0, 1) and first.source.endswith(".**")
+
+
+def test_its_parameters_can_be_replaced(kept):
+    assert sum("parameters" in cell.metadata.get("tags", ()) for cell in kept.cells) == 1
+
+
+def test_every_cell_that_draws_shows_its_figure(kept):
+    drawing = [c for c in kept.cells if c.cell_type == "code" and ("plot." in c.source or "plots." in c.source)]
+    drawing = [cell for cell in drawing if cell.source.rstrip().endswith(";")]
+
+    assert drawing
+    for cell in drawing:
+        assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+
+
+def test_nothing_in_it_depends_on_the_machine(kept):
+    assert set(kept.metadata) == {"kernelspec", "language_info"}
+    assert all(set(cell.metadata) <= {"tags"} for cell in kept.cells)
+    assert "/home/" not in str(kept) and "/work/" not in str(kept)
+
+
+def test_a_drifted_number_is_found(kept):
+    drifted = copy.deepcopy(kept)
+    table = next(o for c in drifted.cells for o in c.get("outputs", ()) if "text/html" in o.get("data", {}))
+    digit = next(character for character in table.data["text/plain"] if character.isdigit())
+    table.data["text/plain"] = table.data["text/plain"].replace(digit, "x", 1)
+
+    assert differences(kept, kept) == []
+    assert len(differences(kept, drifted)) == 1
+
+
+def test_a_file_that_is_no_notebook_is_refused_in_one_line(tmp_path):
+    (tmp_path / "x.ipynb").write_text("{", encoding="utf-8")
+
+    with pytest.raises(CapsimError, match=r"x\.ipynb: cannot be read"):
+        read(tmp_path / "x.ipynb")
+    with pytest.raises(CapsimError, match=r"absent\.ipynb: cannot be read"):
+        read(tmp_path / "absent.ipynb")

@@ -1,0 +1,45 @@
+"""What `import capsim` offers, and what it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import capsim as cs
+
+
+@pytest.mark.parametrize("name", cs.__all__)
+def test_every_public_name_is_there_and_explains_itself(name):
+    assert getattr(cs, name).__doc__
+
+
+def test_completion_lists_the_public_names():
+    assert set(cs.__all__) <= set(dir(cs))
+
+
+def test_an_unknown_name_is_refused_with_those_that_exist():
+    with pytest.raises(AttributeError, match=r"no attribute 'simulat'; public names: .*simulate"):
+        _ = cs.simulat
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import sys, capsim; print(*{'numpy', 'pandas', 'matplotlib', 'simpy', 'pydantic'} & set(sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_function_keeps_its_name_though_its_module_has_the_same():
+    code = "import capsim.compare, capsim.stress, capsim; print(callable(capsim.compare), callable(capsim.stress))"
+
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True True\n"
+    )
+
+
+def test_a_scenario_is_simulated_and_plotted_in_three_lines():
+    scenario = cs.load("after").replace("workload", {"rate_hz": 5, "duration_s": 600})
+    run = cs.simulate(scenario, month=False, seed=7)
+
+    assert run.plot.memory().get_ylabel() == "memory [MiB]"
