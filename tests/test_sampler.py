@@ -10,8 +10,11 @@ import pytest
 from capsim.server.database import LatencyDatabase
 from capsim.server.model import Server
 from capsim.server.sampler import Sampler, Step, edges_of
-from capsim.specs import STREAMS, Scenario
+from capsim.specs import STREAMS, HttpSpec, Scenario
 
+FREE = HttpSpec(  # a loop on which nothing takes time
+    events_cpu_ms=0, revenue_cpu_ms=0, heartbeats_cpu_ms=0, other_cpu_ms=0, row_cpu_ms=0, gc_pause_ms=0
+)
 EDGES = np.array([0, 10, 20, 30])
 
 
@@ -60,7 +63,7 @@ def test_buffers_in_bins_are_the_buffers_of_the_facts(seed: int) -> None:
         "billing": {"from": "2026-02-03"},
     })  # fmt: skip
     writers = {stream: getattr(scenario.server.writers, stream) for stream in STREAMS}
-    server = Server(writers, scenario.server.pool, 10, LatencyDatabase(scenario.database, seed, 0))
+    server = Server(writers, scenario.server.pool, 10, LatencyDatabase(scenario.database, seed, 0), http=FREE)
     sampler = Sampler(1_000_000)
     arrivals = {s: np.unique(rng.integers(0, 40_000, 1_000)) * 1_000 + 500 for s in STREAMS}
     stored, takes = {s: [] for s in STREAMS}, {s: [] for s in STREAMS}

@@ -54,7 +54,7 @@ def test_the_bundled_scenarios_are_valid_and_need_no_warning():
 def test_a_bundled_scenario_leaves_no_key_to_a_default(name):
     written = set(flat(load(name).model_dump(mode="json", by_alias=True, exclude_unset=True)))
     optional = re.compile(
-        r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)"
+        r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)|server\.http\.clients"
     )
 
     assert {key.name.partition("[]")[0] for key in keys() if not optional.match(key.name)} == written

@@ -10,6 +10,7 @@ from capsim.specs import STREAMS
 FATES = (
     "written",  # counted by a flush that succeeded
     "coalesced",  # replaced by a later heartbeat of its session before it was written
+    "in_loop",  # in a request that was not served before the end
     "buffered",  # in the buffer at the end
     "in_flight",  # out in a flush at the end
     "dropped_cap",  # refused by a full buffer
@@ -37,12 +38,13 @@ def accounting(fleet: Fleet) -> pd.DataFrame:
         for process in fleet.processes:
             writer = process.server.writers[stream]
             offered = writer.seen - writer.arrivals.first
-            row["arrived"] += offered
+            row["arrived"] += offered + process.server.in_loop(stream)
             row["written"] += writer.flushed
             row["coalesced"] += offered - writer.dropped_cap - writer.rejected - writer.entries
             if process.lost:
                 row["lost_exit"] += process.lost[stream]
             else:
+                row["in_loop"] += process.server.in_loop(stream)
                 row["buffered"] += writer.count
                 row["in_flight"] += process.server.in_flight(stream)
             row["dropped_cap"] += writer.dropped_cap

@@ -96,6 +96,7 @@ class Account(Row):
     arrived: Number
     written: Number
     coalesced: Number = Field(description="replaced by a later heartbeat of its session before it was written")
+    in_loop: Number = Field(description="in a request that was not served before the end")
     buffered: Number
     in_flight: Number
     dropped_cap: Number

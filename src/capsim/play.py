@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process
 from capsim.server.lives import lives
 from capsim.server.model import Happened
+from capsim.server.responses import Responses
 from capsim.server.timeline import together
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S, us_from_s
@@ -41,6 +42,8 @@ class Played:
         Ends that earlier plays of the same load have shown to come.
     keep : bool
         Whether to keep the facts of single flushes.
+    windows_us : sequence of int
+        Ends of the windows whose response times will be asked for, besides that of the load [us].
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Played:
         resolution_s: float,
         deaths: list[Death],
         keep: bool,
+        windows_us: Sequence[int],
         progress: Callable[[float], None] | None,
     ) -> None:
         self.scenario, self.end_us = scenario, load.until_us
@@ -68,9 +72,13 @@ class Played:
         self.fleet = Fleet(spec, rows, database, us_from_s(resolution_s), load.span_us)
         self.happened: list[tuple[Process, Happened]] = []
         self._waits: list[dict[str, NDArray[np.int64]]] = []
+        self.responses = Responses([load.span_us, *windows_us])
         for block in load.blocks():
             played = self.fleet.play(block)
             self._waits += [happened.waits for _, happened in played]
+            for _, happened in played:
+                if happened.served is not None:
+                    self.responses.add(happened.served)
             if keep:
                 self.happened += played
             if progress is not None:
@@ -172,6 +180,7 @@ def play(
     replicate: int,
     resolution_s: float,
     keep: bool,
+    windows_us: Sequence[int] = (),
     progress: Callable[[float], None] | None,
 ) -> tuple[Played, list[Death]]:
     """Play a load, again from the start whenever a process turns out to run out of heap on the way.
@@ -189,6 +198,7 @@ def play(
             resolution_s=resolution_s,
             deaths=deaths,
             keep=keep,
+            windows_us=windows_us,
             progress=progress,
         )
         death = played.new_death(deaths)

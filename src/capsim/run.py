@@ -17,6 +17,7 @@ from capsim.outcomes import outcomes
 from capsim.play import Death, play
 from capsim.provenance import certificate
 from capsim.scenario import warnings
+from capsim.server.responses import Responses, Saturation, saturation
 from capsim.specs import Scenario
 from capsim.summary import Window, summary
 from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
@@ -72,6 +73,7 @@ class Run:
     warnings: tuple[str, ...] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)
     _accounting: pd.DataFrame = field(repr=False)
+    _responses: Responses = field(repr=False)
     _peak_hz: float = field(repr=False)
 
     def accounting(self) -> pd.DataFrame:
@@ -84,8 +86,18 @@ class Run:
 
     def window(self, window: Window) -> pd.DataFrame:
         """The samples of the load as given (``trace``), or of the billed month of 43,200 minutes (``month``)."""
-        end_s = self.trace_span_s if window == "trace" else MONTH_US / US_PER_S
-        return self.samples[self.samples["time_s"] < end_s]
+        return self.samples[self.samples["time_s"] < self._end_us(window) / US_PER_S]
+
+    def _end_us(self, window: Window) -> int:
+        return round(self.trace_span_s * US_PER_S) if window == "trace" else MONTH_US
+
+    def responses(self, window: Window = "trace") -> pd.DataFrame:
+        """Response times of the requests of a window by class [ms]; see `capsim.server.responses.Responses.table`."""
+        return self._responses.table(self._end_us(window))
+
+    def saturation(self, window: Window = "trace") -> Saturation:
+        """How close the HTTP loop came to its limit."""
+        return saturation(self.window(window))
 
     def bill(self, window: Window = "month") -> pd.DataFrame:
         """The bill of a window, columns of `capsim.tables.BILL`."""
@@ -176,6 +188,7 @@ def simulate(
         replicate=replicate,
         resolution_s=resolution_s,
         keep=batches or arrivals,
+        windows_us=(load.span_us, MONTH_US),
         progress=progress,
     )
     samples = played.samples()
@@ -191,12 +204,19 @@ def simulate(
         warnings=tuple(_warnings(scenario, samples, load, deaths)),
         provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate),
         _accounting=accounting(played.fleet),
+        _responses=played.responses,
         _peak_hz=load.peak_hz,
     )
 
 
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
     found = [*warnings(scenario), *limit_notes(samples, scenario), *storage_notes(samples, scenario)]
+    full = saturation(samples)
+    if full.verdict != "stable":
+        found.append(
+            f"the HTTP loop is {full.verdict}: its busiest minute brings {full.offered:.3g} times what one thread can "
+            f"do, and requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
+        )
     if deaths:
         found.append(
             f"the server runs out of heap {len(deaths)} times, first {deaths[0].at_us / US_PER_S:,.0f} s after the "

@@ -220,6 +220,36 @@ class NodeSpec(Spec):
     )
 
 
+class ClientsSpec(Spec):
+    """Clients that wait for the answer and send again; what they gave up is done by the server all the same."""
+
+    timeout_s: Annotated[float, Field(ge=0.1, le=3_600)] = Field(
+        default=10.0, description="how long a client waits for the answer"
+    )
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=3, description="how often it sends the same request again"
+    )
+    backoff_s: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        default=1.0, description="pause before the first retry; doubled for each further one"
+    )
+
+
+class HttpSpec(Spec):
+    """The one thread that serves requests; what each needs of it."""
+
+    events_cpu_ms: NotNegative = Field(default=0.25, description="CPU of a request that brings a game event; assumed")
+    revenue_cpu_ms: NotNegative = Field(default=0.22, description="CPU of one that brings a revenue record; assumed")
+    heartbeats_cpu_ms: NotNegative = Field(default=0.20, description="CPU of one that brings a heartbeat; assumed")
+    other_cpu_ms: NotNegative = Field(default=0.20, description="CPU of starts and ends of sessions; assumed")
+    row_cpu_ms: NotNegative = Field(default=0.04, description="CPU of a row when its flush starts; assumed")
+    gc_pause_ms: NotNegative = Field(
+        default=6.5, description="pause of one collection of new space; every 332nd request waits for one"
+    )
+    clients: ClientsSpec | None = Field(
+        default=None, description="clients with a timeout and retries; left out, they wait for ever"
+    )
+
+
 class ProcessSpec(Spec):
     """How the platform starts, replaces and stops the server's process."""
 
@@ -246,9 +276,10 @@ class LifecycleSpec(Spec):
 
 
 class ServerSpec(Spec):
-    """The ingestion server: its process, its writers, its pool."""
+    """The ingestion server: its process, its HTTP loop, its writers, its pool."""
 
     node: NodeSpec = Field(default=NodeSpec(), description="the Node process")
+    http: HttpSpec = Field(default=HttpSpec(), description="the one thread that serves requests")
     writers: WritersSpec = Field(default=WritersSpec(), description="the three batch writers")
     pool: PoolSpec = Field(default=PoolSpec(), description="database connections that the writers share")
     process: ProcessSpec = Field(default=ProcessSpec(), description="how it is started, replaced and stopped")

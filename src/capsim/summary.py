@@ -46,6 +46,19 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("request_rate_mean", table["requests"].sum() / covered_s if covered_s else np.nan, "1/s", "load")
     add("request_rate_peak_minute", (table["requests"] / table["width_s"]).max(), "1/s", "load")
 
+    full = run.saturation(window)
+    add("loop_utilisation_mean", _mean(with_load, "loop_utilisation"), "1", "modelled")
+    add("loop_offered_peak_minute", full.offered, "1", "modelled")
+    add("loop_headroom", full.headroom, "1", "modelled")
+    add("loop_wait_max", table["loop_wait_max_ms"].max(), "ms", "modelled")
+    add("loop_block_max", table["loop_block_max_ms"].max(), "ms", "modelled")
+    add("loop_backlog_end", table["loop_backlog_ms"].iloc[-1], "ms", "modelled")
+    add("requests_late", table["requests_late"].sum(), "requests", "modelled")
+    add("requests_given_up", table["requests_given_up"].sum(), "requests", "modelled")
+    for name, times in run.responses(window).iterrows():
+        for figure in ("p50", "p95", "p99", "max"):
+            add(f"response_{name}_{figure}", times[f"{figure}_ms"], "ms", "modelled")
+
     add("server_rss_mean", _mean(with_load, "server_rss_mib"), "MiB", "modelled")
     add("server_rss_peak", table["server_rss_peak_mib"].max(), "MiB", "modelled")
     add("server_heap_mean", _mean(with_load, "server_heap_mib"), "MiB", "modelled")

@@ -165,3 +165,25 @@ def reference(
     else:
         click.echo(f"{passed} passed, {failed} failed")
     click.get_current_context().exit(FAILED if failed else 0)
+
+
+@validate.command()
+@click.option("--full", is_flag=True, help="Count how many of 200 intervals cover, in each cell; takes minutes.")
+def theory(full: bool) -> None:
+    """Hold the pool and the HTTP loop against queueing theory.
+
+    The pool as M/M/c, the loop as M/M/1, M/D/1 and M/G/1, Little's law in every part; seeds are fixed.
+
+    \b
+    Example:
+      capsim validate theory --full
+    """
+    from capsim.cli import FAILED
+    from capsim.validation.theory import checks
+
+    passed = failed = 0
+    for check in checks(full=full):
+        click.echo(f"{'ok    ' if check.passed else 'FAILED'} {check.text}")
+        passed, failed = passed + check.passed, failed + (not check.passed)
+    click.echo(f"{passed} passed, {failed} failed")
+    click.get_current_context().exit(FAILED if failed else 0)

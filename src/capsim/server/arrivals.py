@@ -65,6 +65,11 @@ class Arrivals:
         self.known += len(times_us)
         return previous
 
+    def move(self, number: int, times_us: Times) -> None:
+        """Arrivals from ``number`` on come at these times instead [us]; their order stays."""
+        place = number - self._base
+        self._times[place : place + len(times_us)] = times_us
+
     def _previous_of(self, times_us: Times, sessions: Times | None) -> Times:
         """Number of the latest earlier arrival of the same session, -1 without one."""
         count = len(times_us)

@@ -114,7 +114,8 @@ class Fleet:
     def _bury(self, process: Process) -> None:
         """A process has ended; what it held is lost."""
         for stream, writer in process.server.writers.items():
-            process.lost[stream] = writer.count + process.server.in_flight(stream)
+            server = process.server
+            process.lost[stream] = server.in_loop(stream) + writer.count + server.in_flight(stream)
         self.ended.append(process)
 
     def _born(self, life: Life, replica: int, block: CoveredBlock) -> Process:
@@ -126,6 +127,7 @@ class Fleet:
             spec.pool,
             spec.pool_limit,
             self._database(replica),
+            http=spec.http,
             begins_us=life.accepts_from_us,
             first_items={s: (n + self._replicas - 1 - replica) // self._replicas for s, n in earlier.items()},
         )

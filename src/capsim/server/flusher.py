@@ -16,6 +16,7 @@ from capsim.server import clock
 from capsim.server.attempts import MANY, Attempt, Result
 from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
+from capsim.server.loop import Loop
 from capsim.server.pool import FAILED, WAITING, Pool
 from capsim.server.recorder import Facts
 from capsim.server.writer import LOOK, Batch, Writer
@@ -50,6 +51,8 @@ class Flusher:
         Until when arrivals are known; the writer asks again then.
     takes, attempts : Facts
         Where starts of flushes and ends of attempts are recorded.
+    loop : Loop, optional
+        What has to build every insert, and may hand over items later than it seemed.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class Flusher:
         known_to_us: Callable[[], int],
         takes: Facts,
         attempts: Facts,
+        loop: Loop | None = None,
     ) -> None:
         self._env, self.writer, self.part = env, writer, part
         self._pool, self._database, self._rules = pool, database, attempt
-        self._known_to_us, self._takes, self._attempts = known_to_us, takes, attempts
+        self._known_to_us, self._takes, self._attempts, self._loop = known_to_us, takes, attempts, loop
         self.calls_started: list[int] = []  # instants, of the attempt that is out
         self.outcomes: list[Outcome] = []  # of those calls, possibly ahead of time
         self.out: tuple[Batch, int, int] | None = None  # batch, attempt, start of the attempt that is out
@@ -89,6 +93,10 @@ class Flusher:
                 when_us, phase = writer.next_flush(env.now, self._known_to_us()) or (self._known_to_us(), LOOK)
             try:
                 yield at(env, when_us, phase)
+                # A flush of another writer may have made the items come later than it seemed.
+                sure = self._loop is None or begun is not None
+                if not sure and writer.next_flush(env.now, self._known_to_us()) != (when_us, phase):
+                    continue
             except simpy.Interrupt as interrupt:  # a shutdown wants the buffer written now, or things have moved on
                 phase = interrupt.cause  # type: ignore[assignment]
             if phase == LOOK:
@@ -96,6 +104,8 @@ class Flusher:
             batch = begun or writer.take(env.now, phase)
             self._begun = None
             if batch is not None:
+                if self._loop is not None and begun is None:
+                    self._loop.flush(batch.taken_us, batch.rows)
                 yield from self._flush(batch)
 
     @property
@@ -112,6 +122,11 @@ class Flusher:
         writer, self.call_errors, self.calls_missing = state
         self.writer.restore(writer)
         self._begun = None
+
+    @property
+    def begun(self) -> Batch | None:
+        """The flush that `look_ahead` began and left to the engine."""
+        return self._begun
 
     def look_again(self) -> None:
         """The writer has moved on by `look_ahead`: decide afresh."""

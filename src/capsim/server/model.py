@@ -19,13 +19,17 @@ from capsim.server.attempts import Attempt, attempt_rules
 from capsim.server.clock import Clock
 from capsim.server.database import Database
 from capsim.server.flusher import Flusher
+from capsim.server.jobs import Served
+from capsim.server.loop import Loop
 from capsim.server.pool import Pool
 from capsim.server.recorder import Facts
 from capsim.server.writer import Batch, Writer
-from capsim.specs import STREAMS, PoolSpec, Stream, WriterSpec
+from capsim.specs import STREAMS, HttpSpec, PoolSpec, Stream, WriterSpec
 from capsim.units import us_from_s
 
 Ints = NDArray[np.int64]
+
+MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own consequence
 
 TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
 ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
@@ -43,6 +47,8 @@ class Block(Protocol):
     def times(self) -> Mapping[str, Ints]: ...
     @property
     def heartbeat_sessions(self) -> Ints | None: ...
+    @property
+    def other_us(self) -> Ints: ...
 
 
 @dataclass
@@ -76,6 +82,7 @@ class Happened:
     connections: dict[str, Ints]
     waits: dict[str, Ints]
     stretches: dict[Stream, Stretch]
+    served: Served | None  # by the loop, if there is one
 
 
 class Server:
@@ -91,6 +98,8 @@ class Server:
         What answers the statements.
     attempts : mapping of stream to attempt rules, optional
         In place of those that the writer's semantics say (used by the recorded cases).
+    http : HttpSpec, optional
+        The loop that serves the requests; without it an item reaches its writer the instant it arrives.
     look_ahead : bool
         Whether undisturbed stretches may be played without events; the results are the same either way.
     begins_us : int
@@ -107,6 +116,7 @@ class Server:
         database: Database,
         attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
         *,
+        http: HttpSpec | None = None,
         look_ahead: bool = True,
         begins_us: int = 0,
         first_items: Mapping[Stream, int] | None = None,
@@ -121,21 +131,21 @@ class Server:
             parts=len(writers),
         )
         self._looks_ahead = look_ahead and database.by_address and self.pool.ample and self.pool.can_open
+        self._short = False  # look-ahead would have needed more connections than are open
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.flushes_ahead = 0  # played without an event
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
         self.writers: dict[Stream, Writer] = {}
-        self.flushers: dict[Stream, Flusher] = {}
         for stream in STREAMS:
-            if stream not in writers:
-                continue
-            spec = writers[stream]
-            keyed = stream == "heartbeats" and spec.semantics == "fixed"
-            first = (first_items or {}).get(stream, 0)
-            writer = Writer(stream, spec, Arrivals(keyed=keyed, first=first))
-            rules = (attempts or {}).get(stream) or attempt_rules(stream, spec)
-            self.writers[stream] = writer
+            if stream in writers:
+                keyed = stream == "heartbeats" and writers[stream].semantics == "fixed"
+                first = (first_items or {}).get(stream, 0)
+                self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
+        self.loop = None if http is None else Loop(http, self.writers)
+        self.flushers: dict[Stream, Flusher] = {}
+        for stream, writer in self.writers.items():
+            rules = (attempts or {}).get(stream) or attempt_rules(stream, writers[stream])
             self.flushers[stream] = Flusher(
                 self.env,
                 writer,
@@ -146,6 +156,7 @@ class Server:
                 known_to_us=lambda: self.known_to_us,
                 takes=self.takes,
                 attempts=self.attempts,
+                loop=self.loop,
             )
 
     def shut_down(self, when_us: int) -> dict[Stream, simpy.Process]:
@@ -158,31 +169,61 @@ class Server:
         out = self.flushers[stream].out
         return out[0].rows if out else 0
 
+    def in_loop(self, stream: Stream) -> int:
+        """Items of requests that came and have not been served."""
+        writer = self.writers[stream]
+        return writer.arrivals.known - writer.seen
+
     def advance(self, block: Block) -> Happened:
         """Play the next block; blocks follow each other without gaps."""
-        loaded: dict[Stream, tuple[int, Ints | None, int]] = {}
+        began: dict[Stream, tuple[int, int]] = {}
         for stream, writer in self.writers.items():
             writer.settle(block.from_us)
-            sessions = block.heartbeat_sessions if stream == "heartbeats" else None
-            first, head = writer.arrivals.known, writer.head
-            previous = writer.arrivals.extend(block.times[stream], sessions, writer.seen)
-            loaded[stream] = (first, previous, head)
-        self.known_to_us = block.to_us
-        if self._looks_ahead:
-            self._look_ahead(block.to_us)
-        self.env.run(until=block.to_us)
+            began[stream] = (writer.seen, writer.head)
+        reached = self._play(block) if self.loop is None else self._serve(block, self.loop)
         takes, attempts = self.takes.drain(), self.attempts.drain()
         stretches = {}
         for stream, writer in self.writers.items():
-            writer.settle(block.to_us)
             part = STREAMS.index(stream)
             own_takes = {name: column[takes["part"] == part] for name, column in takes.items()}
             own_attempts = {name: column[attempts["part"] == part] for name, column in attempts.items()}
+            times_us, previous = reached[stream]
+            first, head = began[stream]
             stretches[stream] = _stretch(
-                writer, block.times[stream], *loaded[stream], takes=own_takes, attempts=own_attempts
+                writer, times_us, first, previous, head, takes=own_takes, attempts=own_attempts
             )
-        return Happened(takes, attempts, self.pool.changes.drain(), self.pool.waits.drain(), stretches)
+        served = None if self.loop is None else self.loop.served()
+        changes, waits = self.pool.changes.drain(), self.pool.waits.drain()
+        return Happened(takes, attempts, changes, waits, stretches, served)
 
+    def _play(self, block: Block) -> dict[Stream, tuple[Ints, Ints | None]]:
+        """Items reach their writers at once; when they did, and which of them repeat a session."""
+        reached: dict[Stream, tuple[Ints, Ints | None]] = {}
+        for stream, writer in self.writers.items():
+            times_us = block.times[stream]
+            sessions = block.heartbeat_sessions if stream == "heartbeats" else None
+            reached[stream] = times_us, writer.arrivals.extend(times_us, sessions, writer.seen)
+        self._run(block.to_us)
+        for writer in self.writers.values():
+            writer.settle(block.to_us)
+        return reached
+
+    def _serve(self, block: Block, loop: Loop) -> dict[Stream, tuple[Ints, Ints | None]]:
+        """Items reach their writers when the loop has served their requests."""
+        first = {stream: writer.seen for stream, writer in self.writers.items()}
+        loop.begin(block)
+        while (to_us := loop.next_stretch()) is not None:
+            self._run(to_us)
+            loop.end_stretch()
+        for writer in self.writers.values():
+            writer.settle(block.to_us)
+        return {stream: loop.reached(stream, writer.seen - first[stream]) for stream, writer in self.writers.items()}
+
+    def _run(self, to_us: int) -> None:
+        self.known_to_us = to_us
+        if self._looks_ahead:
+            self._look_ahead(to_us)
+        self.env.run(until=to_us)
 
     def _look_ahead(self, to_us: int) -> None:
         """Play what nothing can disturb, up to ``to_us`` or the next thing from outside, without the engine.
@@ -190,6 +231,9 @@ class Server:
         Each writer is played on its own, as if there were an idle connection whenever it asks. That can be wrong only
         while the pool has fewer open connections than writers: if they turn out to have needed more at once, the
         stretch is taken back, and the engine plays it event by event and opens what is missing.
+
+        With a loop it can also be wrong because a flush makes later requests wait, of which the writers knew nothing.
+        Then the same stretch is played again with the flushes that were found, until they are the flushes that follow.
         """
         env, flushers = self.env, self.flushers.values()
         while not all(flusher.resting for flusher in flushers) and env.peek() < to_us:
@@ -199,24 +243,79 @@ class Server:
             return
         if any(flusher.writer.looks_pending for flusher in flushers):
             return
-        facts = (self.takes, self.attempts, self.pool.changes)
+        for _ in range(MOST_ROUNDS):
+            if self._try_ahead(horizon_us):
+                for flusher in flushers:
+                    flusher.look_again()
+                return
+            if self.loop is None or self._short:
+                break
+        if self.loop is not None:
+            self.loop.show(self.loop.with_flushes(()))
+
+    def _try_ahead(self, horizon_us: int) -> bool:
+        """Play every writer up to the horizon; take it back if that was not the truth, and show the writers more."""
+        flushers, facts = self.flushers.values(), (self.takes, self.attempts, self.pool.changes)
         marks = [len(fact) for fact in facts]
         states = [flusher.state() for flusher in flushers]
-        begun_us = [start for start in (flusher.look_ahead(horizon_us) for flusher in flushers) if start is not None]
-        if self.pool.connect_us and self.pool.open < self.pool.parts:
-            changes = self.pool.changes.since(marks[2])
-            when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
-            change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
-            held = np.cumsum(change[np.lexsort((change, when_us))])
-            if held.max(initial=0) > self.pool.open:
-                for fact, mark in zip(facts, marks, strict=True):
-                    fact.cut(mark)
-                for flusher, state in zip(flushers, states, strict=True):
-                    flusher.restore(state)
-                return
-        self.flushes_ahead += len(self.takes) - marks[0]
+        heads = {stream: writer.head for stream, writer in self.writers.items()}
         for flusher in flushers:
-            flusher.look_again()
+            flusher.look_ahead(horizon_us)
+        begun = [flusher.begun for flusher in flushers if flusher.begun is not None]
+        self._short = self._needs_more_connections(self.pool.changes.since(marks[2]), [b.taken_us for b in begun])
+        if not self._short:
+            if self.loop is None:
+                self.flushes_ahead += len(self.takes) - marks[0]
+                return True
+            takes, attempts = self.takes.since(marks[0]), self.attempts.since(marks[1])
+            flushes = [*zip(takes["taken_us"].tolist(), takes["rows"].tolist(), strict=True)]
+            flushes += [(b.taken_us, b.rows) for b in begun]
+            done_us = self.loop.with_flushes(flushes)
+            if self._undisturbed(self.loop.moved(done_us), heads, takes, attempts):
+                self.loop.accept(flushes, done_us)
+                self.flushes_ahead += len(self.takes) - marks[0]
+                return True
+            self.loop.show(done_us)
+        for fact, mark in zip(facts, marks, strict=True):
+            fact.cut(mark)
+        for flusher, state in zip(flushers, states, strict=True):
+            flusher.restore(state)
+        return False
+
+    def _needs_more_connections(self, changes: dict[str, Ints], begun_us: list[int]) -> bool:
+        """Whether what was played held more connections at once than are open."""
+        pool = self.pool
+        if not pool.connect_us or pool.open >= pool.parts:
+            return False
+        when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
+        change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
+        held = np.cumsum(change[np.lexsort((change, when_us))])
+        return bool(held.max(initial=0) > pool.open)
+
+    def _undisturbed(
+        self,
+        moved: dict[Stream, tuple[Ints, Ints, Ints]],
+        heads: dict[Stream, int],
+        takes: dict[str, Ints],
+        attempts: dict[str, Ints],
+    ) -> bool:
+        """Whether the writers do the same when these items come at another time than the writers were shown.
+
+        So it is if no item moves past (or on to) an instant at which its writer takes a batch or is done with one, and
+        if none of them sets a timer, which only the first item after a take does.
+        """
+        for stream, (numbers, shown_us, done_us) in moved.items():
+            part, begun = STREAMS.index(stream), self.flushers[stream].begun
+            own, ended = takes["part"] == part, attempts["part"] == part
+            last = [] if begun is None else [begun.taken_us]
+            instants = np.sort(np.concatenate((takes["taken_us"][own], attempts["end_us"][ended], last)))
+            earlier, later = np.minimum(shown_us, done_us), np.maximum(shown_us, done_us)
+            if (instants.searchsorted(earlier) < instants.searchsorted(later, "right")).any():
+                return False
+            sets = [heads[stream], self.writers[stream].head]
+            if np.isin(numbers, np.concatenate((takes["next_item"][own], sets))).any():
+                return False
+        return True
 
 
 def _stretch(

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim import tables
+from capsim.server import responses
 from capsim.server.model import Block, Happened, Server, Stretch
 from capsim.specs import STREAMS
 from capsim.units import US_PER_S
@@ -25,11 +26,6 @@ Ints = NDArray[np.int64]
 
 class CoveredBlock(Block, Protocol):
     """A block of load that also says which of its time the load has data for."""
-
-    @property
-    def other_us(self) -> Ints:
-        """Requests that go to no writer [us]."""
-        ...
 
     @property
     def covered_us(self) -> Sequence[tuple[int, int]]:
@@ -117,16 +113,16 @@ class Sampler:
             "width_s": np.diff(edges) / US_PER_S,
             "has_load": covered(edges, block.covered_us),
         }
-        requests = counted(block.other_us)
-        for stream in STREAMS:
+        served = happened.served
+        assert served is not None, "the samples are of a server with a loop"
+        row |= responses.bins(served, edges)
+        for part, stream in enumerate(STREAMS):
             stretch, writer = happened.stretches[stream], self._writers[stream]
-            arrived = counted(stretch.arrivals_us)
-            requests = requests + arrived
             mean, smallest, largest = self._buffer(writer.buffer, stretch, edges)
             out = _merged((stretch.ended_us, -stretch.ended_rows), (stretch.taken_us, stretch.taken_rows))
             out_mean, out_largest = writer.in_flight.bins(*out, edges)
             row |= {
-                f"{stream}_arrived": arrived,
+                f"{stream}_arrived": counted(served.at_us[served.kind == part]),
                 f"{stream}_written_rows": counted(stretch.ended_us, stretch.written_rows),
                 f"{stream}_dropped_cap": counted(stretch.refused_us),
                 f"{stream}_dropped_failed": counted(stretch.ended_us, stretch.failed_rows),
@@ -140,7 +136,6 @@ class Sampler:
                 f"{stream}_in_flight_mean_rows": out_mean,
                 f"{stream}_in_flight_max_rows": out_largest,
             }
-        row["requests"] = requests
         ended_us = attempts["end_us"]
         beats = attempts["part"] == STREAMS.index("heartbeats")
         row["db_calls"] = counted(ended_us, attempts["calls"])

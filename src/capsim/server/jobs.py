@@ -1,0 +1,116 @@
+"""Jobs for a single thread, in order of arrival, and when they are done."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim.specs import STREAMS
+
+Ints = NDArray[np.int64]
+
+CLASSES = (*STREAMS, "other")  # of requests, by number
+JOB = len(CLASSES)  # number of what is no request
+
+
+class Jobs(NamedTuple):
+    """Jobs in order of arrival; of one instant, requests go before what is none."""
+
+    at_us: Ints
+    kind: NDArray[np.int8]  # place in `CLASSES`, or `JOB`
+    session: Ints  # of heartbeats
+    tries: Ints  # how often the client had sent it before
+    cpu_us: Ints  # of a `JOB`; of requests once `Loop` has said so
+
+    def where(self, chosen: NDArray[np.bool_] | slice) -> Jobs:
+        """Some of them."""
+        at_us, kind, session, tries, cpu_us = self
+        return Jobs(at_us[chosen], kind[chosen], session[chosen], tries[chosen], cpu_us[chosen])
+
+    def before(self, when_us: int) -> Jobs:
+        """Those that arrive before an instant."""
+        return self.where(slice(0, int(self.at_us.searchsorted(when_us))))
+
+
+class Served(NamedTuple):
+    """What the loop did with a block.
+
+    Attributes
+    ----------
+    free_us : int
+        When everything that arrived before the block is done [us].
+    at_us, kind, cpu_us, done_us : arrays
+        All jobs that arrived in the block but flushes, as in `Jobs`, and when each was done [us].
+    late, given_up : bool arrays
+        Whether the client of each stopped waiting before that, and whether it was its last try.
+    flush_us, flush_cpu_us, flush_done_us : int64 arrays
+        The building of inserts: start of the flush, CPU, when it was done [us].
+    """
+
+    free_us: int
+    at_us: Ints
+    kind: NDArray[np.int8]
+    cpu_us: Ints
+    done_us: Ints
+    late: NDArray[np.bool_]
+    given_up: NDArray[np.bool_]
+    flush_us: Ints
+    flush_cpu_us: Ints
+    flush_done_us: Ints
+
+
+def finished(at_us: Ints, cpu_us: Ints, free_us: int = 0) -> Ints:
+    """When each job of a single first-in-first-out server is done.
+
+    Parameters
+    ----------
+    at_us, cpu_us : int64 arrays, shape (n,)
+        Arrivals, ascending, and how long each job takes [us].
+    free_us : int
+        When the server is free of what came before [us].
+
+    Returns
+    -------
+    int64 array, shape (n,)
+        Exact to the microsecond. Each job starts when it has arrived and the one before it is done.
+
+    References
+    ----------
+    D. V. Lindley, "The theory of queues with a single server", Math. Proc. Cambridge Phil. Soc. 48(2), 1952.
+
+    Examples
+    --------
+    >>> finished(np.array([0, 1, 9]), np.array([3, 3, 3])).tolist()
+    [3, 6, 12]
+    """
+    work = np.cumsum(cpu_us)
+    begin = at_us - work + cpu_us  # an arrival less all the work before it; the latest such is the last idle moment
+    np.maximum.accumulate(begin, out=begin)
+    done: Ints = work + np.maximum(begin, free_us)
+    return done
+
+
+def merged(*parts: Jobs) -> Jobs:
+    """Jobs of several sources in order of arrival; of one instant, those of earlier sources first."""
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return Jobs(*(column[order] for column in columns))
+
+
+def jobs(at_us: Ints, kind: int, *, cpu_us: Ints | int = 0, session: Ints | int = -1) -> Jobs:
+    """Jobs of one kind, sent for the first time."""
+    size = len(at_us)
+    return Jobs(
+        at_us,
+        np.full(size, kind, np.int8),
+        np.broadcast_to(np.asarray(session, np.int64), size),
+        np.zeros(size, np.int64),
+        np.broadcast_to(np.asarray(cpu_us, np.int64), size),
+    )
+
+
+def no_jobs() -> Jobs:
+    """None at all."""
+    return jobs(np.empty(0, np.int64), JOB)

@@ -1,0 +1,285 @@
+"""The event loop: one thread on which requests, the building of inserts and garbage collection wait for each other.
+
+Everything that needs the thread is a job with an instant and a duration; jobs are done in order of arrival, so all ends
+follow from Lindley's recursion and are found on arrays. An item reaches its writer when its request is done. A flush is
+a job too, and delays requests that come after it; these may start later flushes. What is known of a stretch of load is
+therefore tentative until the clock has passed it: a flush that starts moves requests to a later instant, never to an
+earlier one, and only requests that arrive after it. `capsim.server.model` uses that to look ahead.
+
+Timers and answers of the database are taken to be seen at once, whatever the loop is doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim.memory.constants import value
+from capsim.server.clients import Clients
+from capsim.server.jobs import CLASSES, JOB, Jobs, Served, finished, jobs, merged, no_jobs
+from capsim.server.writer import Writer
+from capsim.specs import STREAMS, HttpSpec, Stream
+from capsim.units import KIB, MIB, us_from_ms
+
+Ints = NDArray[np.int64]
+
+STRETCH = 4_096  # requests whose fate is worked out together: so few that a flush seldom moves another
+
+# A request allocates 33 KiB, and new space is collected every 10.7 MiB (laws L4, L5): every 332nd request waits for it.
+GC_EVERY = round(value("scavenge_every") * MIB / (value("allocated_request") * KIB))
+
+
+class Load(Protocol):
+    """The requests of a block."""
+
+    @property
+    def from_us(self) -> int: ...
+    @property
+    def to_us(self) -> int: ...
+    @property
+    def times(self) -> Mapping[str, Ints]: ...
+    @property
+    def heartbeat_sessions(self) -> Ints | None: ...
+    @property
+    def other_us(self) -> Ints: ...
+
+
+@dataclass
+class _Flushes:
+    """Flushes of a stretch, in order of their start."""
+
+    at_us: list[int] = field(default_factory=list)
+    cpu_us: list[int] = field(default_factory=list)
+
+
+class Loop:
+    """The thread, and what waits for it; stands between the load and the writers.
+
+    Parameters
+    ----------
+    spec : HttpSpec
+        CPU of each kind of job, and how clients behave.
+    writers : mapping of stream to Writer
+        Who gets the items of the requests that are done.
+    """
+
+    def __init__(self, spec: HttpSpec, writers: Mapping[Stream, Writer]) -> None:
+        self._writers = writers
+        self._cpu_us = np.array([us_from_ms(getattr(spec, f"{name}_cpu_ms")) for name in CLASSES], np.int64)
+        self._row_cpu_ms = spec.row_cpu_ms
+        self._gc_us = us_from_ms(spec.gc_pause_ms)
+        self._clients = None if spec.clients is None else Clients(spec.clients)
+        self._requests = 0  # so far: every so many, new space is collected
+        self._free_us = 0
+        self._later = no_jobs()  # announced by `announce`
+        self._sessions = False
+        # Of the block: what has not been looked at, and what was done.
+        self._waiting: list[Jobs] = []
+        self._block_us = (0, 0)
+        self._free_before_us = 0
+        self._served: list[Served] = []
+        self._reached: dict[Stream, list[tuple[Ints, Ints | None]]] = {stream: [] for stream in writers}
+        # Of the stretch.
+        self._jobs = no_jobs()
+        self._done_us: Ints = np.empty(0, np.int64)
+        self._places: dict[Stream, tuple[int, NDArray[np.intp]]] = {}  # first number, and where its items are
+        self._previous: dict[Stream, Ints | None] = {}
+        self._flushes = _Flushes()
+        self._flushes_done_us = 0
+
+    def announce(self, at_us: Ints, cpu_us: Ints) -> None:
+        """Jobs that will hold the loop: large results, say. Ascending, in blocks that have not begun [us]."""
+        self._later = merged(self._later, jobs(at_us, JOB, cpu_us=cpu_us))
+
+    # --- a block, stretch by stretch --------------------------------------------------------------------------------
+
+    def begin(self, block: Load) -> None:
+        """The requests of the next block."""
+        sessions = block.heartbeat_sessions
+        self._sessions = sessions is not None
+        requests = [
+            jobs(block.times[stream], kind, session=-1 if sessions is None or stream != "heartbeats" else sessions)
+            for kind, stream in enumerate(STREAMS)
+        ]
+        due = self._later.at_us < block.to_us
+        self._waiting = [*requests, jobs(block.other_us, CLASSES.index("other")), self._later.where(due)]
+        self._later = self._later.where(~due)
+        self._block_us = (block.from_us, block.to_us)
+        self._free_before_us = self._free_us
+
+    def next_stretch(self) -> int | None:
+        """Hand the writers the items of the next stretch; until when it goes [us], None at the end of the block.
+
+        Their times are those without the flushes that are still to come.
+        """
+        from_us, end_us = self._block_us
+        if from_us >= end_us:
+            return None
+        for writer in self._writers.values():
+            writer.settle(from_us)
+        to_us = self._cut(from_us, end_us)
+        back = [] if self._clients is None else [self._clients.returning(to_us)]
+        found = merged(*(part.before(to_us) for part in self._waiting), *back)
+        self._waiting = [part.where(slice(len(part.before(to_us).at_us), None)) for part in self._waiting]
+        self._block_us = (to_us, end_us)
+        self._jobs = found._replace(cpu_us=self._costs(found))
+        self._flushes, self._flushes_done_us = _Flushes(), 0
+        self._done_us = finished(self._jobs.at_us, self._jobs.cpu_us, self._free_us)
+        for kind, stream in enumerate(STREAMS):
+            if stream not in self._writers:
+                continue
+            writer = self._writers[stream]
+            places = np.flatnonzero(self._jobs.kind == kind)
+            sessions = self._jobs.session[places] if stream == "heartbeats" and self._sessions else None
+            self._places[stream] = (writer.arrivals.known, places)
+            self._previous[stream] = writer.arrivals.extend(self._done_us[places], sessions, writer.seen)
+        return to_us
+
+    def _cut(self, from_us: int, end_us: int) -> int:
+        """Where the stretch ends: after so many requests, and before one of them can come back."""
+        soon_us = np.concatenate([part.at_us[: STRETCH + 1] for part in self._waiting])
+        to_us = end_us
+        if len(soon_us) > STRETCH:
+            to_us = max(from_us + 1, int(np.partition(soon_us, STRETCH)[STRETCH]))
+        if self._clients is None:
+            return to_us
+        # If nobody can possibly lose patience, nobody comes back. At worst all rows are built before anything else.
+        found = merged(*(part.before(to_us) for part in self._waiting), self._clients.expected(to_us))
+        rows = len(found.at_us) + sum(w.count + w.arrivals.known - w.seen for w in self._writers.values())
+        worst_us = finished(found.at_us, self._costs(found), self._free_us) - found.at_us + self.flush_us(rows) + rows
+        if worst_us.max(initial=0) <= self._clients.timeout_us:
+            return to_us
+        return min(to_us, from_us + self._clients.soonest_us)
+
+    def _costs(self, found: Jobs) -> Ints:
+        """CPU of each job, collections included [us]."""
+        is_request = found.kind != JOB
+        cpu_us = np.where(is_request, self._cpu_us[np.minimum(found.kind, JOB - 1)], found.cpu_us)
+        number = self._requests + np.cumsum(is_request)
+        cpu_us += self._gc_us * (is_request & (number % GC_EVERY == 0))
+        return cpu_us
+
+    def flush_us(self, rows: int) -> int:
+        """CPU of building the insert of so many rows [us]."""
+        return us_from_ms(rows * self._row_cpu_ms)
+
+    # --- flushes ----------------------------------------------------------------------------------------------------
+
+    def flush(self, when_us: int, rows: int) -> None:
+        """A flush starts now: it takes its turn, and requests that arrive later wait for it."""
+        at_us, cpu_us, done_us = self._jobs.at_us, self._jobs.cpu_us, self._done_us
+        took_us = self.flush_us(rows)
+        self._flushes.at_us.append(when_us)
+        self._flushes.cpu_us.append(took_us)
+        first = int(at_us.searchsorted(when_us, "right"))
+        before_us = max(when_us, self._free_us, self._flushes_done_us, int(done_us[first - 1]) if first else 0)
+        free_us = self._flushes_done_us = before_us + took_us
+        start, size = first, 64
+        while start < len(at_us):
+            moved = finished(at_us[start : start + size], cpu_us[start : start + size], free_us)
+            same = moved == done_us[start : start + size]
+            done_us[start : start + size] = moved
+            if same.any():  # and so is everything after it
+                break
+            start, size, free_us = start + size, 4 * size, int(moved[-1])
+        self._tell(first, start + size)
+
+    def with_flushes(self, flushes: Iterable[tuple[int, int]]) -> Ints:
+        """When everything would be done, were these flushes (start [us], rows) to follow those that have begun."""
+        at_us, cpu_us = list(self._flushes.at_us), list(self._flushes.cpu_us)
+        for when_us, rows in sorted(flushes):
+            at_us.append(when_us)
+            cpu_us.append(self.flush_us(rows))
+        return self._with(np.array(at_us, np.int64), np.array(cpu_us, np.int64))[0]
+
+    def show(self, done_us: Ints) -> None:
+        """Let the writers see these times, found by `with_flushes`."""
+        self._done_us = done_us
+        self._tell(0, len(done_us))
+
+    def accept(self, flushes: Iterable[tuple[int, int]], done_us: Ints) -> None:
+        """These flushes (start [us], rows) do start; ``done_us`` is what `with_flushes` said of them."""
+        for when_us, rows in sorted(flushes):
+            self._flushes.at_us.append(when_us)
+            self._flushes.cpu_us.append(self.flush_us(rows))
+        self.show(done_us)
+        ends_us = self._with(*self._flush_arrays())[1]
+        self._flushes_done_us = int(ends_us[-1]) if len(ends_us) else 0
+
+    def moved(self, done_us: Ints) -> dict[Stream, tuple[Ints, Ints, Ints]]:
+        """Items that would come at another time than shown: by stream their numbers, and both times [us]."""
+        changed = np.flatnonzero(done_us != self._done_us)
+        found: dict[Stream, tuple[Ints, Ints, Ints]] = {}
+        for stream, (first, places) in self._places.items():
+            own = changed[self._jobs.kind[changed] == STREAMS.index(stream)]
+            if len(own):
+                found[stream] = (first + places.searchsorted(own), self._done_us[own], done_us[own])
+        return found
+
+    def _flush_arrays(self) -> tuple[Ints, Ints]:
+        return np.array(self._flushes.at_us, np.int64), np.array(self._flushes.cpu_us, np.int64)
+
+    def _with(self, flush_us: Ints, flush_cpu_us: Ints) -> tuple[Ints, Ints]:
+        """Ends of the jobs and of these flushes, ascending [us]."""
+        at_us, cpu_us = self._jobs.at_us, self._jobs.cpu_us
+        slots = at_us.searchsorted(flush_us, "right") + np.arange(len(flush_us))
+        is_job = np.ones(len(at_us) + len(flush_us), bool)
+        is_job[slots] = False
+        all_at_us, all_cpu_us = np.empty(len(is_job), np.int64), np.empty(len(is_job), np.int64)
+        all_at_us[is_job], all_at_us[slots] = at_us, flush_us
+        all_cpu_us[is_job], all_cpu_us[slots] = cpu_us, flush_cpu_us
+        done_us = finished(all_at_us, all_cpu_us, self._free_us)
+        return done_us[is_job], done_us[slots]
+
+    def _tell(self, start: int, stop: int) -> None:
+        """The writers' items among jobs ``start`` to ``stop`` come when those are done."""
+        for stream, (first, places) in self._places.items():
+            low, high = places.searchsorted((start, stop))
+            self._writers[stream].arrivals.move(first + int(low), self._done_us[places[low:high]])
+
+    # --- what has happened ------------------------------------------------------------------------------------------
+
+    def end_stretch(self) -> None:
+        """The clock has passed the stretch: its times are final."""
+        flush_us, flush_cpu_us = self._flush_arrays()
+        done_us, flush_done_us = self._with(flush_us, flush_cpu_us)
+        ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
+        self._free_us = max(ends)
+        self._requests += int((self._jobs.kind != JOB).sum())
+        late = given_up = np.zeros(len(done_us), bool)
+        if self._clients is not None:
+            late, given_up = self._clients.lose_patience(self._jobs, done_us)
+        self._served.append(
+            Served(
+                self._free_before_us,
+                self._jobs.at_us,
+                self._jobs.kind,
+                self._jobs.cpu_us,
+                done_us,
+                late,
+                given_up,
+                flush_us,
+                flush_cpu_us,
+                flush_done_us,
+            )
+        )
+        for stream, (_, places) in self._places.items():
+            self._reached[stream].append((done_us[places], self._previous[stream]))
+
+    def served(self) -> Served:
+        """What happened in the block."""
+        parts, self._served = self._served, []
+        _, *columns = zip(*parts, strict=True)
+        return Served(self._free_before_us, *(np.concatenate(column) for column in columns))
+
+    def reached(self, stream: Stream, count: int) -> tuple[Ints, Ints | None]:
+        """Arrivals at a writer not asked for before, ``count`` of them: when, and what `Arrivals.extend` said."""
+        times_us = np.concatenate([part for part, _ in self._reached[stream]])
+        keyed = self._writers[stream].arrivals.keyed
+        previous = np.concatenate([part for _, part in self._reached[stream] if part is not None]) if keyed else None
+        self._reached[stream] = [(times_us[count:], None if previous is None else previous[count:])]
+        return times_us[:count], None if previous is None else previous[:count]

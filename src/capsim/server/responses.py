@@ -1,0 +1,185 @@
+"""How long requests took, and how close the loop came to its limit; computed from what the loop has done.
+
+Response times are counted in bins of equal relative width, so a year of them needs no more room than a day.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim.server.jobs import CLASSES, JOB, Served
+from capsim.units import US_PER_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+RELATIVE_ERROR = 1 / 128  # of a percentile; mean and maximum are exact
+QUANTILES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
+LONG_WAIT_S = 1.0  # chosen: from here on a player notices
+
+_STEPS = 64  # bins from one power of two to the next
+_BINS = _STEPS * 58
+
+
+def bin_of(values_us: Ints) -> Ints:
+    """The bin of each time: exact below 128 us, then 64 bins from one power of two to the next.
+
+    Examples
+    --------
+    >>> bin_of(np.array([0, 127, 128, 129, 130])).tolist()
+    [0, 127, 128, 128, 129]
+    """
+    exponent = np.frexp(values_us.astype(np.float64))[1].astype(np.int64)
+    shift = np.maximum(exponent - 7, 0)
+    found: Ints = _STEPS * shift + (values_us >> shift)
+    return found
+
+
+def middle_us(bins: Ints) -> Floats:
+    """The time in the middle of each bin [us]; no time in it is further away than `RELATIVE_ERROR`."""
+    shift = np.maximum(bins // _STEPS - 1, 0)
+    found: Floats = ((bins - _STEPS * shift) << shift) + ((1 << shift) - 1) / 2
+    return found
+
+
+class Responses:
+    """Response times of requests by class: from arrival at the server to the end of their work on the loop.
+
+    Parameters
+    ----------
+    ends_us : sequence of int
+        Ends of the windows that will be asked for [us].
+
+    Examples
+    --------
+    >>> responses = Responses([1_000_000])
+    >>> responses.count(np.array([5, 10]), np.array([0, 0]), np.array([105, 2_010]))
+    >>> responses.table(1_000_000).loc["events", ["requests", "max_ms"]].tolist()
+    [2.0, 2.0]
+    """
+
+    def __init__(self, ends_us: list[int]) -> None:
+        self._ends_us = np.unique(np.array(ends_us, np.int64))
+        size = (len(self._ends_us) + 1, len(CLASSES))
+        self._counts = np.zeros((*size, _BINS), np.int64)
+        self._sums_us, self._largest_us = np.zeros(size, np.int64), np.zeros(size, np.int64)
+
+    def add(self, served: Served) -> None:
+        """The requests of a block."""
+        is_request = served.kind != JOB
+        self.count(served.at_us[is_request], served.kind[is_request], served.done_us[is_request])
+
+    def count(self, at_us: Ints, kind: NDArray[np.integer], done_us: Ints) -> None:
+        """Requests by arrival (ascending), class and end [us]."""
+        bounds = [0, *at_us.searchsorted(self._ends_us).tolist(), len(at_us)]
+        for window, (low, high) in enumerate(pairwise(bounds)):
+            took_us = done_us[low:high] - at_us[low:high]
+            for number in range(len(CLASSES)):
+                own_us = took_us[kind[low:high] == number]
+                if len(own_us):
+                    self._counts[window, number] += np.bincount(bin_of(own_us), minlength=_BINS)
+                    self._sums_us[window, number] += own_us.sum()
+                    self._largest_us[window, number] = max(self._largest_us[window, number], own_us.max())
+
+    def table(self, end_us: int) -> pd.DataFrame:
+        """Response times of the requests that arrived before ``end_us``, one of the ends given.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by class; columns ``requests``, ``mean_ms``, ``p50_ms``, ``p95_ms``, ``p99_ms``, ``max_ms``; NaN for
+            a class without requests. Percentiles are within 1/128 of the truth.
+        """
+        import pandas as pd
+
+        windows = int(self._ends_us.searchsorted(end_us)) + 1
+        counts = self._counts[:windows].sum(axis=0)
+        requests = counts.sum(axis=1)
+        some = np.where(requests > 0, requests, np.nan)
+        columns: dict[str, Floats] = {
+            "requests": requests.astype(np.float64),
+            "mean_ms": self._sums_us[:windows].sum(axis=0) / some / US_PER_MS,
+        }
+        for name, share in QUANTILES.items():
+            rank = np.maximum(np.ceil(share * requests), 1)
+            places = np.array([int(c.cumsum().searchsorted(r)) for c, r in zip(counts, rank, strict=True)])
+            columns[name] = np.where(requests > 0, middle_us(places) / US_PER_MS, np.nan)
+        columns["max_ms"] = np.where(requests > 0, self._largest_us[:windows].max(axis=0) / US_PER_MS, np.nan)
+        return pd.DataFrame(columns, index=pd.Index(CLASSES, name="class"))
+
+
+class Saturation(NamedTuple):
+    """How close the loop came to its limit.
+
+    Attributes
+    ----------
+    verdict : {"stable", "backlogged", "overloaded"}
+        *backlogged*: some request waited more than a second for the loop; *overloaded*: more than a second of work was
+        still waiting at the end.
+    offered : float
+        Work that arrived in the busiest minute, in what the loop can do in that time [1].
+    headroom : float
+        By how much the load may grow until the busiest minute fills the loop: 0.5 is half as much again [1]; negative
+        when it is more than full.
+    """
+
+    verdict: Literal["stable", "backlogged", "overloaded"]
+    offered: float
+    headroom: float
+
+
+def saturation(samples: pd.DataFrame) -> Saturation:
+    """Read the verdict off the samples of a run (columns of `capsim.tables.SAMPLES`), bins of about a minute."""
+    widest = samples["width_s"].max()
+    offered = float(samples.loc[samples["width_s"] >= widest / 2, "loop_offered"].max())
+    verdict: Literal["stable", "backlogged", "overloaded"] = "stable"
+    if samples["loop_backlog_ms"].iloc[-1] > LONG_WAIT_S * 1_000:
+        verdict = "overloaded"
+    elif samples["loop_wait_max_ms"].max() > LONG_WAIT_S * 1_000:
+        verdict = "backlogged"
+    return Saturation(verdict, offered, 1 / offered - 1 if offered else np.inf)
+
+
+def bins(served: Served, edges_us: Ints) -> dict[str, NDArray[np.generic]]:
+    """The loop's columns of `capsim.tables.SAMPLES` for the bins of one block."""
+    size = len(edges_us) - 1
+    width_us = np.diff(edges_us)
+    bounds, flush_bounds = served.at_us.searchsorted(edges_us), served.flush_us.searchsorted(edges_us)
+
+    def total(values: NDArray[np.generic]) -> Ints:
+        return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[bounds])
+
+    def largest(values_us: Ints, bounds: NDArray[np.intp]) -> Ints:
+        found = np.zeros(size, np.int64)
+        some = np.diff(bounds) > 0
+        if some.any():
+            found[some] = np.maximum.reduceat(values_us, bounds[:-1][some])
+        return found
+
+    # Jobs end in order of arrival, so the last one to have come ends last.
+    end_us = np.full(size + 1, served.free_us)
+    for done_us, places in ((served.done_us, bounds), (served.flush_done_us, flush_bounds)):
+        end_us = np.maximum(end_us, np.concatenate(([0], done_us))[places])
+    backlog_us = np.maximum(end_us - edges_us, 0)
+    flush_us = np.diff(np.concatenate(([0], np.cumsum(served.flush_cpu_us)))[flush_bounds])
+    offered_us = total(served.cpu_us) + flush_us
+    longest_us = np.maximum(largest(served.cpu_us, bounds), largest(served.flush_cpu_us, flush_bounds))
+    is_request = served.kind != JOB
+    waited_us = np.where(is_request, served.done_us - served.cpu_us - served.at_us, 0)
+    return {
+        "requests": total(is_request),
+        "requests_late": total(served.late),
+        "requests_given_up": total(served.given_up),
+        "loop_offered": offered_us / width_us,
+        "loop_utilisation": (backlog_us[:-1] + offered_us - backlog_us[1:]) / width_us,
+        "loop_wait_max_ms": largest(waited_us, bounds) / US_PER_MS,
+        "loop_block_max_ms": longest_us / US_PER_MS,
+        "loop_backlog_ms": backlog_us[1:] / US_PER_MS,
+    }

@@ -1,0 +1,228 @@
+"""The HTTP loop: who waits for whom, what clients do about it, and what is said of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from capsim.run import simulate
+from capsim.server import loop
+from capsim.server.database import Outcome
+from capsim.server.jobs import CLASSES, finished
+from capsim.server.model import Server
+from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation
+from capsim.specs import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
+from capsim.units import US_PER_MINUTE, US_PER_S
+
+FREE = {f"{name}_cpu_ms": 0 for name in (*CLASSES, "row")} | {"gc_pause_ms": 0}
+
+
+class Steady:
+    """A database that takes 5 ms over everything."""
+
+    connect_us = 0
+    by_address = True
+
+    def run(self, stream, attempt, statement, start_us):
+        return Outcome(5_000, "ok")
+
+    def durations(self, stream, kind, items, rows, starts_us):
+        return np.full(len(items), 5_000)
+
+    def steady(self, from_us, to_us):
+        return np.ones(len(from_us), bool)
+
+
+def block(*events_us: int, other=(), heartbeats=(), to_us=US_PER_MINUTE):
+    times = {"events": np.array(events_us, np.int64), "revenue": np.empty(0, np.int64)}
+    times["heartbeats"] = np.array(heartbeats, np.int64)
+    other_us = np.array(other, np.int64)
+    return SimpleNamespace(from_us=0, to_us=to_us, times=times, heartbeat_sessions=None, other_us=other_us)
+
+
+def served(load, announced=(), **http):
+    """What became of each job, and the starts of the flushes."""
+    writers = {stream: WriterSpec(batch_rows=2, delay_ms=100) for stream in STREAMS}
+    server = Server(writers, PoolSpec(), 10, Steady(), http=HttpSpec(**FREE | http))
+    if announced:
+        at_us, cpu_us = zip(*announced, strict=True)
+        server.loop.announce(np.array(at_us), np.array(cpu_us))
+    happened = server.advance(load)
+    return happened.served, happened.takes["taken_us"].tolist()
+
+
+def test_an_item_reaches_its_writer_when_its_request_has_been_served():
+    """Two events at 0 and 1 ms of 3 ms each: the second is done at 6 ms and completes the batch."""
+    done, flushes = served(block(0, 1_000), events_cpu_ms=3)
+
+    assert done.done_us.tolist() == [3_000, 6_000]
+    assert flushes == [6_000]
+
+
+def test_a_request_waits_for_the_insert_of_a_flush_that_began_before_it():
+    """The batch is full at 2 ms, its two rows take 10 ms; what comes at 3 ms is served at 13 ms."""
+    done, _ = served(block(0, 1_000, other=[3_000]), events_cpu_ms=1, other_cpu_ms=1, row_cpu_ms=5)
+
+    assert done.flush_us.tolist() == [2_000] and done.flush_done_us.tolist() == [12_000]
+    assert done.done_us.tolist() == [1_000, 2_000, 13_000]
+
+
+def test_a_flush_makes_a_later_flush_wait():
+    """Events flush at 2 ms and hold the loop until 12; the second heartbeat, there at 1.5, is served at 14 ms."""
+    load = block(0, 1_000, heartbeats=[1_200, 2_500])
+    done, flushes = served(load, events_cpu_ms=1, heartbeats_cpu_ms=1, row_cpu_ms=5)
+
+    assert done.done_us.tolist() == [1_000, 2_000, 3_000, 14_000]
+    assert flushes == [2_000, 14_000]
+
+
+def test_a_long_job_blocks_everyone():
+    done, _ = served(block(0, 2_000), announced=[(1_000, 500_000)], events_cpu_ms=1)
+
+    assert done.done_us.tolist() == [1_000, 501_000, 502_000]
+
+
+def test_every_332nd_request_waits_for_the_collector():
+    """10.7 MiB of new space at 33 KiB a request."""
+    done, _ = served(block(*range(0, 700 * 10_000, 10_000)), events_cpu_ms=1, gc_pause_ms=6)
+
+    assert np.flatnonzero(done.cpu_us > 1_000).tolist() == [331, 663]
+    assert set((done.done_us - done.at_us).tolist()) == {1_000, 7_000}
+
+
+def test_a_client_that_waits_too_long_comes_back_later_each_time_and_then_gives_up():
+    """The loop is blocked for 10 s; the timeout is 1 s, the pause 0.5 s and then 1 s."""
+    clients = {"timeout_s": 1, "retries": 2, "backoff_s": 0.5}
+    done, _ = served(block(1, to_us=20 * US_PER_S), announced=[(0, 10 * US_PER_S)], events_cpu_ms=1, clients=clients)
+
+    assert done.at_us[done.kind == 0].tolist() == [1, 1_500_001, 3_500_001]
+    assert done.late[done.kind == 0].all() and done.given_up[done.kind == 0].tolist() == [False, False, True]
+
+
+def test_an_answer_at_the_very_end_of_the_timeout_is_in_time():
+    done, _ = served(block(0), events_cpu_ms=100, clients={"timeout_s": 0.1})
+    late, _ = served(block(0, to_us=50 * US_PER_S), events_cpu_ms=100.001, clients={"timeout_s": 0.1})
+
+    assert not done.late.any() and late.late.all()
+
+
+def test_requests_in_blocks_and_stretches_wait_as_in_one(monkeypatch):
+    """The work that is left over goes from stretch to stretch and from block to block."""
+    rng = np.random.default_rng(1)
+    at_us = np.sort(rng.integers(0, US_PER_S, 500))
+    monkeypatch.setattr(loop, "STRETCH", 7)
+    writers = {stream: WriterSpec(buffer_cap_rows="none") for stream in STREAMS}
+    server = Server(writers, PoolSpec(), 10, Steady(), http=HttpSpec(**FREE | {"events_cpu_ms": 2.1}))
+    found = []
+    for start in range(0, US_PER_S, 250_000):
+        inside = at_us[(at_us >= start) & (at_us < start + 250_000)]
+        part = block(*inside, to_us=start + 250_000)
+        part.from_us = start
+        found.append(server.advance(part).served.done_us)
+
+    assert np.array_equal(np.concatenate(found), finished(at_us, np.full(500, 2_100)))
+    assert server.writers["events"].seen == np.count_nonzero(finished(at_us, np.full(500, 2_100)) < US_PER_S)
+
+
+# --- what is said of it ---------------------------------------------------------------------------------------------
+
+
+def scenario(rate_hz: float, duration_s: float = 300, **http) -> Scenario:
+    data = {"name": "x", "workload": {"rate_hz": rate_hz, "duration_s": duration_s}, "billing": {"from": "2026-02-03"}}
+    return Scenario(**data, server={"http": http})
+
+
+def test_five_milliseconds_at_100_per_second_are_half_of_the_loop():
+    http = FREE | {f"{name}_cpu_ms": 5 for name in STREAMS}
+    run = simulate(scenario(100, duration_s=3_600, **http), month=False)
+    figures = run.summary().set_index("metric")["value"]
+
+    assert figures["loop_utilisation_mean"] == pytest.approx(0.5, rel=0.01)
+    assert figures["loop_headroom"] == pytest.approx(1.0, rel=0.1)  # of the busiest minute
+    assert run.saturation().verdict == "stable"
+
+
+def test_every_knob_of_the_loop_reaches_the_summary():
+    """None of them may be taken and then ignored."""
+    base = simulate(scenario(100), month=False).summary().set_index("metric")["value"]
+    for key, value in {
+        "events_cpu_ms": 2, "revenue_cpu_ms": 2, "heartbeats_cpu_ms": 2, "row_cpu_ms": 2, "gc_pause_ms": 20,
+    }.items():  # fmt: skip
+        figures = simulate(scenario(100, **{key: value}), month=False).summary().set_index("metric")["value"]
+        assert figures["loop_utilisation_mean"] > base["loop_utilisation_mean"], key
+
+
+def test_a_load_above_what_one_thread_can_do_is_overloaded_and_said_so():
+    slow = {f"{name}_cpu_ms": 2.6 for name in STREAMS} | {"row_cpu_ms": 0.28, "gc_pause_ms": 6.5}
+    run = simulate(scenario(500, duration_s=60, **slow), month=False)
+
+    assert run.saturation().verdict == "overloaded"
+    assert -0.4 < run.saturation().headroom < -0.2  # 2.9 ms x 500/s
+    assert any("HTTP loop is overloaded" in line for line in run.warnings)
+
+
+def test_a_backlog_that_is_worked_off_is_no_overload():
+    """4 s of work at once, then nothing."""
+    runs = [{"stream": "events", "at_ms": 0, "count": 4_000}]
+    data = {"name": "x", "workload": {"runs": runs, "duration_s": 60}, "billing": {"from": "2026-02-03"}}
+    run = simulate(Scenario(**data, server={"http": FREE | {"events_cpu_ms": 1}}), month=False)
+
+    assert run.saturation().verdict == "backlogged"
+    assert run.responses().loc["events", "max_ms"] == 4_000
+
+
+def test_retries_can_keep_a_server_down_that_would_have_recovered():
+    """A stall of 20 s of the loop: without retries it is over in a minute, with eager ones it feeds itself."""
+    runs = [{"stream": "events", "at_ms": 0, "count": 24_000, "rate_hz": 200}]
+    burst = [{"stream": "revenue", "at_ms": 10_000, "count": 1}]
+    data = {"name": "x", "workload": {"runs": runs + burst, "duration_s": 120}, "billing": {"from": "2026-02-03"}}
+    http = FREE | {"events_cpu_ms": 3.5, "revenue_cpu_ms": 20_000}
+    patient = simulate(Scenario(**data, server={"http": http}), month=False)
+    eager = {"timeout_s": 1, "retries": 5, "backoff_s": 0}
+    storm = simulate(Scenario(**data, server={"http": http | {"clients": eager}}), month=False)
+
+    assert patient.samples["requests"].sum() == 24_001
+    assert patient.saturation().verdict == "backlogged"
+    assert storm.samples["requests"].sum() > 40_000 and storm.samples["requests_given_up"].sum() > 1_000
+    assert storm.saturation().verdict == "overloaded"
+
+
+def test_busy_time_and_work_agree_over_the_run():
+    """What arrived was done or is left."""
+    run = simulate(scenario(300, duration_s=120, events_cpu_ms=4, gc_pause_ms=200), month=False, resolution_s=1)
+    samples = run.samples
+
+    done_s = (samples["loop_utilisation"] * samples["width_s"]).sum()
+    asked_s = (samples["loop_offered"] * samples["width_s"]).sum()
+    assert done_s + samples["loop_backlog_ms"].iloc[-1] / 1e3 == pytest.approx(asked_s, abs=1e-6)
+    assert samples["loop_utilisation"].between(0, 1 + 1e-12).all()
+
+
+def test_percentiles_are_within_their_stated_error():
+    rng = np.random.default_rng(3)
+    took_us = np.rint(rng.lognormal(7, 2, 20_000)).astype(np.int64)
+    responses = Responses([10**9])
+    responses.count(np.zeros(20_000, np.int64), np.zeros(20_000, np.int8), took_us)
+    row = responses.table(10**9).loc["events"]
+
+    for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)):
+        true_ms = np.sort(took_us)[int(np.ceil(share * 20_000)) - 1] / 1e3
+        assert abs(row[name] - true_ms) <= RELATIVE_ERROR * true_ms, name
+    assert row["max_ms"] == took_us.max() / 1e3
+
+
+def test_every_time_is_close_to_the_middle_of_its_bin():
+    values_us = np.unique(np.geomspace(1, 2**55, 5_000).astype(np.int64))
+
+    error = np.abs(middle_us(bin_of(values_us)) - values_us) / values_us
+    assert error.max() <= RELATIVE_ERROR
+
+
+def test_the_verdict_needs_no_load_at_all():
+    runs = [{"stream": "events", "at_ms": 0, "count": 1}]
+    data = {"name": "x", "workload": {"runs": runs, "duration_s": 120}, "billing": {"from": "2026-02-03"}}
+    samples = simulate(Scenario(**data, server={"http": FREE}), month=False).samples
+
+    assert saturation(samples).verdict == "stable" and saturation(samples).headroom == np.inf
