@@ -14,6 +14,7 @@ from capsim.reference.recorder import Recorder
 from capsim.reference.replay import Replay
 from capsim.reference.server import Ingestion
 from capsim.reference.virtual import VirtualLoop
+from capsim.reference.watch import Watch
 from capsim.reference.writer import BatchWriter, Rules
 from capsim.specs import ServerSpec
 from capsim.units import US_PER_S
@@ -204,3 +205,57 @@ def test_a_driver_that_throws_anything_fails_the_call_and_leaks_no_connection(lo
 
     assert [text for _, text, _ in seen] == ["ValueError: out of cheese"] * 2
     assert (pool.open, pool.held) == (0, 0)
+
+
+def test_who_is_cancelled_while_waiting_is_forgotten(loop: VirtualLoop) -> None:
+    pool = Pool(loop, TimedDatabase(loop, lambda s, start_us: (100, "ok")), 1, 1_000, 1_000)
+    seen: list[tuple[str, str, int]] = []
+    called(loop, pool, 0, "events", seen)
+    called(loop, pool, 60, "queries", seen)
+    loop.at(20, Phase.ARRIVALS, lambda: waiting.append(loop.create_task(pool.call(Statement("analytics", "queries")))))
+    loop.at(50, Phase.ARRIVALS, lambda: waiting[0].cancel())
+    waiting: list[asyncio.Task[Answer]] = []
+
+    loop.run_to(50)
+    assert pool.waiting == 0
+    loop.run_to(500)
+
+    assert seen == [("events", "ok", 100), ("queries", "ok", 200)]
+    assert (pool.held, pool.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("when", ["just before its turn", "just after its turn"])
+def test_cancelling_around_a_turn_neither_breaks_the_pool_nor_keeps_the_place(when: str) -> None:
+    """On a real loop, where a cancellation can fall between a release and what follows from it."""
+
+    class Meddling(Watch):
+        def called(self, statement: Statement, *times: object) -> None:
+            if statement.part == "events":
+                if when == "just before its turn":
+                    second.cancel()
+                else:
+                    asyncio.get_running_loop().call_soon(second.cancel)
+
+    async def story() -> None:
+        nonlocal second
+        clock = RealClock()
+        database = TimedDatabase(clock, lambda s, start_us: (10_000, "ok"))
+        pool = Pool(clock, database, 1, 1_000_000, 1_000_000, Meddling())
+        first = asyncio.ensure_future(pool.call(Statement("analytics", "events")))
+        second = asyncio.ensure_future(pool.call(Statement("analytics", "queries")))
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        await asyncio.wait_for(pool.call(Statement("analytics", "queries")), 1)
+        await asyncio.sleep(0)
+        assert (pool.held, pool.waiting, pool.open) == (0, 0, 1)
+
+    second: asyncio.Future[Answer]
+    errors: list[object] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        await story()
+
+    asyncio.run(watched())
+    assert errors == []
