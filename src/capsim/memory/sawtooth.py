@@ -118,7 +118,7 @@ def scan(
         area, left, peak, count = 0.0, width, committed, 0
         followed = _FOLLOWED if abs(end - start) > _STEADY_MIB else 1
         while growth * left >= top - old:
-            need = max(top - old, 0.0) / growth
+            need = (top - old) / growth if top > old else 0.0
             if count >= followed and need > 0:
                 # the rest of the bin is whole teeth of one shape
                 teeth = int(left / need)
@@ -136,7 +136,13 @@ def scan(
             count += 1
             old = end + (start - end) * left / width
             committed = old + pages * (committed - old)
-            top = max(min(max(factor * old, old + step), (old + cap_mib) / 2), old) + growth * lag
+            # max(min(max(F x old, old + step), half-way to the cap), old), spelled out: most of the time is spent here
+            limit, stepped, halfway = factor * old, old + step, (old + cap_mib) / 2
+            if limit < stepped:
+                limit = stepped
+            if limit > halfway:
+                limit = halfway
+            top = (limit if limit > old else old) + growth * lag
             if top <= old:
                 break  # the cap is reached: nothing is left to grow into
         old += growth * left
