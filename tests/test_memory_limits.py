@@ -2,7 +2,10 @@
 
 import pytest
 
-from capsim.memory.limits import ending_of_a_leak, node_defaults, safe_heap_cap_mib
+from capsim.memory import live, server
+from capsim.memory.limits import ending_of_a_leak, heap_notes, node_defaults, safe_heap_cap_mib
+from capsim.specs import Scenario
+from capsim.tables import SAMPLES, empty
 
 MEASURED_DEFAULTS = [  # container, heap_size_limit less three semi-spaces, semi-space [MiB]
     (128, 256, 1),
@@ -44,3 +47,39 @@ def test_the_safe_cap_is_the_limit_less_64():
     assert safe_heap_cap_mib(512) == 448
     assert ending_of_a_leak(safe_heap_cap_mib(1024), 1024) == "abort"
     assert ending_of_a_leak(safe_heap_cap_mib(512) + 1, 512) != "abort"
+
+
+# --- a scenario in the container of its plan
+
+
+def on(plan, cap="none"):
+    spec = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03", "plan": plan})
+    return spec.replace("server.node.heap_cap_mib", cap)
+
+
+@pytest.mark.parametrize(("plan", "limit"), [("free", 256), ("hobby", 2048), ("pro", 4096)])
+def test_without_a_cap_the_heap_limit_follows_the_container(plan, limit):
+    assert live.heap_limit_mib(on(plan)) == limit
+    assert live.heap_limit_mib(on(plan, 512)) == 512
+
+
+def test_a_small_container_keeps_new_space_small():
+    """1 MiB a half up to 512 MiB of container, also with a cap set by hand; 16 MiB on a large plan."""
+    minute = empty(SAMPLES).reindex(range(3)).fillna(0)
+    minute = minute.assign(time_s=[0.0, 60.0, 120.0], width_s=60.0, requests=30_000)
+    heaps = {plan: server.columns(minute, on(plan, 256))["server_heap_mib"][-1] for plan in ("free", "hobby")}
+
+    assert heaps["hobby"] - heaps["free"] == pytest.approx(30, abs=3)
+
+
+@pytest.mark.parametrize(("cap", "says"), [(412, None), (430, "it hangs"), (446, "kernel kills it"), (4096, "kernel")])
+def test_a_cap_too_close_to_the_container_is_said(cap, says):
+    """Free plan: 477 MiB, so 413 at the most."""
+    notes = heap_notes(on("free", cap))
+
+    assert len(notes) == (says is not None)
+    assert all(says in note and "set it to 413 or less" in note for note in notes)
+
+
+def test_no_cap_needs_no_warning():
+    assert heap_notes(on("free")) == heap_notes(on("pro")) == []

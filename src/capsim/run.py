@@ -12,6 +12,7 @@ import pandas as pd
 from capsim.accounting import accounting
 from capsim.cost import bill, limit_notes
 from capsim.errors import CapsimError
+from capsim.memory.limits import heap_notes
 from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
 from capsim.play import Death, play
@@ -210,7 +211,8 @@ def simulate(
 
 
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
-    found = [*warnings(scenario), *limit_notes(samples, scenario), *storage_notes(samples, scenario)]
+    found = [*warnings(scenario), *heap_notes(scenario)]
+    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario)]
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(

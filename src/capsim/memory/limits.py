@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from capsim.memory.constants import value
+from capsim.pricing import limits_on
+from capsim.specs import Scenario
+from capsim.units import GB, MIB
 
 Ending = Literal["abort", "kill", "hang"]
 
-_LARGE_HOST_MIB = 4096.0  # V8's limit without a container, on a host of 16 GiB or more
+_LARGE_MIB = 15 * 1024.0  # from so much memory on V8 takes a host for a large one; containers: assumed, 8 GiB measured
+_LARGE_HEAP_MIB = 4096.0  # V8's limit there; measured without a container
+_SAID = {
+    "kill": "the kernel kills it (exit 137) before V8 gives up",
+    "hang": "it hangs: V8 has not given up, its own files are read again and again, and only a health check ends it",
+}
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class Defaults:
 def node_defaults(container_mib: float | None) -> Defaults:
     """Heap limit and semi-space of Node 20 without options.
 
-    Half the container's limit, at least 256 and at most 2,048 MiB; the semi-space follows: 16 MiB from a limit of 4 GiB
-    on, 1 MiB up to 512 MiB, which costs fifteen times the scavenges and twice the CPU of a busy program. Setting the
-    heap cap by hand does not bring the semi-space back.
+    Half the container's limit, at least 256 and at most 2,048 MiB, and 4,096 from 15 GiB on; the semi-space follows:
+    16 MiB from a limit of 4 GiB on, 1 MiB up to 512 MiB, which costs fifteen times the scavenges and twice the CPU of a
+    busy program. Setting the heap cap by hand does not bring the semi-space back.
 
     Parameters
     ----------
@@ -44,8 +52,8 @@ def node_defaults(container_mib: float | None) -> Defaults:
     >>> node_defaults(None).heap_cap_mib
     4096.0
     """
-    if container_mib is None:
-        return Defaults(_LARGE_HOST_MIB, 16.0)
+    if container_mib is None or container_mib >= _LARGE_MIB:
+        return Defaults(_LARGE_HEAP_MIB, 16.0)
     heap = min(max(container_mib / 2, 256.0), 2048.0)
     return Defaults(heap, 1.0 if heap <= 256 else min(heap / 128, 16.0))
 
@@ -91,3 +99,39 @@ def safe_heap_cap_mib(container_mib: float) -> float:
     448.0
     """
     return float(container_mib - value("beyond_cap") - value("files_in_use"))
+
+
+def container_mib(scenario: Scenario) -> float | None:
+    """Memory limit of the server's container [MiB]: what its plan lets one replica have; None where no limit is known.
+
+    Examples
+    --------
+    >>> billing = {"from": "2026-02-03", "plan": "free"}
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing=billing)
+    >>> round(container_mib(s))
+    477
+    """
+    limits = limits_on(scenario.billing.plan, scenario.billing.from_date)
+    return None if limits is None else float(limits.ram_gb) * GB / MIB
+
+
+def heap_notes(scenario: Scenario) -> list[str]:
+    """What ends a leak of this server, where that is not V8's abort: a line if so.
+
+    Examples
+    --------
+    >>> billing = {"from": "2026-02-03", "plan": "free"}
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing=billing)
+    >>> heap_notes(s), heap_notes(s.replace("server.node.heap_cap_mib", 512))[0][:60]
+    ([], '[server.node] heap_cap_mib = 512 is too close to the 477 MiB')
+    """
+    cap, container = scenario.server.node.heap_cap_mib, container_mib(scenario)
+    if cap == "none" or container is None:
+        return []
+    ending = ending_of_a_leak(cap, container)
+    if ending == "abort":
+        return []
+    return [
+        f"[server.node] heap_cap_mib = {cap} is too close to the {container:,.0f} MiB of its container (plan "
+        f"{scenario.billing.plan}): if it leaks, {_SAID[ending]}; set it to {safe_heap_cap_mib(container):,.0f} or less"
+    ]

@@ -9,12 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.memory.constants import value
+from capsim.memory.limits import container_mib, node_defaults
 from capsim.specs import STREAMS, Scenario
 from capsim.units import MIB
 
 Floats = NDArray[np.float64]
-
-_DEFAULT_CAP_MIB = {"free": 256.0, "hobby": 2048.0, "pro": 4096.0}  # C13 with the plan's limit of one replica
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def heap_limit_mib(scenario: Scenario) -> float:
     (2048.0, 512.0)
     """
     cap = scenario.server.node.heap_cap_mib
-    return _DEFAULT_CAP_MIB[scenario.billing.plan] if cap == "none" else float(cap)
+    return node_defaults(container_mib(scenario)).heap_cap_mib if cap == "none" else float(cap)
 
 
 def exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from capsim.memory import live as live_rows
 from capsim.memory.constants import value
+from capsim.memory.limits import container_mib, node_defaults
 from capsim.memory.sawtooth import OldSpace, scan
 from capsim.specs import Scenario
 
@@ -117,7 +118,8 @@ def _old_spaces(
     peak = scan(*arguments, value("collector_speed_slow"))
     if size > len(samples):
         mean, peak = (_joined(o, first, part, width) for o in (mean, peak))
-    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept)
+    largest = 2 * node_defaults(container_mib(scenario)).semi_space_mib  # a cap set by hand does not change it
+    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept, largest)
 
 
 def _kept(rate: Floats, width: Floats) -> Floats:
@@ -142,15 +144,15 @@ def _joined(old: OldSpace, first: NDArray[np.intp], part: Floats, width: Floats)
     )
 
 
-def _new_space(requests: Floats, rate: Floats, kept: Floats) -> Floats:
+def _new_space(requests: Floats, rate: Floats, kept: Floats, largest: float) -> Floats:
     """New space [MiB]: small while little is allocated, else at its largest; given back by chance when idle.
 
     V8 shrinks new space in a full collection when less than 1 MB/s was allocated; measured for 15 minutes
     each, it stood at 1-2 MiB at 0.5 to 20 requests a second and at 32 MiB at 35 (docs/memory.md). It grows
     with what survives, so with the requests served: to its largest after some 3,000 of them.
     """
-    small, large = value("new_space_low"), value("new_space_max")
-    per_request = (large - small) / value("new_space_grown_after")
+    small, large = value("new_space_low"), min(largest, value("new_space_max"))
+    per_request = (value("new_space_max") - small) / value("new_space_grown_after")
     busy = rate * value("allocated_request") * 1024 > value("shrinks_below")
     out = []
     level = small
