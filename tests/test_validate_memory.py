@@ -54,6 +54,15 @@ def test_every_other_quantity_is_within_its_tolerance_but_for_the_known_misses(c
     assert failed <= MISSES
 
 
+def test_runs_recorded_afterwards_are_right_but_for_two_known_misses():
+    """Settings absent from the first recording: 10, 35, 350/s, a stall of 20 s at 350/s, 87 MiB live under 192."""
+    own = check(read_series(RUNS / "own.csv")[0])
+    failed = {one.series.name for one in own if not all(c.passed for c in one.checks)}
+
+    assert len(own) == 10
+    assert failed <= {"own_r500_live29_64", "own_r500_live35_64"}
+
+
 def test_the_runs_that_were_fitted_on_are_among_the_recorded_and_listed_apart(checked):
     fitted, held_out = text(list(checked.values())).split("Runs held out\n")
     names = [name for name in checked if name in FITTED]
@@ -364,6 +373,19 @@ def test_settings_that_the_model_had_never_seen_are_right_under_node_20(kit):
 
     assert len(seen) == 5
     assert [f"{one.series.name}: {c.quantity.name}" for one in seen for c in one.checks if not c.passed] == []
+
+
+NODE_24_MISSES = {"kit24_live60_160: mean", "kit24_live60_160: peak"}  # and why: docs/measuring.md
+
+
+def test_memory_is_right_under_node_24(kit):
+    """Mean, peak and collections; 700/s and 60 MiB live under 160 were measured after the last constant was chosen."""
+    asked = ("mean", "peak", "full collections")
+    runs = {name: one for name, one in kit.items() if name.startswith("kit24")}
+    failed = {f"{name}: {c.quantity.name}" for name, one in runs.items() for c in one.checks if not c.passed}
+
+    assert {name for name, one in runs.items() if not one.fitted} == {"kit24_700", "kit24_live60_160"}
+    assert {line for line in failed if line.split(": ")[1] in asked} <= NODE_24_MISSES
 
 
 def test_ends_are_right_under_either_node(kit):

@@ -15,9 +15,8 @@ FITTED: dict[str, str] = {
     "r500_live45_64": "marking near the cap",
     "r500_live150_none": "pages kept of a large heap",
     "stall2_cap": "pages kept",
-    **{
-        name: _LEAKS
-        for name in (
+    **dict.fromkeys(
+        (
             "leak_64_1000",
             "leak_64_5000",
             "leak_64_20000",
@@ -30,9 +29,16 @@ FITTED: dict[str, str] = {
             "leakq_64_1500",
             "leakq_256_5000",
             "leaknone_15000",
-        )
-    },
+        ),
+        _LEAKS,
+    ),
     "kit20_500": "allocation, live bytes and off-heap memory of the kit's server, Node 20",
-    "kit24_500": "the same, Node 24",
+    "kit24_500": "the same, Node 24; growth of its new space",
+    "kit24_350_stall20": "growth of new space, Node 24",
+    "kit24_live120_192": "pages of new space that stay, Node 24",
+    **{f"own_r{rate}_none": "collector speed, from V8's own trace" for rate in (200, 350, 500, 1000)},
+    "own_r350_stall": "spread of the collector's speed",
+    "own_r500_live29_64": "marking near the cap",
+    "own_r500_live35_64": "marking near the cap",
 }
 """Run and what it served for; names as in `tests/data/memory_runs`."""

@@ -46,6 +46,9 @@ class Process:
         More of the latter per committed heap [1].
     cpu_share : float
         CPU that the collector gets of what it asks for [1]; below 1 on a crowded machine.
+    keeps_new_pages : bool
+        As V8 13.6 (Node 24), and not 11.3 (Node 20): new space grows in full collections too, also near the cap, and
+        what it has once touched stays resident, as after a live set that was loaded at the start.
     """
 
     cap_mib: float = 4096.0
@@ -57,6 +60,7 @@ class Process:
     off_heap_mib: float = value("server_off_heap")
     off_heap_share: float = 0.0
     cpu_share: float = 1.0
+    keeps_new_pages: bool = False
 
 
 class _Heap:
@@ -71,7 +75,10 @@ class _Heap:
         self.t = 0.0
         self.semi = min(2.0, process.semi_space_mib)
         self.new = 0.5
-        self.touched = 2 * self.semi
+        self.active = self.resting = self.semi  # resident pages of the half that is filled, and of the other
+        if process.keeps_new_pages:
+            loaded = max(process.live_mib - value("live_base"), 0.0) / 2
+            self.active = self.resting = min(max(self.semi, loaded), process.semi_space_mib)
         self.since_kib = 0.0  # allocated since the last scavenge
         self.survived = 0.0  # since new space grew
         self.retained = 0.0  # rows held, as far as they have reached the old generation
@@ -91,7 +98,7 @@ class _Heap:
 
     @property
     def rss(self) -> float:
-        untouched = 2 * self.semi - self.touched
+        untouched = 2 * self.semi - self.active - self.resting
         return self.p.file_mib + self.p.off_heap_mib + self.total * (1 + self.p.off_heap_share) - untouched
 
     def trigger(self) -> float:
@@ -109,6 +116,13 @@ class _Heap:
         """Old generation at which marking begins: the limit, less what a full new space may add."""
         return self.limit - (self.p.semi_space_mib if self.pressed else self.semi)
 
+    def fill(self, mib: float) -> None:
+        """Allocate; pages of a half become resident as they are first reached."""
+        self.new += mib
+        self.since_kib += mib * 1024
+        if self.p.keeps_new_pages:
+            self.active = max(self.active, self.new)
+
     def mark_if_due(self) -> None:
         if self.marked_at == math.inf and self.old >= self.start:
             marking = value("marking_share") * self.old * (1 + self.old / value("marking_doubles"))
@@ -123,27 +137,39 @@ class _Heap:
         stays = value("scavenge_stays") * self.since_kib / 1024
         self.old += self.since_kib / self.p.allocated_kib * self.p.promoted_kib / 1024 + kept
         self.committed = max(self.committed, self.old + value("pages_idle"))
-        self.survived += value("survived") * self.since_kib / 1024 + kept
+        share = value("survived_13" if self.p.keeps_new_pages else "survived")
+        self.survived += share * self.since_kib / 1024 + kept
         self.new = min(stays, 0.5 * self.semi)
         self.since_kib = 0.0
 
     def scavenge(self, retained_mib: float, rate_kib_s: float) -> None:
         """Collect a new space that is full, and see whether it should have another size."""
         self.empty(retained_mib)
-        # The other half is filled from now on: after two scavenges all of new space is resident.
-        self.touched = min(2 * self.semi, self.touched / 2 + self.semi)
+        self._flip()
         self.scavenges += 1
         if rate_kib_s * 1024 < value("shrinks_below"):
             self._shrink()
-        elif self.survived > self.semi < self.p.semi_space_mib:
+        else:
+            self._grow()
+        self.mark_if_due()
+
+    def _flip(self) -> None:
+        """The other half is filled from now on: after two scavenges all of new space is resident."""
+        if self.p.keeps_new_pages:
+            self.active, self.resting = max(self.resting, self.new), self.active
+        else:
+            self.active, self.resting = self.semi, (self.active + self.resting) / 2
+
+    def _grow(self) -> None:
+        if self.survived > self.semi < self.p.semi_space_mib:
             self.semi = min(2 * self.semi, self.p.semi_space_mib)
             self.survived = 0.0
-        self.mark_if_due()
 
     def _shrink(self) -> None:
         self.semi = min(self.semi, value("new_space_low") / 2)
         self.new = min(self.new, 0.5 * self.semi)
-        self.touched = min(self.touched, 2 * self.semi)
+        if not self.p.keeps_new_pages:
+            self.active, self.resting = min(self.active, self.semi), min(self.resting, self.semi)
         self.survived = 0.0
 
     def collect(self, retained_mib: float, growth_mib_s: float, *, reduce: bool = False) -> None:
@@ -164,6 +190,8 @@ class _Heap:
             return
         if self.old >= value("shrinks_near_cap") * self.p.cap_mib:
             self._shrink()
+        elif self.p.keeps_new_pages and not reduce:
+            self._grow()
         self._bound(_factor(growth_mib_s, self.p.cap_mib, self._speed()))
         if not reduce and self.total >= max(1.1 * self.reduced_to, self.reduced_to + 10):
             self.looks = int(value("reducer_looks"))
@@ -265,8 +293,7 @@ def _advance(heap: _Heap, to_s: float, count: float, kept_before: float, kept_af
         full_s = heap.t + (heap.trigger() - heap.new) * 1024 / rate if rate else math.inf
         next_s = min(full_s, heap.marked_at, heap.reduce_at, to_s)
         step = max(next_s - heap.t, 0.0)
-        heap.new += rate * step / 1024
-        heap.since_kib += rate * step
+        heap.fill(rate * step / 1024)
         heap.t = max(heap.t, next_s)
         if next_s == heap.marked_at:
             heap.empty(retained())

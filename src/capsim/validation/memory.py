@@ -28,6 +28,7 @@ SEEDS = range(1, 9)  # of the collector's chance; predictions are their means
 FEW = 2.0  # collections: so many more or fewer are a matter of where the recording begins and ends
 CONTINUED = 0.5  # of the requests: how far a load goes on at its last rate, to see when the model dies
 MOSTLY_ROWS = 0.2  # of the cap: rows that weigh less do not explain a death
+KEEPS_NEW_PAGES = "24."  # versions of Node whose new space was seen to; others are taken to be like 20
 TAIL = 10  # samples that tell the last rate
 
 Kind = Literal["relative", "factor", "exact"]
@@ -141,6 +142,7 @@ def process_of(series: Series) -> Process:
         semi_space_mib=run.semi_space_mib,
         live_mib=base + run.live_set_mib,
         cpu_share=run.cpu_share,
+        keeps_new_pages=run.node.lstrip("v").startswith(KEEPS_NEW_PAGES),
         **{name: number for name, number in told.items() if number is not None},
     )
 
