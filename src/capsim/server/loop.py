@@ -11,7 +11,7 @@ Timers and answers of the database are taken to be seen at once, whatever the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from capsim.server.clients import Clients
 from capsim.server.jobs import CLASSES, JOB, Jobs, Served, finished, jobs, merged, no_jobs
 from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, Stream
-from capsim.units import KIB, MIB, us_from_ms
+from capsim.units import KIB, MIB, US_PER_MS, us_from_ms
 
 Ints = NDArray[np.int64]
 
@@ -188,26 +188,26 @@ class Loop:
             start, size, free_us = start + size, 4 * size, int(moved[-1])
         self._tell(first, start + size)
 
-    def with_flushes(self, flushes: Iterable[tuple[int, int]]) -> Ints:
-        """When everything would be done, were these flushes (start [us], rows) to follow those that have begun."""
-        at_us, cpu_us = list(self._flushes.at_us), list(self._flushes.cpu_us)
-        for when_us, rows in sorted(flushes):
-            at_us.append(when_us)
-            cpu_us.append(self.flush_us(rows))
-        return self._with(np.array(at_us, np.int64), np.array(cpu_us, np.int64))[0]
+    def with_flushes(self, starts_us: Ints, rows: Ints) -> Ints:
+        """When everything would be done, were these flushes, ascending, to follow those that have begun."""
+        return self._with(*self._flush_arrays(starts_us, rows))[0]
 
     def show(self, done_us: Ints) -> None:
         """Let the writers see these times, found by `with_flushes`."""
         self._done_us = done_us
         self._tell(0, len(done_us))
 
-    def accept(self, flushes: Iterable[tuple[int, int]], done_us: Ints) -> None:
-        """These flushes (start [us], rows) do start; ``done_us`` is what `with_flushes` said of them."""
-        for when_us, rows in sorted(flushes):
-            self._flushes.at_us.append(when_us)
-            self._flushes.cpu_us.append(self.flush_us(rows))
+    def show_begun(self) -> None:
+        """Let the writers see the times that follow from the flushes that have begun, and no others."""
+        none = np.empty(0, np.int64)
+        self.show(self.with_flushes(none, none))
+
+    def accept(self, starts_us: Ints, rows: Ints, done_us: Ints) -> None:
+        """These flushes do start; ``done_us`` is what `with_flushes` said of them."""
+        at_us, cpu_us = self._flush_arrays(starts_us, rows)
+        self._flushes = _Flushes(at_us.tolist(), cpu_us.tolist())
         self.show(done_us)
-        ends_us = self._with(*self._flush_arrays())[1]
+        ends_us = self._with(at_us, cpu_us)[1]
         self._flushes_done_us = int(ends_us[-1]) if len(ends_us) else 0
 
     def moved(self, done_us: Ints) -> dict[Stream, tuple[Ints, Ints, Ints]]:
@@ -220,8 +220,11 @@ class Loop:
                 found[stream] = (first + places.searchsorted(own), self._done_us[own], done_us[own])
         return found
 
-    def _flush_arrays(self) -> tuple[Ints, Ints]:
-        return np.array(self._flushes.at_us, np.int64), np.array(self._flushes.cpu_us, np.int64)
+    def _flush_arrays(self, starts_us: Ints, rows: Ints) -> tuple[Ints, Ints]:
+        """Starts and CPU of the flushes that have begun, and of these after them [us]."""
+        cpu_us = np.rint(rows * self._row_cpu_ms * US_PER_MS).astype(np.int64)
+        begun = np.array((self._flushes.at_us, self._flushes.cpu_us), np.int64)
+        return np.concatenate((begun[0], starts_us)), np.concatenate((begun[1], cpu_us))
 
     def _with(self, flush_us: Ints, flush_cpu_us: Ints) -> tuple[Ints, Ints]:
         """Ends of the jobs and of these flushes, ascending [us]."""
@@ -245,7 +248,8 @@ class Loop:
 
     def end_stretch(self) -> None:
         """The clock has passed the stretch: its times are final."""
-        flush_us, flush_cpu_us = self._flush_arrays()
+        none = np.empty(0, np.int64)
+        flush_us, flush_cpu_us = self._flush_arrays(none, none)
         done_us, flush_done_us = self._with(flush_us, flush_cpu_us)
         ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
         self._free_us = max(ends)

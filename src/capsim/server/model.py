@@ -251,7 +251,7 @@ class Server:
             if self.loop is None or self._short:
                 break
         if self.loop is not None:
-            self.loop.show(self.loop.with_flushes(()))
+            self.loop.show_begun()
 
     def _try_ahead(self, horizon_us: int) -> bool:
         """Play every writer up to the horizon; take it back if that was not the truth, and show the writers more."""
@@ -268,11 +268,13 @@ class Server:
                 self.flushes_ahead += len(self.takes) - marks[0]
                 return True
             takes, attempts = self.takes.since(marks[0]), self.attempts.since(marks[1])
-            flushes = [*zip(takes["taken_us"].tolist(), takes["rows"].tolist(), strict=True)]
-            flushes += [(b.taken_us, b.rows) for b in begun]
-            done_us = self.loop.with_flushes(flushes)
+            starts_us = np.concatenate((takes["taken_us"], np.array([b.taken_us for b in begun], np.int64)))
+            rows = np.concatenate((takes["rows"], np.array([b.rows for b in begun], np.int64)))
+            order = np.argsort(starts_us, kind="stable")
+            flushes = (starts_us[order], rows[order])
+            done_us = self.loop.with_flushes(*flushes)
             if self._undisturbed(self.loop.moved(done_us), heads, takes, attempts):
-                self.loop.accept(flushes, done_us)
+                self.loop.accept(*flushes, done_us)
                 self.flushes_ahead += len(self.takes) - marks[0]
                 return True
             self.loop.show(done_us)
