@@ -82,15 +82,20 @@ class Table:
         return float(self._values[place])
 
     def many(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The draws of several items, ascending, shape as ``items``."""
-        numbers = items // TABLE_ITEMS
-        values = np.empty(len(items))
+        """The draws of several items, ascending and each once, shape as ``items``."""
+        count = len(items)
+        values = np.empty(count)
+        in_a_row = count > 0 and int(items[-1] - items[0]) == count - 1
         start = 0
-        while start < len(items):
-            number = int(numbers[start])
-            stop = int(numbers.searchsorted(number, "right"))
+        while start < count:
+            number, place = divmod(int(items[start]), TABLE_ITEMS)
             if number != self._block:
                 self._block, self._values = number, self.block(number)
-            values[start:stop] = self._values[items[start:stop] - number * TABLE_ITEMS]
+            if in_a_row:
+                stop = min(count, start + TABLE_ITEMS - place)
+                values[start:stop] = self._values[place : place + stop - start]
+            else:
+                stop = int(items.searchsorted((number + 1) * TABLE_ITEMS))
+                values[start:stop] = self._values[items[start:stop] - number * TABLE_ITEMS]
             start = stop
         return values

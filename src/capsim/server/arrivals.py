@@ -95,9 +95,27 @@ class Arrivals:
         """Time of arrival ``number`` [us]."""
         return self._view[number - self._base]
 
-    def times(self, numbers: slice) -> Times:
-        """Times of a regular series of arrivals, by number [us]."""
-        return self._times[numbers.start - self._base : numbers.stop - self._base : numbers.step]
+    def times(self, numbers: slice | Times) -> Times:
+        """Times of some arrivals, by number [us]."""
+        if isinstance(numbers, slice):
+            return self._times[numbers.start - self._base : numbers.stop - self._base : numbers.step]
+        return self._times[numbers - self._base]
+
+    def chain(self, number: int, apart_us: int, most: int) -> Times:
+        """Numbers from ``number`` on, each of the first arrival at least ``apart_us`` after the one before.
+
+        As far as arrivals are known, and about ``most`` of them.
+        """
+        view, place = self._view, number - self._base
+        places, known = [place], len(view)
+        while len(places) <= most:
+            when_us, near = view[place] + apart_us, place + NEAR
+            close = near < known and view[near] >= when_us
+            place = bisect_left(view, when_us, place, near if close else known)
+            if place == known:
+                break
+            places.append(place)
+        return np.array(places, np.int64) + self._base
 
     def before(self, when_us: int, start: int) -> int:
         """Number of the first arrival at or after ``when_us``, at least ``start``."""

@@ -71,7 +71,7 @@ def updates(database: Database, stream: Stream, series: Series) -> Many:
     first = series.first_items
     rows = series.next_items - first
     items = np.arange(int(first[0]), int(series.next_items[-1]))
-    each_us = database.durations(stream, "update", items, np.ones_like(items), np.repeat(series.start_us, rows))
+    each_us = database.durations(stream, "update", items, np.int64(1), np.repeat(series.start_us, rows))
     durations_us = np.add.reduceat(each_us, first - first[0])
     return Many(durations_us, rows, np.zeros_like(rows), np.ones(len(rows), bool))
 

@@ -48,7 +48,7 @@ class Database(Protocol):
         """Duration and outcome of a statement that starts now."""
         ...
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints, starts_us: Ints) -> Ints:
+    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         """Durations of many statements of first attempts, ascending by item and start, if no fault interferes."""
         ...
 
@@ -156,13 +156,14 @@ class LatencyDatabase:
                 return Outcome(fixed_us or duration_us, "fail" if fault == "fail" else "ok")
         return Outcome(duration_us, "ok")
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints, starts_us: Ints) -> Ints:
+    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         """Durations [us] of many statements of first attempts, ascending by item and start, if no fault interferes."""
         spec = self._latency[kind]
         duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, kind, 1).many(items)
         if self._slow is not None:
             duration_ms *= self._slow.factors_at(starts_us)
-        return np.maximum(1, np.rint(duration_ms * 1_000)).astype(np.int64)
+        duration_ms *= 1_000
+        return np.maximum(1, np.rint(duration_ms, out=duration_ms), out=duration_ms).astype(np.int64)
 
     def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
         """Whether no fault and no change of the latency falls into each stretch, ascending."""

@@ -185,8 +185,9 @@ class Server:
         stretches = {}
         for stream, writer in self.writers.items():
             part = STREAMS.index(stream)
-            own_takes = {name: column[takes["part"] == part] for name, column in takes.items()}
-            own_attempts = {name: column[attempts["part"] == part] for name, column in attempts.items()}
+            took, tried = takes["part"] == part, attempts["part"] == part
+            own_takes = {name: takes[name][took] for name in ("taken_us", "rows", "next_item")}
+            own_attempts = {name: attempts[name][tried] for name in ("attempt", "end_us", "ok", "rows", "counted")}
             times_us, previous = reached[stream]
             first, head = began[stream]
             stretches[stream] = _stretch(

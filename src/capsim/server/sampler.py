@@ -39,7 +39,7 @@ class Step:
 
     level: int = 0
 
-    def mean(self, times_us: Ints, deltas: Ints, edges_us: Ints) -> tuple[NDArray[np.float64], Ints, Ints]:
+    def mean(self, times_us: Ints, deltas: Ints, edges_us: Ints, place: Ints) -> tuple[NDArray[np.float64], Ints]:
         """Exact time average in each bin; changes may come in any order.
 
         Parameters
@@ -47,27 +47,29 @@ class Step:
         times_us, deltas : int64 arrays, shape (n,)
             Changes, all within the edges.
         edges_us : int64 array, shape (bins + 1,)
+        place : int64 array, shape (n,)
+            The bin of each change.
 
         Returns
         -------
-        mean : float64 array; begin, place : int64 arrays
-            Average of each bin, level at its begin, and the bin of each change.
+        mean : float64 array; begin : int64 array
+            Average of each bin, and level at its begin.
         """
         bins = len(edges_us) - 1
         width = np.diff(edges_us).astype(np.float64)
-        place = np.minimum(np.searchsorted(edges_us, times_us, "right") - 1, bins - 1)
         end = self.level + np.cumsum(np.bincount(place, deltas, bins).astype(np.int64))
         begin = np.concatenate(([self.level], end[:-1]))
         area = begin * width
         if len(times_us):
             area += np.bincount(place, deltas * (edges_us[place + 1] - times_us).astype(np.float64), bins)
         self.level = int(end[-1])
-        return area / width, begin, place
+        return area / width, begin
 
     def bins(self, times_us: Ints, deltas: Ints, edges_us: Ints) -> tuple[NDArray[np.float64], Ints]:
         """Mean and largest level in each bin; changes in the order in which they happen."""
         level = self.level
-        mean, begin, place = self.mean(times_us, deltas, edges_us)
+        place = _places(times_us, edges_us)
+        mean, begin = self.mean(times_us, deltas, edges_us, place)
         largest = begin.copy()
         np.maximum.at(largest, place, level + np.cumsum(deltas))
         return mean, largest
@@ -105,6 +107,8 @@ class Sampler:
         bins = len(edges) - 1
 
         def counted(times_us: Ints, weights: Ints | None = None) -> Ints:
+            if weights is None:  # ascending
+                return np.diff(_bounds(times_us, edges))
             place = np.minimum(np.searchsorted(edges, times_us, "right") - 1, bins - 1)
             return np.bincount(place, weights, bins).astype(np.int64)
 
@@ -142,8 +146,8 @@ class Sampler:
         row["db_rows"] = counted(ended_us, attempts["inserted"])
         row["db_updates"] = counted(ended_us, np.where(beats, attempts["counted"], 0))
         # Connections given back in an instant go first, as in the pool.
-        order = np.lexsort((changed["change"], changed["when_us"]))
-        in_use = self._in_use.bins(changed["when_us"][order], changed["change"][order], edges)
+        keys = np.sort(2 * changed["when_us"] + (changed["change"] > 0))
+        in_use = self._in_use.bins(keys >> 1, 2 * (keys & 1) - 1, edges)
         row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
         # Connections stay open, so as many are open as were ever held at once.
         opened = np.maximum.accumulate(np.concatenate(([self._open], row["pool_in_use_max"])))[1:]
@@ -158,9 +162,9 @@ class Sampler:
         # no need to order hundreds of thousands of arrivals among the takes.
         times = np.concatenate((happened.stored_us, happened.taken_us))
         deltas = np.concatenate((np.ones(len(happened.stored_us), np.int64), -happened.taken_rows))
-        mean, begin, place = level.mean(times, deltas, edges)
+        took = _places(happened.taken_us, edges)
+        mean, begin = level.mean(times, deltas, edges, np.concatenate((_places(happened.stored_us, edges), took)))
         smallest, largest = begin, np.concatenate((begin[1:], [level.level]))
-        took = place[len(happened.stored_us) :]
         np.maximum.at(largest, took, happened.taken_rows)
         smallest[took] = 0
         return mean, smallest, np.maximum(largest, smallest)
@@ -171,6 +175,18 @@ class Sampler:
             return tables.empty(tables.SAMPLES)
         columns = {c.name: np.concatenate([part[c.name] for part in self._parts]) for c in tables.SAMPLES}
         return pd.DataFrame(columns).astype({c.name: c.dtype for c in tables.SAMPLES})
+
+
+def _bounds(times_us: Ints, edges_us: Ints) -> Ints:
+    """Where the changes of each bin begin among ascending ones, and where the last ends."""
+    bounds = times_us.searchsorted(edges_us)
+    bounds[0], bounds[-1] = 0, len(times_us)
+    return bounds
+
+
+def _places(times_us: Ints, edges_us: Ints) -> Ints:
+    """The bin of each of many changes, ascending."""
+    return np.repeat(np.arange(len(edges_us) - 1), np.diff(_bounds(times_us, edges_us)))
 
 
 def _merged(*changes: tuple[Ints, Ints]) -> tuple[Ints, Ints]:

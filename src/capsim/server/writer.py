@@ -153,18 +153,12 @@ class Writer:
         """Batches that their timers start, before they are full."""
         arrivals = self.arrivals
         begin = arrivals.before(due_us, self.seen)
-        window_us = arrivals.times(slice(begin, min(arrivals.known, begin + most * self._batch_rows // 4), 1))
-        if not len(window_us):
+        if begin >= arrivals.known:
             return None
         # A batch begins with the first arrival after the last take, and its timer takes what came before it fired.
-        follows = window_us.searchsorted(window_us + self._delay_us).tolist()
-        chain, place = [0], 0
-        while (place := follows[place]) < len(follows):
-            chain.append(place)
-        heads = np.array(chain, np.int64)
-        first = np.concatenate(([self.head], begin + heads[:-1]))
-        following = begin + heads
-        start_us = np.concatenate(([due_us], window_us[heads[:-1]] + self._delay_us))
+        following = arrivals.chain(begin, self._delay_us, most)
+        first = np.concatenate(([self.head], following[:-1]))
+        start_us = np.concatenate(([due_us], arrivals.times(following[:-1]) + self._delay_us))
         regular = following - first < min(self._batch_rows, self._cap + 1)
         count = len(regular) if regular.all() else int(regular.argmin())
         return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches) if count else None

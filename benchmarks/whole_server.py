@@ -1,0 +1,85 @@
+"""The whole server, a loop and three writers on one pool: CPU time against making the arrivals, and peak memory.
+
+Every job is a fresh process, so that its peak memory is its own; loading Python and its libraries is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+from capsim import load
+from capsim.run import simulate
+from capsim.specs import Scenario
+from capsim.workload import load_of
+
+DAYS = {"day": 1, "month": 30}
+SEED = 1
+JOBS = ("arrivals", "simulated", "simulated, no look-ahead")
+
+
+def scenario_of(rate_hz: float, days: float) -> Scenario:
+    """The bundled ``after`` under Poisson arrivals."""
+    return load("after").replace("workload", {"rate_hz": rate_hz, "duration_s": days * 86_400})
+
+
+def run_job(rate_hz: float, days: float, job: str) -> dict[str, float]:
+    """CPU seconds, peak memory [MiB] and items of one job."""
+    scenario = scenario_of(rate_hz, days)
+    started_s = time.process_time()
+    if job == "arrivals":
+        items = sum(block.requests for block in load_of(scenario, seed=SEED).blocks())
+    else:
+        if job.endswith("no look-ahead"):
+            _without_look_ahead()
+        items = int(simulate(scenario, seed=SEED, month=False).samples["requests"].sum())
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu_s": time.process_time() - started_s, "peak_mib": peak_mib, "items": items}
+
+
+def _without_look_ahead() -> None:
+    from capsim.server import fleet
+    from capsim.server.model import Server
+
+    class EventByEvent(Server):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **(options | {"look_ahead": False}))  # type: ignore[arg-type]
+
+    fleet.Server = EventByEvent  # type: ignore[misc]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rates", type=float, nargs="*", default=[20, 100], help="requests a second (20 100)")
+    parser.add_argument("--spans", nargs="*", choices=DAYS, default=list(DAYS), help="how long (day month)")
+    parser.add_argument("--jobs", nargs="*", choices=JOBS, default=JOBS[:-1], help="all but the one without look-ahead")
+    parser.add_argument("--one", nargs=3, metavar=("RATE_HZ", "DAYS", "JOB"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        rate_hz, days, job = options.one
+        print(json.dumps(run_job(float(rate_hz), float(days), job)))
+        return 0
+    print(f"{'load':16} {'job':28} {'items':>13} {'CPU s':>8} {'/ arrivals':>11} {'peak MiB':>9}")
+    for span in options.spans:
+        for rate_hz in options.rates:
+            arrivals_s = None
+            for job in options.jobs:
+                command = [sys.executable, __file__, "--one", str(rate_hz), str(DAYS[span]), job]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                got = json.loads(done.stdout)
+                arrivals_s = got["cpu_s"] if job == "arrivals" else arrivals_s
+                ratio = f"{got['cpu_s'] / arrivals_s:10.2f}x" if arrivals_s else ""
+                print(
+                    f"{f'{span} at {rate_hz:g}/s':16} {job:28} {got['items']:13,} {got['cpu_s']:8.2f} "
+                    f"{ratio:>11} {got['peak_mib']:9.0f}",
+                    flush=True,
+                )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
