@@ -223,7 +223,8 @@ def test_much_of_it_is_played_ahead_and_much_is_not() -> None:
     shares = shares_ahead((n, random_case(random.Random(n))) for n in range(200))
 
     assert shares["coupled pool"][2] == 0  # nobody may look ahead where a call can wait for another's connection
-    assert all(0.2 < shares[name][2] < 1 for name in ("undisturbed", "faults", "slow periods", "shutdown"))
+    least = {"undisturbed": 0.3, "slow periods": 0.1, "faults": 0.05, "shutdown": 0.01}
+    assert all(bound < shares[name][2] < 1 for name, bound in least.items())
 
 
 @pytest.mark.slow
