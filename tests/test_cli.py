@@ -153,6 +153,16 @@ def test_with_json_drift_is_told_on_stderr(here):
     assert "figures differ" in result.stderr
 
 
+def test_a_saved_document_of_another_kind_is_refused_before_anything_runs(here, monkeypatch):
+    Path("both.json").write_text(capsim("compare", "before.toml", "after.toml", "--json").stdout, encoding="utf-8")
+
+    def simulate(*_, **__):
+        raise AssertionError("simulated although there is nothing to hold the result against")
+
+    pretend(monkeypatch, simulate)
+    assert refused(capsim("run", "after.toml", "--against", "both.json"), "both.json holds a comparison")
+
+
 # --- what it leaves behind ------------------------------------------------------------------------------------------
 
 

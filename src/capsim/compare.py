@@ -16,6 +16,7 @@ from capsim.document import (
     RunLike,
     Window,
     result_of,
+    results_of,
     rounded,
 )
 from capsim.errors import CapsimError
@@ -138,17 +139,38 @@ def drift(saved: Document, now: Document) -> list[Drift]:
     CapsimError
         If the two are not the same kind of document.
     """
-    before, after = _results(saved), _results(now)
-    if saved.kind != now.kind or len(before) != len(after):
-        raise CapsimError(
-            f"the saved document holds {_described(saved)}, this command makes {_described(now)}; "
-            "give a document that the same command wrote"
-        )
+    before, after = results_of(saved), results_of(now)
+    check_alike(saved, [result.name for result in after])
     return [
         change._replace(field=f"{new.name}: {change.field}") if len(after) > 1 else change
         for old, new in zip(before, after, strict=True)
         for change in _drift_of(old, new)
     ]
+
+
+def check_alike(saved: Document, names: Sequence[str], place: str = "the saved document") -> None:
+    """Refuse a saved document whose numbers cannot be set beside those of a job, before the job is run.
+
+    Parameters
+    ----------
+    saved : Result or Comparison
+        What was kept.
+    names : sequence of str
+        The sides of the job; one makes a run, more a comparison.
+    place : str
+        What to call the saved document: its file.
+
+    Raises
+    ------
+    CapsimError
+        If the two are not the same kind of document, or have not the same number of sides.
+    """
+    kept = [result.name for result in results_of(saved)]
+    if len(kept) != len(names):
+        raise CapsimError(
+            f"{place} holds {_described(kept)}, this command makes {_described(names)}; "
+            "give a document that the same command wrote"
+        )
 
 
 def _drift_of(old: Result, new: Result) -> Iterator[Drift]:
@@ -178,7 +200,7 @@ def changed_inputs(saved: Document, now: Document) -> list[str]:
     """
     return [
         f"{new.name}: {key} was {_short(left.get(key))}, is {_short(right.get(key))}"
-        for old, new in zip(_results(saved), _results(now), strict=False)
+        for old, new in zip(results_of(saved), results_of(now), strict=False)
         for left, right in [(_flat(old.provenance), _flat(new.provenance))]
         for key in dict.fromkeys([*left, *right])
         if left.get(key) != right.get(key)
@@ -217,13 +239,8 @@ def _shared(result: Result) -> dict[str, object]:
     }
 
 
-def _results(document: Document) -> tuple[Result, ...]:
-    return (document,) if isinstance(document, Result) else document.results
-
-
-def _described(document: Document) -> str:
-    names = ", ".join(result.name for result in _results(document))
-    return f"a {document.kind} ({names})"
+def _described(names: Sequence[str]) -> str:
+    return f"a {'run' if len(names) == 1 else 'comparison'} ({', '.join(names)})"
 
 
 def _series(result: Result) -> dict[str, tuple[float | None, ...]]:

@@ -370,7 +370,11 @@ def load_document(path: str | Path) -> Document:
 
 def load_results(path: str | Path) -> tuple[Result, ...]:
     """The results in a saved document: one, or all sides of a comparison."""
-    document = load_document(path)
+    return results_of(load_document(path))
+
+
+def results_of(document: Document) -> tuple[Result, ...]:
+    """The results in a document: one, or all sides of a comparison."""
     return (document,) if isinstance(document, Result) else document.results
 
 

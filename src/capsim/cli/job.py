@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -13,8 +13,8 @@ from capsim.answer import answer
 from capsim.cli import FAILED
 from capsim.cli.options import Options
 from capsim.cli.progress import Progress
-from capsim.compare import changed_inputs, drift, unlike
-from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of
+from capsim.compare import changed_inputs, check_alike, drift, unlike
+from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of, results_of
 from capsim.errors import CapsimError
 from capsim.files import folder, write_text
 from capsim.pricing import plan_on, prices_on
@@ -25,8 +25,14 @@ from capsim.specs import Scenario
 if TYPE_CHECKING:
     from capsim.trace import Trace
 
-Job = Callable[[], Sequence[Result]]
 Cache = dict[str, "Trace"]
+
+
+class Job(NamedTuple):
+    """A side whose inputs have been read."""
+
+    names: Sequence[str]
+    results: Callable[[], Sequence[Result]]
 
 
 def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Result]], Document]) -> None:
@@ -45,22 +51,23 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
     saved = load_document(options.against) if options.against else None
     cache: Cache = {}
     jobs = [_job(side, options, cache) for side in sides]
+    if saved:
+        check_alike(saved, [name for job in jobs for name in job.names], str(options.against))
     with folder(options.out) if options.out else nullcontext() as staging:
-        document = make([result for job in jobs for result in job()])
-        # Drift that cannot be told (another kind of document) is bad input, so it comes before any output.
-        drifts = drift(saved, document) if saved else []
+        document = make([result for job in jobs for result in job.results()])
         if staging:
             from capsim.report import write
 
             write_text(staging / "result.json", dumps(document))
-            write(list(_results(document)), staging)
-    for line in unlike(_results(document)):
+            write(list(results_of(document)), staging)
+    for line in unlike(results_of(document)):
         click.echo(f"capsim: not the same load or chance: {line}", err=True)
     if options.out:
         click.echo(f"capsim: wrote {options.out}", err=True)
     if options.as_json:
         click.echo(dumps(document), nl=False)
     if saved:
+        drifts = drift(saved, document)
         verdict = f"{options.against}: every number is as saved"
         if drifts:
             why = "".join(f"  {line}\n" for line in changed_inputs(saved, document))
@@ -68,24 +75,20 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         click.echo(verdict, err=options.as_json)  # with --json the document has stdout to itself
         click.get_current_context().exit(FAILED if drifts else 0)
     if not options.as_json:
-        results = _results(document)
+        results = results_of(document)
         click.echo("\n".join(textwrap.wrap(" ".join(answer(results)), WIDTH)) + "\n\n" + overview(results), nl=False)
-
-
-def _results(document: Document) -> tuple[Result, ...]:
-    return (document,) if isinstance(document, Result) else document.results
 
 
 def _job(side: str, options: Options, cache: Cache) -> Job:
     """Read and check one side now; the returned function simulates it."""
     if side.endswith(".json"):
         results = load_results(side)
-        return lambda: results
+        return Job([result.name for result in results], lambda: results)
     scenario = load(side)
     plan_on(scenario.billing.plan, scenario.billing.from_date)
     prices_on(scenario.billing.from_date)
     scenario, trace = _with_load(scenario, options, cache)
-    return lambda: [result_of(_replicates(scenario, trace, options))]
+    return Job([scenario.name], lambda: [result_of(_replicates(scenario, trace, options))])
 
 
 def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> Iterable[RunLike]:
