@@ -291,3 +291,10 @@ def test_a_trace_is_found_by_bundled_name_or_relative_to_the_scenario(tmp_path):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "No such file" in refusal(tmp_path / "absent.csv")
     assert "folder" in refusal(tmp_path)
+    with pytest.raises(TraceError, match="no regular file; give a file, not a folder"):
+        find_trace(tmp_path)
+
+
+def test_an_error_stays_short_however_long_the_line_is(tmp_path):
+    assert len(refusal(file(tmp_path, "x" * 100_000))) < 1_000
+    assert len(refusal(file(tmp_path, json.dumps({"x" * 100_000: 1})))) < 1_000

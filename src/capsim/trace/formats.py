@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from capsim.errors import TraceError
@@ -93,7 +94,7 @@ def read_json_lines(path: Path, lines: Numbered, broken: Broken, stamps: Stamps,
             field_name = next((name for name in TIME_NAMES if name in record), None)
             if field_name is None:
                 raise TraceError(
-                    f"{path}: line {number}: no time among the fields {', '.join(list(record)[:12])}; "
+                    f"{path}: line {number}: no time among the fields {_some(record)}; "
                     "name the one to use (field=..., --field)"
                 )
         value = record.get(field_name, record)
@@ -186,9 +187,7 @@ class _Table:
         elif header:
             found = [i for name in TIME_NAMES for i, n in enumerate(names) if n == name]
             if not found:
-                raise TraceError(
-                    f"{place}: no time among the columns {', '.join(names[:12])}; name it (column=..., --column)"
-                )
+                raise TraceError(f"{place}: no time among the columns {_some(names)}; name it (column=..., --column)")
             self.time_at = found[0]
         else:
             self.time_at = next(i for i, cell in enumerate(cells) if _is_stamp(cell))
@@ -204,7 +203,7 @@ class _Table:
             return int(column) - 1
         raise TraceError(
             f"{place}: there is no column {self._column!r}; give one of "
-            + (", ".join(names[:12]) if header else f"1 to {len(names)}")
+            + (_some(names) if header else f"1 to {len(names)}")
         )
 
     def _count_column(self, names: list[str], header: bool, place: str) -> int | None:
@@ -222,6 +221,11 @@ class _Table:
                 f"{place}: two columns without a header may be counts or events; say which (format=..., --format)"
             )
         return None
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names for an error message, whatever the file holds."""
+    return ", ".join(name[:40] for name in islice(names, 12))
 
 
 def _is_stamp(cell: str) -> bool:

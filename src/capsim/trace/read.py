@@ -49,6 +49,8 @@ def find_trace(name_or_path: str | Path, base_dir: str | Path | None = None) -> 
     path = Path(base_dir or "") / Path(name_or_path).expanduser()
     if path.is_file():
         return path
+    if path.exists():
+        raise TraceError(f"{path}: is no regular file; give a file, not a folder, pipe or device")
     close = difflib.get_close_matches(str(name_or_path), bundled, n=1)
     raise TraceError(
         f"{path}: no such trace file"
