@@ -6,6 +6,7 @@ in when all of it exists. An interrupted or failed command leaves what was there
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from capsim.errors import CapsimError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SUMS = "SHA256SUMS"  # names every file of an output folder; `sha256sum -c` checks it
 
 
@@ -35,8 +37,10 @@ def write_text(path: Path, text: str) -> None:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # what was asked for; the temporary name says nothing to its reader
         raise
 
 
@@ -76,6 +80,13 @@ def folder(out: Path) -> Iterator[Path]:
     try:
         yield staging
         _publish(staging, out)
+    except OSError as error:
+        # A full disk names no file, or one in the temporary folder; the reader knows only the place asked for.
+        if error.errno in _FULL or str(error.filename).startswith(str(staging)):
+            raise CapsimError(
+                f"{out}: cannot be written ({error.strerror}); free some space or choose another --out"
+            ) from error
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
