@@ -268,10 +268,35 @@ def test_a_broken_scenario_is_refused_before_anything_runs(here, monkeypatch, te
     "arguments",
     [["--seed", "-1"], ["--replicates", "0"], ["--scale", "0"], ["--scale", "nan"], ["--sead", "1"], ["--seed", "x"]],
 )
-def test_impossible_options_are_usage_errors(here, arguments):
-    result = capsim("run", "after.toml", *arguments)
+def test_impossible_options_are_named_in_one_line_that_points_to_the_help(here, arguments):
+    assert refused(capsim("run", "after.toml", *arguments), arguments[0], "see", "run --help")
 
-    assert result.exit_code == 2 and "Traceback" not in result.output
+
+@pytest.mark.parametrize("arguments", [["run"], ["gone"], ["trace", "describe"], ["trace", "gone"]])
+def test_a_missing_or_unknown_word_is_one_line_too(here, arguments):
+    assert refused(capsim(*arguments), "--help")
+
+
+def test_a_command_without_words_shows_its_help(here):
+    assert "Commands:" in capsim("trace").output
+
+
+def test_a_full_disk_names_the_place_that_was_asked_for(here, monkeypatch):
+    def write(results, out):
+        raise OSError(28, "No space left on device")
+
+    pretend(monkeypatch, fake_simulate(), write)
+    assert refused(capsim("run", "after.toml", "--out", "report"), "report: cannot be written (No space left")
+
+
+def test_an_absent_folder_is_told_by_the_name_that_was_given(here):
+    assert refused(capsim("trace", "import", "day.csv", "--out", "gone/x.csv"), "gone/x.csv: No such file")
+
+
+def test_a_scenario_check_finds_a_day_without_prices(here):
+    Path("old.toml").write_text(SCENARIO.format(name="old", day="1999-01-01"), encoding="utf-8")
+
+    assert refused(capsim("scenario", "check", "old.toml"), "1999-01-01")
 
 
 def test_an_unwritable_output_is_refused_before_the_run(here, monkeypatch):

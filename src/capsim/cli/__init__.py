@@ -76,6 +76,11 @@ def worded() -> Iterator[None]:
         yield
     except CapsimError as error:
         fail(*error.problems)
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # shows the help
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "capsim"
+        fail(f"{error.format_message().rstrip('.')}; see {command} --help")
     except KeyboardInterrupt:
         fail("interrupted", code=INTERRUPTED)
     except BrokenPipeError:

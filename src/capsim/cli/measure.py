@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from capsim.cli.options import FiniteRange
+
 MOST_S = 3600.0
 
 
@@ -30,7 +32,7 @@ class _Stall(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 @click.option(
     "--rate",
     "rate_hz",
-    type=click.FloatRange(0.1, 20_000),
+    type=FiniteRange(0.1, 20_000),
     required=True,
     metavar="R",
     help="Requests per second, sent whatever the server does.",
@@ -48,7 +50,7 @@ class _Stall(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 @click.option(
     "--live",
     "live_mib",
-    type=click.FloatRange(0, 16_384),
+    type=FiniteRange(0, 16_384),
     default=0,
     metavar="MIB",
     help="Records kept alive throughout.",
@@ -76,7 +78,7 @@ class _Stall(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, MOST_S),
+    type=FiniteRange(1, MOST_S),
     default=60,
     show_default=True,
     metavar="N",
@@ -85,7 +87,7 @@ class _Stall(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 @click.option(
     "--memory-limit",
     "memory_limit_mib",
-    type=click.FloatRange(16, 65_536),
+    type=FiniteRange(16, 65_536),
     metavar="MIB",
     help="Limit of a memory cgroup of its own, where the machine allows one.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +27,17 @@ class Options:
     against: Path | None
 
 
+class FiniteRange(click.FloatRange):
+    """A range that refuses NaN, which no comparison finds outside of it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check one value."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 _DECORATORS = (
     click.option(
         "--trace",
@@ -34,7 +46,7 @@ _DECORATORS = (
     ),
     click.option(
         "--scale",
-        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        type=FiniteRange(min=0, min_open=True, max=1e6),
         metavar="X",
         help="Multiply the load: below 1 thins it, above 1 superposes copies.",
         show_default="the scenario's",

@@ -15,7 +15,7 @@ def scenario() -> None:
     """
 
 
-@scenario.command()
+@scenario.command(short_help="Say of each FILE whether it is valid.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def check(files: tuple[str, ...]) -> None:
     """Say of each FILE (or bundled name) whether it is valid, with warnings; exit 2 if one is not.
@@ -23,12 +23,16 @@ def check(files: tuple[str, ...]) -> None:
     Example: capsim scenario check before after my.toml
     """
     from capsim.errors import CapsimError, ScenarioError
+    from capsim.pricing import plan_on, prices_on
     from capsim.scenario import load, warnings
 
     problems: list[str] = []
     for file in files:
         try:
-            found = warnings(load(file))
+            scenario = load(file)
+            plan_on(scenario.billing.plan, scenario.billing.from_date)
+            prices_on(scenario.billing.from_date)
+            found = warnings(scenario)
         except CapsimError as error:
             problems += error.problems
             continue
@@ -39,7 +43,7 @@ def check(files: tuple[str, ...]) -> None:
         raise ScenarioError(*problems)
 
 
-@scenario.command()
+@scenario.command(short_help="Print the JSON Schema of scenario files.")
 def schema() -> None:
     """Print the JSON Schema of scenario files, as data/schema/scenario.schema.json keeps it.
 
@@ -50,7 +54,7 @@ def schema() -> None:
     click.echo(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))
 
 
-@scenario.command()
+@scenario.command(short_help="List every key with its unit.")
 def keys() -> None:
     """List every key of a scenario file: default, unit, meaning, what it accepts.
 
@@ -61,6 +65,4 @@ def keys() -> None:
     from capsim.knobs import keys as all_keys
 
     rows = [(k.name, k.default, k.unit, k.meaning, k.accepts) for k in all_keys()]
-    click.echo(
-        tabulate(rows, headers=("key", "default", "unit", "meaning", "accepts"), disable_numparse=True)
-    )
+    click.echo(tabulate(rows, headers=("key", "default", "unit", "meaning", "accepts"), disable_numparse=True))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from capsim.cli.options import FiniteRange
+
 
 @click.command()
 @click.argument("scenario", metavar="[SCENARIO]", default="after")
@@ -27,7 +29,7 @@ import click
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(0, 3_600),
+    type=FiniteRange(0, 3_600),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

@@ -71,7 +71,7 @@ def trace() -> None:
     """
 
 
-@trace.command("describe")
+@trace.command("describe", short_help="Print span, rates, peaks and gaps of FILE.")
 @_reading
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def describe_command(trace: Trace, as_json: bool) -> None:
@@ -100,7 +100,7 @@ def describe_command(trace: Trace, as_json: bool) -> None:
         click.echo(f"Note: {note}")
 
 
-@trace.command("import")
+@trace.command("import", short_help="Write FILE, in whatever format, as CSV.")
 @_reading
 @_OUT
 def import_command(trace: Trace, out: Path) -> None:
@@ -113,7 +113,7 @@ def import_command(trace: Trace, out: Path) -> None:
     _deliver(trace, out)
 
 
-@trace.command()
+@trace.command(short_help="Cut, scale, repeat or rebin FILE.")
 @_reading
 @_OUT
 @click.option("--width", metavar="LENGTH", help="Count in bins of this width, for example 60s or 5min.")
@@ -137,7 +137,7 @@ def convert(trace: Trace, out: Path, width: str | None, scale: float | None, rep
     _deliver(trace, out)
 
 
-@trace.command()
+@trace.command(short_help="Make up a load of KIND.")
 @click.argument("kind", type=click.Choice(("diurnal", "bursty", "flash-crowd")))
 @_OUT
 @_SEED

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from capsim.cli.options import FiniteRange
+
 MOST_LINES = 10  # of differences shown for a case
 
 
@@ -102,7 +104,7 @@ def memory(files: tuple[Path, ...], out: Path | None) -> None:
 @click.option(
     "--real",
     "real_s",
-    type=click.FloatRange(0, 86_400),
+    type=FiniteRange(0, 86_400),
     default=20.0,
     show_default=True,
     metavar="SECONDS",
@@ -111,7 +113,7 @@ def memory(files: tuple[Path, ...], out: Path | None) -> None:
 @click.option(
     "--rate",
     "rate_hz",
-    type=click.FloatRange(0, 10_000, min_open=True),
+    type=FiniteRange(0, 10_000, min_open=True),
     default=200.0,
     show_default=True,
     metavar="HZ",
