@@ -32,7 +32,7 @@ from capsim.reference.server import Ingestion
 from capsim.reference.service import Service
 from capsim.reference.settings import Settings
 from capsim.reference.virtual import VirtualLoop
-from capsim.server.database import LatencyDatabase
+from capsim.server.database import Kind, LatencyDatabase
 from capsim.server.database import Outcome as ModelOutcome
 from capsim.server.database import Statement as ModelStatement
 from capsim.server.model import Happened, Server
@@ -376,6 +376,10 @@ class MeasuredDatabase:
         duration_us, ok = self._calls[stream].popleft()
         return ModelOutcome(duration_us, "ok" if ok else "fail")
 
-    def run_inserts(self, stream: Stream, items: Ints, rows: int, starts_us: Ints) -> Any:
-        """Never: calls are counted, so none may be tried out."""
+    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
+        """Never asked: calls are counted, so none may be tried out."""
+        raise AssertionError("measured calls come in order, so none may be tried out")
+
+    def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
+        """Never asked, for the same reason."""
         raise AssertionError("measured calls come in order, so none may be tried out")
