@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -90,6 +90,9 @@ def worded() -> Iterator[None]:
         if error.errno is None:
             raise
         place = error.filename or "output"  # stdout has no name
+        if not error.filename:
+            with suppress(OSError):  # a stdout that is no file
+                quiet()  # what could not be written is still in its buffer, and would fail again on the way out
         fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
 
 
