@@ -14,6 +14,7 @@ import simpy
 
 from capsim.server import clock
 from capsim.server.attempts import MANY, Attempt, Result
+from capsim.server.calls import call, opened
 from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
 from capsim.server.loop import Loop
@@ -279,12 +280,12 @@ class Flusher:
 
         The first call has been noted as started; each further one starts when the last one ends.
         """
-        stream, run = self.writer.stream, self._database.run
+        stream, run, crowding = self.writer.stream, self._database.run, self._pool.crowding
         now_us = start_us
         program = self._rules(batch)
         statement = next(program)
         while True:
-            outcome = run(stream, attempt, statement, now_us)
+            outcome = run(stream, attempt, statement, now_us, crowding)
             now_us += outcome.duration_us
             self.outcomes.append(outcome)
             try:
@@ -297,11 +298,11 @@ class Flusher:
         """Play all calls of an attempt at once, as nothing can come between them, and sleep until the last ends."""
         env = self._env
         self.calls_started.append(env.now)
-        call = self._pool.ask(self.part)
-        if call.state == WAITING:
-            yield call.decided
+        asked = self._pool.ask(self.part)
+        if asked.state == WAITING:
+            yield asked.decided
         granted_us = env.now
-        if call.opens and not (yield from self._open()):
+        if asked.opens and not (yield from opened(env, self._pool, self._database, asked)):
             self.outcomes.append(Outcome(env.now - granted_us, "fail"))
             return (yield from self._call_by_call(batch, attempt))
         now_us, result = self._statements(batch, attempt, env.now)
@@ -340,29 +341,9 @@ class Flusher:
             return end.value
 
     def _call(self, attempt: int, statement: Statement) -> Process:
-        env, pool = self._env, self._pool
-        self.calls_started.append(env.now)
-        call = pool.ask(self.part)
-        if call.state == WAITING:
-            yield call.decided
-        self._waited_from_us = call.asked_us if call.state == FAILED else None
-        if call.state == FAILED:
-            return Outcome(env.now - call.asked_us, "fail")
-        granted_us = env.now
-        if call.opens and not (yield from self._open()):
-            return Outcome(env.now - granted_us, "fail")
-        outcome = self._database.run(self.writer.stream, attempt, statement, env.now)
-        yield at(env, env.now + outcome.duration_us, clock.DATABASE)
-        pool.release()
+        self.calls_started.append(self._env.now)
+        asked, outcome = yield from call(
+            self._env, self._pool, self._database, self.part, self.writer.stream, attempt, statement
+        )
+        self._waited_from_us = asked.asked_us if asked.state == FAILED else None
         return outcome
-
-    def _open(self) -> Process:
-        """Open the connection that was granted; False if that takes longer than it may."""
-        env, pool = self._env, self._pool
-        if pool.connect_us > pool.connect_timeout_us:
-            yield at(env, env.now + pool.connect_timeout_us, clock.DATABASE)
-            pool.discard()
-            return False
-        if pool.connect_us:
-            yield at(env, env.now + pool.connect_us, clock.DATABASE)
-        return True
