@@ -139,7 +139,7 @@ class Server:
         self.writers: dict[Stream, Writer] = {}
         for stream in STREAMS:
             if stream in writers:
-                keyed = stream == "heartbeats" and writers[stream].semantics == "fixed"
+                keyed = stream == "heartbeats" and writers[stream].keyed
                 first = (first_items or {}).get(stream, 0)
                 self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
         self.loop = None if http is None else Loop(http, self.writers)
