@@ -187,9 +187,8 @@ class Flusher:
                 return when_us
             self._record_take(batch)
             for attempt, start_us, end_us, calls, result in played:
-                batch = self._record_attempt(batch, attempt, start_us, end_us, calls, result)
-            if not played[-1][-1].ok:
-                writer.give_up(batch)
+                last = attempt == len(played)
+                batch = self._record_attempt(batch, attempt, start_us, end_us, calls, result, last=last)
             if writer.repaired:  # between its attempts it holds no connection
                 for _, start_us, end_us, _, _ in played:
                     self._pool.record_hold(start_us, end_us)
@@ -220,7 +219,7 @@ class Flusher:
         self._takes.add_all(part, start_us, phase, rows, first, following, following)
         self._attempts.add_all(part, series.number + np.arange(count), 1, start_us, end_us, 1, rows,
                                result.calls[:count], rows, result.inserted[:count], first, following,
-                               following)  # fmt: skip
+                               following, 1, 0)  # fmt: skip
         self._pool.record_holds(start_us, end_us)
         writer.take_all(series, count)
         last_us = int(end_us[-1])
@@ -270,12 +269,10 @@ class Flusher:
             result: Result = yield from (
                 self._in_one_step(batch, attempt) if self._pool.ample else self._call_by_call(batch, attempt)
             )
-            batch = self._record_attempt(batch, attempt, start_us, env.now, len(self.calls_started), result)
-            if result.ok:
-                break
-            pause_us = writer.pause_us(batch, attempt, env.now)
+            pause_us = None if result.ok else writer.pause_us(batch, attempt, env.now)
+            calls, last = len(self.calls_started), pause_us is None
+            batch = self._record_attempt(batch, attempt, start_us, env.now, calls, result, last=last)
             if pause_us is None:
-                writer.give_up(batch)
                 break
             if pause_us:
                 self.out, self.pausing = (batch, attempt, start_us), True
@@ -291,18 +288,21 @@ class Flusher:
                         batch.next_item)  # fmt: skip
 
     def _record_attempt(
-        self, batch: Batch, attempt: int, start_us: int, end_us: int, calls: int, result: Result
+        self, batch: Batch, attempt: int, start_us: int, end_us: int, calls: int, result: Result, *, last: bool
     ) -> Batch:
         """Note how an attempt went; returns the batch without the rows that it wrote before it failed."""
         self._attempts.add(self.part, batch.number, attempt, start_us, end_us, result.ok, batch.rows, calls,
                            result.counted, result.inserted, batch.first_item, batch.accepted_to,
-                           batch.next_item)  # fmt: skip
+                           batch.next_item, last, batch.left - result.counted if last else 0)  # fmt: skip
         self.call_errors += result.failed_calls
         self.calls_missing += result.missing
         if result.ok:
             self.writer.succeed(batch, result.counted)
             return batch
-        return self.writer.write_some(batch, result.counted)
+        batch = self.writer.write_some(batch, result.counted)
+        if last:
+            self.writer.give_up(batch)
+        return batch
 
     def _statements(self, batch: Batch, attempt: int, start_us: int) -> tuple[int, Result]:
         """All statements of an attempt that has a connection, one right after the other; when they end, and how.
