@@ -36,7 +36,7 @@ def schedule(number: int) -> Case:
     scenario = Scenario.model_validate({
         "name": "envelope",
         "workload": {"rate_hz": 1, "duration_s": span_s},
-        "server": {"writers": {stream: writer for stream in STREAMS}},
+        "server": {"writers": dict.fromkeys(STREAMS, writer)},
         "database": {"insert": {"call_ms": 10, "row_ms": 0.1}, "update": {"call_ms": 3}, "faults": faults},
         "billing": {"from": "2026-02-03"},
     })  # fmt: skip
