@@ -138,7 +138,7 @@ class WriterSpec(Spec):
 
     semantics: Literal["seed", "fixed", "recommended"] = Field(
         default="seed",
-        description="rule set: seed (recorded, earlier), fixed (recorded, later) or recommended (docs/recommended-writer.md)",
+        description="rule set: seed (recorded, earlier), fixed (recorded, later) or recommended (the repaired ones)",
     )
     batch_rows: Count = Field(default=100, description="items in the buffer that start a flush at once")
     delay_ms: Annotated[int, Field(ge=1, le=10**9)] = Field(
