@@ -106,8 +106,8 @@ class Writer:
         """When the next flush starts, if no shutdown interferes: ``(when_us, phase)``; None for never.
 
         The phase is `clock.TIMER`, `clock.REQUEST`, `clock.DATABASE` (where the last flush ended), or
-        `LOOK` when the arrivals known so far (all before
-        ``known_to_us``) do not decide it: ask again at that time. Not to be called while a flush is out.
+        `LOOK` when the arrivals known so far (all before ``known_to_us``) do not decide it: ask again at that time. Not
+        to be called while a flush is out.
         """
         if self.goes_on:
             return now_us, clock.DATABASE
