@@ -122,7 +122,7 @@ class Played:
         """Attempts that are out at the end of a process."""
         rows = []
         for part, flusher in enumerate(process.server.flushers.values()):
-            if flusher.out is not None:
+            if flusher.out is not None and not flusher.pausing:
                 batch, attempt, start_us = flusher.out
                 rows.append({
                     "part": part, "batch": batch.number, "attempt": attempt, "start_us": start_us, "end_us": -1,

@@ -33,7 +33,7 @@ MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own 
 
 TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
 ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
-            "first_item", "accepted_to", "next_item")  # fmt: skip
+            "first_item", "accepted_to", "next_item", "last", "lost")  # fmt: skip
 
 
 class Block(Protocol):
@@ -139,7 +139,7 @@ class Server:
         self.writers: dict[Stream, Writer] = {}
         for stream in STREAMS:
             if stream in writers:
-                keyed = stream == "heartbeats" and writers[stream].semantics == "fixed"
+                keyed = stream == "heartbeats" and writers[stream].keyed
                 first = (first_items or {}).get(stream, 0)
                 self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
         self.loop = None if http is None else Loop(http, self.writers)
@@ -167,7 +167,7 @@ class Server:
     def in_flight(self, stream: Stream) -> int:
         """Items of a writer that are out in a flush."""
         out = self.flushers[stream].out
-        return out[0].rows if out else 0
+        return out[0].left if out else 0
 
     def in_loop(self, stream: Stream) -> int:
         """Items of requests that came and have not been served."""
@@ -187,7 +187,7 @@ class Server:
             part = STREAMS.index(stream)
             took, tried = takes["part"] == part, attempts["part"] == part
             own_takes = {name: takes[name][took] for name in ("taken_us", "rows", "next_item")}
-            own_attempts = {name: attempts[name][tried] for name in ("attempt", "end_us", "ok", "rows", "counted")}
+            own_attempts = {name: attempts[name][tried] for name in ("end_us", "ok", "rows", "counted", "last", "lost")}
             times_us, previous = reached[stream]
             first, head = began[stream]
             stretches[stream] = _stretch(
@@ -342,19 +342,18 @@ def _stretch(
         cycles = np.concatenate(([head], takes["next_item"]))
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
-    last = (attempts["ok"] == 1) | (attempts["attempt"] == 2)
-    ok, rows = attempts["ok"][last], attempts["rows"][last]
-    counted = attempts["counted"][last]
+    # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
+    ok = attempts["ok"]
     return Stretch(
         arrivals_us=times_us,
         stored_us=times_us[stored],
         refused=refused,
         taken_us=takes["taken_us"],
         taken_rows=takes["rows"],
-        ended_us=attempts["end_us"][last],
-        ended_rows=rows,
-        written_rows=counted * ok,
-        failed_rows=rows * (1 - ok),
-        uncounted_rows=(rows - counted) * ok,
+        ended_us=attempts["end_us"],
+        ended_rows=attempts["rows"] * attempts["last"],
+        written_rows=attempts["counted"],
+        failed_rows=attempts["lost"] * (1 - ok),
+        uncounted_rows=attempts["lost"] * ok,
         previous=previous,
     )

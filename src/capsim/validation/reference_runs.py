@@ -120,7 +120,7 @@ def play_model(scenario: Scenario, arrivals: Arrivals, database: Any) -> Seen:
             "dropped_failed": writer.dropped_failed,
             "uncounted": int((good[:, 5] - good[:, 6]).sum()),
             "buffered": writer.count,
-            "in_flight": out[0].rows if out else 0,
+            "in_flight": out[0].left if out else 0,
             "flushes": writer.batches,
         }
         attempts[stream] = tried
