@@ -54,6 +54,8 @@ class Flusher:
         Where starts of flushes and ends of attempts are recorded.
     loop : Loop, optional
         What has to build every insert, and may hand over items later than it seemed.
+    missed : list of int, optional
+        Where to note the items whose own update failed.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class Flusher:
         takes: Facts,
         attempts: Facts,
         loop: Loop | None = None,
+        missed: list[int] | None = None,
     ) -> None:
         self._env, self.writer, self.part = env, writer, part
         self._pool, self._database, self._rules = pool, database, attempt
         self._known_to_us, self._takes, self._attempts, self._loop = known_to_us, takes, attempts, loop
+        self.missed = missed
         self.calls_started: list[int] = []  # instants, of the attempt that is out
         self.outcomes: list[Outcome] = []  # of those calls, possibly ahead of time
         self.out: tuple[Batch, int, int] | None = None  # batch, attempt, start of the attempt that is out
@@ -107,13 +111,13 @@ class Flusher:
             self._begun = None
             if batch is not None:
                 if self._loop is not None and begun is None:
-                    self._loop.flush(batch.taken_us, batch.rows)
+                    self._loop.insert(batch.taken_us, self._loop.flush_us(batch.rows))
                 yield from self._flush(batch)
                 while writer.goes_on:
                     batch = writer.take(env.now, clock.DATABASE)
                     assert batch is not None
                     if self._loop is not None:
-                        self._loop.flush(batch.taken_us, batch.rows)
+                        self._loop.insert(batch.taken_us, self._loop.flush_us(batch.rows))
                     yield from self._flush(batch)
 
     @property
@@ -296,6 +300,9 @@ class Flusher:
                            result.counted, result.inserted, batch.first_item, batch.accepted_to,
                            batch.next_item, last, batch.left - result.counted if last else 0)  # fmt: skip
         self.call_errors += result.failed_calls
+        if result.failed_calls and self.missed is not None:
+            outcomes = enumerate(self.outcomes[: batch.rows])
+            self.missed += [batch.first_item + place for place, outcome in outcomes if outcome.result == "fail"]
         self.calls_missing += result.missing
         if result.ok:
             self.writer.succeed(batch, result.counted)
