@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from capsim.memory import parts
 from capsim.memory.constants import value
 from capsim.memory.limits import container_mib, node_defaults
 from capsim.specs import STREAMS, Scenario
@@ -71,7 +72,8 @@ def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
         mean += column["buffer_mean_rows"] * rows[stream] + flying
         low += column["buffer_min_rows"] * rows[stream]
         high += column["buffer_max_rows"] * rows[stream] + column["in_flight_max_rows"] * out
-    mean, low, high = mean / MIB, low / MIB, high / MIB
+    others = parts.held(samples, scenario)
+    mean, low, high = mean / MIB + others.mean_mib, low / MIB, high / MIB + others.max_mib
     high = np.maximum(high, mean)
     # What two neighbours share lies inside the range of both: the middle of their means, moved into it.
     ends = np.append((mean[:-1] + mean[1:]) / 2, mean[-1:])
