@@ -6,7 +6,7 @@ limit far above everything else is written into the figure instead of flattening
 """
 
 from capsim.plots.canvas import style
-from capsim.plots.run import RunPlots, bill, buffers, load, losses, memory, services
+from capsim.plots.run import RunPlots, bill, buffers, levels, load, losses, memory, services
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
 from capsim.plots.steps import Caps, steps, steps_of
 from capsim.plots.trace import dispersion, dispersions, rate, rates
@@ -23,6 +23,7 @@ __all__ = [
     "dispersions",
     "load",
     "looks",
+    "levels",
     "losses",
     "memory",
     "rate",
