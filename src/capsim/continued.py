@@ -9,6 +9,7 @@ minute to its last. Nothing is multiplied. What it does not carry is what a writ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -67,18 +68,13 @@ def continued(
     if not stretches or not all(len(stretch) for stretch in stretches):
         raise CapsimError("continued: there is a stretch without samples; give the samples of a run")
     names = [column.name for column in SAMPLES]
-    parts: list[pd.DataFrame] = []
-    missing = minutes
-    while missing > 1e-9:
-        part = stretches[len(parts) % len(stretches)][names]
-        part = part[np.cumsum(part["width_s"].to_numpy()) / 60 <= missing + 1e-9]
-        if not len(part):
-            break
-        parts.append(part)
-        missing -= float(part["width_s"].sum()) / 60
-    month = pd.concat(parts, ignore_index=True)
-    width_s = month["width_s"].to_numpy()
-    month["time_s"] = np.cumsum(width_s) - width_s
+    once = pd.concat([stretch[names] for stretch in stretches], ignore_index=True)
+    width_s = once["width_s"].to_numpy()
+    times = math.ceil(minutes * 60 / float(width_s.sum()))
+    end_s = np.cumsum(np.tile(width_s, times))
+    bins = int(np.searchsorted(end_s, minutes * 60 + 1e-6, side="right"))
+    month = once.take(np.arange(bins) % len(once)).reset_index(drop=True)
+    month["time_s"] = end_s[:bins] - month["width_s"].to_numpy()
     return resident(month, scenario)
 
 

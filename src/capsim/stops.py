@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from capsim.cost import LONGEST_CYCLE_MINUTES
 from capsim.errors import CapsimError
 from capsim.pricing import Meter, plan_on, prices_on
-from capsim.usage import SERVICES, Window
 from capsim.units import MIB
+from capsim.usage import SERVICES, Window
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import numpy as np
