@@ -177,7 +177,8 @@ def stops(runs: Runs) -> Published:
     return Published(
         "stops",
         "On which day would a hard limit or a full volume stop the service?",
-        "Usage of the simulated month as the meter counts it, from its first day; earliest and latest bill the most and "
+        "Usage of the simulated month as the meter counts it, from its first day; earliest and latest bill the most "
+        "and "
         "the least page cache. What would be served after that day is not simulated: the month goes on as if the limit "
         "were not there.",
         ("scenario", "what"),

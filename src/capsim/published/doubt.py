@@ -97,10 +97,12 @@ def intervals(runs: Runs) -> Published:
     return Published(
         "cost_interval",
         "How sure is the bill, over chance and over the days of a trace?",
-        "Usage before the plan's fee. half_width_usd is that of the 95 % interval of the mean (Student's), one_more_usd "
+        "Usage before the plan's fee. half_width_usd is that of the 95 % interval of the mean (Student's), "
+        "one_more_usd "
         "that of one more month of the kind. A trace of less than a week is repeated as it is, so its month has no "
         "weekend of its own; one of whole weeks keeps every day on its weekday; drawn months take weekdays from the "
-        "weekdays of the week-long trace and weekends from its weekend. Least and most cache are the outermost over all "
+        "weekdays of the week-long trace and weekends from its weekend. Least and most cache are the outermost over "
+        "all "
         "months of the row: chance matters little beside them.",
         ("scenario", "over"),
         pd.DataFrame(rows),

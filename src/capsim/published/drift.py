@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capsim.errors import CapsimError
-from capsim.files import SUMS
+from capsim.files import STAGING, SUMS
 from capsim.published.table import Published
 
 
@@ -46,7 +46,7 @@ def drift(folder: Path, fresh: Mapping[str, str], tables: Sequence[Published]) -
             found += [f"{name.removesuffix('.csv')}: {line}" for line in _rows(kept, now, keys[name])]
         else:
             pages.append(name)
-    strange = {path.name for path in folder.iterdir()} - set(fresh) - {SUMS}
+    strange = {path.name for path in folder.iterdir() if not path.name.startswith(STAGING)} - set(fresh) - {SUMS}
     found += [f"{name}: is no longer made" for name in sorted(strange)]
     found += [f"{name}: {_first(folder / name, fresh[name])}" for name in pages]
     return found

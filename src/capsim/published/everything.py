@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from capsim.files import folder
+from capsim.errors import CapsimError
+from capsim.files import STAGING, folder
+from capsim.paths import data_dir
 from capsim.published import bills, doubt, loads, market, memory
 from capsim.published.runs import Runs
 from capsim.published.table import Published
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKERS: tuple[Callable[[Runs], Published], ...] = (
     bills.before_after,
@@ -50,6 +57,25 @@ def publish(content: dict[str, str], out: Path) -> None:
     out : Path
         The folder; absent, empty, or written by capsim before.
     """
+    for left in out.glob(f"{STAGING}*"):  # by a command that was killed; nothing reads it
+        shutil.rmtree(left, ignore_errors=True)
     with folder(out) as staging:
         for name, text in content.items():
             (staging / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def read(name: str) -> pd.DataFrame:
+    """A committed table, by the name of its file without the ending.
+
+    Examples
+    --------
+    >>> "rate_hz" in read("cost_by_load").columns
+    True
+    """
+    import pandas as pd
+
+    path = data_dir() / "tables" / f"{name}.csv"
+    if not path.is_file():
+        names = ", ".join(sorted(other.stem for other in path.parent.glob("*.csv")))
+        raise CapsimError(f"there is no table {name!r}; tables: {names}")
+    return pd.read_csv(path)

@@ -13,6 +13,7 @@ from capsim.published.bills import usages, used_usd
 from capsim.published.runs import RATES_HZ
 from capsim.published.table import Published
 from capsim.scenario import load
+from capsim.specs import STREAMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,14 +78,14 @@ def by_knob(runs: Runs) -> Published:
     rows = []
     for buffer, delay, pool, cap in product(BUFFERS_ROWS, DELAYS_MS, POOLS, HEAP_CAPS_MIB):
         scenario = load("after").replace("server.pool.limit", pool).replace("server.node.heap_cap_mib", cap)
-        for writer in ("events", "revenue", "heartbeats"):
+        for writer in STREAMS:
             scenario = scenario.replace(f"server.writers.{writer}.buffer_cap_rows", buffer)
             scenario = scenario.replace(f"server.writers.{writer}.delay_ms", delay)
         stretch = runs.under(scenario, KNOBS_HZ)
         month = _month(stretch, scenario)
         rows.append({
             "buffer_cap_rows": str(buffer), "delay_ms": delay, "pool": pool, "heap_cap_mib": str(cap),
-            "flushes_per_half_hour": int(sum(stretch[f"{w}_flushes"].sum() for w in ("events", "revenue", "heartbeats"))),
+            "flushes_per_half_hour": int(sum(stretch[f"{stream}_flushes"].sum() for stream in STREAMS)),
             "pool_open": int(stretch["pool_open_max"].max()),
             **{name: month[name] for name in ("server_mib", "postgres_mib", "usage_usd", "total_usd", "upper_usd")},
         })  # fmt: skip

@@ -36,7 +36,8 @@ def before_after(runs: Runs) -> Published:
         "memory_before_after",
         "How much memory, before and after the plan?",
         "A month simulated request by request. Resident is what the process holds; billed is what its container holds, "
-        "page cache included: lower without files but mapped programs, expected with all that was written or read since "
+        "page cache included: lower without files but mapped programs, expected with all that was written or read "
+        "since "
         "the start, upper with every file there is. MiB = 2^20 bytes.",
         ("scenario", "service", "memory"),
         pd.DataFrame(rows),

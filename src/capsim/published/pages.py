@@ -49,11 +49,11 @@ def _head(seed: int) -> list[tuple[str, str]]:
         ("billed month", f"30 days from {billed} (the scenarios' billing.from), unless a table says otherwise"),
         ("prices", f"Railway, data/prices/railway.toml, last verified {prices.last_verified}"
          + (f": STALE, {age} days before the billed month" if age > 120 else "")),
-        ("other providers", f"data/prices/providers.toml, sources read until {sizes.last_verified}; each row is marked"),
+        ("other providers", f"data/prices/providers.toml, read until {sizes.last_verified}; each row is marked"),
         ("scenarios", ", ".join(f"data/scenarios/{name}.toml" for name in BEFORE_AFTER)),
         ("loads", "; ".join(f"{trace.name}, sha256 {trace.sha256[:12]}" for trace in traces)),
         ("made by", f"capsim tables, capsim {version('capsim')}, seed {seed}; capsim tables --check compares"),
-        ("evidence", "memory: docs/memory.md; prices: data/prices/README.md; no price was read on the day of this page"),
+        ("evidence", "memory: docs/memory.md; prices: data/prices/README.md"),
     ]  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """What the tables are made of: every simulation that more than one of them needs, made once.
 
 The two scenarios of the title are simulated for the whole month, request by request. What has many rows (loads, knobs,
-days, replicates) is half an hour or a day, simulated request by request and continued to a month (`capsim.continued`); the
-table of intervals shows both ways for the same scenario, so that their difference can be seen.
+days, replicates) is half an hour or a day, simulated request by request and continued to a month
+(`capsim.continued`); the table of intervals shows both ways for the same scenario, so that their difference is seen.
 """
 
 from __future__ import annotations
