@@ -100,6 +100,13 @@ def test_every_change_of_price_or_plan_has_both_its_sides_in_the_table() -> None
     assert free.total_usd.notna()["2025-08-27"]
 
 
+def test_hobby_does_not_suffice_where_its_volume_is_full_within_the_month() -> None:
+    table = pd.read_csv(TABLES / "when_hobby_suffices.csv")
+
+    assert ((table.volume_full_days < 30) <= (table.fits_limits == "no")).all()
+    assert {"yes", "no"} == set(table.fits_limits)
+
+
 # --- killed at a random moment ------------------------------------------------------------------------------
 
 WRITER = """

@@ -26,6 +26,7 @@ BUFFERS_ROWS = ("none", 1_000)
 DELAYS_MS = (1_000, 5_000)
 POOLS = (10, 97)
 HEAP_CAPS_MIB = ("none", 512)
+MONTH_DAYS = 30
 KNOBS_HZ = 5.0  # the bundled day's mean
 STEADY = "Half an hour of a steady Poisson load, simulated request by request and continued to 30 days. "
 
@@ -109,14 +110,15 @@ def hobby(runs: Runs) -> Published:
         scenario = load("after").replace("database.memory_limit_mib", limit)
         month = _month(runs.steady[rate], scenario)
         full_days = month["volume_full_days"]
-        month_in_fee = month["usage_usd"] <= 5
-        carried = not month["breaks"]
+        covered = month["usage_usd"] <= float(plan_on("hobby", scenario.billing.from_date).included_usage_usd)
+        breaks = [f"its volume is full on day {full_days:.3g}"] if full_days < MONTH_DAYS else []
+        breaks += [month["breaks"]] if month["breaks"] else []
         rows.append({
             "rate_hz": rate, "postgres_limit_mib": str(limit), "usage_usd": month["usage_usd"],
             "total_usd": month["total_usd"], "upper_usd": month["upper_usd"], "volume_full_days": full_days,
-            "fits_limits": "yes" if carried else "no", "fee_covers_it": "yes" if month_in_fee else "no",
-            "verdict": ("suffices" if month_in_fee else "suffices, usage above the fee") if carried
-            else "does not: " + month["breaks"],
+            "fits_limits": "no" if breaks else "yes", "fee_covers_it": "yes" if covered else "no",
+            "verdict": "does not suffice: " + "; ".join(breaks) if breaks
+            else "suffices" + ("" if covered else "; usage above the fee is charged"),
         })  # fmt: skip
     return Published(
         "when_hobby_suffices",
