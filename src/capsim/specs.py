@@ -421,6 +421,9 @@ class BillingSpec(Spec):
     gb_bytes: Literal[1_000_000_000, 1_073_741_824] = Field(
         default=1_000_000_000, description="size of the GB that is billed: decimal, or 2^30"
     )
+    hard_limit_usd: Positive | Literal["none"] = Field(
+        default="none", description='usage of a cycle at which the services are stopped; "none" for no limit'
+    )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -8,6 +8,9 @@ measurements made on 2026-11-23 (node 20.20.2, PostgreSQL 15.18, Redis 7.0.15, L
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -243,6 +246,8 @@ CONSTANTS: tuple[Constant, ...] = (
 )
 
 _VALUES = {c.name: c.value for c in CONSTANTS}
+_AROUND = re.compile(r"\+-\s*(\d+(?:\.\d+)?)\s*(%)?")
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(?:\s*(%))?")
 
 
 def value(name: str) -> float:
@@ -254,6 +259,67 @@ def value(name: str) -> float:
     2387
     """
     return _VALUES[name]
+
+
+@contextmanager
+def assuming(name: str, number: float) -> Iterator[None]:
+    """Let one constant have another value for a while: what if it were at the end of its bracket?
+
+    Parameters
+    ----------
+    name : str
+        Of a constant.
+    number : float
+        In its own unit.
+
+    Examples
+    --------
+    >>> with assuming("pg_wal_event", 2241):
+    ...     value("pg_wal_event")
+    2241
+    >>> value("pg_wal_event")
+    2000
+    """
+    kept = _VALUES[name]
+    _VALUES[name] = number
+    try:
+        yield
+    finally:
+        _VALUES[name] = kept
+
+
+def bracket(constant: Constant) -> tuple[float, float] | None:
+    """Lowest and highest value of a constant, where its ``error`` says them in numbers.
+
+    Parameters
+    ----------
+    constant : Constant
+
+    Returns
+    -------
+    (float, float) or None
+        None where the error is in words only, such as "unknown"; both equal where it is "exact".
+
+    Examples
+    --------
+    >>> [bracket(c) for c in CONSTANTS if c.name in ("event_row", "collector_speed", "pg_data_revenue")]
+    [(2339.26, 2434.74), (215.0, 300.0), None]
+    """
+    text, number = constant.error, constant.value
+    if text == "exact":
+        return number, number
+    if text.startswith("factor "):
+        factor = float(text.removeprefix("factor "))
+        return number / factor, number * factor
+    if found := _AROUND.match(text):
+        off = float(found[1]) * (number / 100 if found[2] else 1)
+        return number - off, number + off
+    if found := _RANGE.match(text):
+        scale = 0.01 if found[3] else 1.0
+        low, high = float(found[1]) * scale, float(found[2]) * scale
+        # A range in another unit than the constant's does not hold it, and is not read.
+        return (low, high) if low <= number * (1 + 1e-9) and high >= number * (1 - 1e-9) else None
+    return None
 
 
 def constants() -> pd.DataFrame:
