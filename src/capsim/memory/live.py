@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.memory.constants import value
-from capsim.memory.limits import container_mib, node_defaults
+from capsim.memory.limits import heap_limit_mib
 from capsim.specs import STREAMS, Scenario
 from capsim.units import MIB
 
@@ -43,6 +43,11 @@ def row_bytes(scenario: Scenario) -> dict[str, float]:
         "revenue": value("revenue_row"),
         "heartbeats": value("heartbeat_map_row" if fixed else "heartbeat_row"),
     }
+
+
+def base_mib(scenario: Scenario) -> float:
+    """Live bytes of the idle program, with what it has loaded for good [MiB]."""
+    return value("live_base") + scenario.server.node.loaded_mib
 
 
 def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
@@ -91,19 +96,6 @@ _COLUMNS = (
 )
 
 
-def heap_limit_mib(scenario: Scenario) -> float:
-    """Limit of the old generation [MiB]: the cap, or V8's default under the plan's limit of one replica.
-
-    Examples
-    --------
-    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
-    >>> heap_limit_mib(s), heap_limit_mib(s.replace("server.node.heap_cap_mib", 512))
-    (2048.0, 512.0)
-    """
-    cap = scenario.server.node.heap_cap_mib
-    return node_defaults(container_mib(scenario)).heap_cap_mib if cap == "none" else float(cap)
-
-
 def exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:
     """When live bytes leave the collector no room under the limit [s]; None if they never do.
 
@@ -112,7 +104,7 @@ def exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:
     interpolated.
     """
     live = retained(samples, scenario)
-    room = heap_limit_mib(scenario) - value("death_margin") - value("live_base")
+    room = heap_limit_mib(scenario) - value("death_margin") - base_mib(scenario)
     over = np.flatnonzero(live.max_mib >= room)
     if not over.size:
         return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from capsim.memory import live as live_rows
 from capsim.memory.constants import value
-from capsim.memory.limits import container_mib, node_defaults
+from capsim.memory.limits import cpu_quota, heap_limit_mib, semi_space_mib
 from capsim.memory.sawtooth import OldSpace, scan
 from capsim.specs import Scenario
 
@@ -43,7 +43,7 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
     rate = requests / width
     mean, peak, new = _old_spaces(samples, scenario, width, rate)
     # Near the cap V8 shrinks new space, so that both together keep below it.
-    cap = live_rows.heap_limit_mib(scenario)
+    cap = heap_limit_mib(scenario)
     new = np.clip(cap - mean.mean_mib, np.minimum(new, value("new_space_low")), new)
     above = value("server_off_heap") + value("server_file")
     heap = mean.mean_mib + new + value("heap_overhead")
@@ -54,11 +54,12 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
     kernel = value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
     lower = anon + kernel + value("server_mapped")
     upper = anon + kernel + value("server_files_read")
+    quota = cpu_quota(scenario) or np.inf
     return {
         "server_heap_mib": heap,
         "server_rss_mib": rss,
         "server_rss_peak_mib": rss_peak,
-        "server_cpu_vcpu": cpu_vcpu(requests, width),
+        "server_cpu_vcpu": np.minimum(cpu_vcpu(requests, width), quota),
         "server_billed_lower_mib": lower,
         "server_billed_mib": (lower + upper) / 2,
         "server_billed_upper_mib": upper,
@@ -100,7 +101,7 @@ def _old_spaces(
     A bin with an excursion of live bytes inside becomes two half bins, up and down.
     """
     rows = live_rows.retained(samples, scenario)
-    base, cap = value("live_base"), live_rows.heap_limit_mib(scenario)
+    base, cap = live_rows.base_mib(scenario), heap_limit_mib(scenario)
     inside = rows.max_mib > np.maximum(rows.start_mib, rows.end_mib) + 1.0
     halves = np.where(inside, 2, 1)
     first = np.cumsum(halves) - halves
@@ -118,7 +119,7 @@ def _old_spaces(
     peak = scan(*arguments, value("collector_speed_slow"))
     if size > len(samples):
         mean, peak = (_joined(o, first, part, width) for o in (mean, peak))
-    largest = 2 * node_defaults(container_mib(scenario)).semi_space_mib  # a cap set by hand does not change it
+    largest = 2 * semi_space_mib(scenario)
     return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept, largest)
 
 
@@ -151,7 +152,7 @@ def _new_space(requests: Floats, rate: Floats, kept: Floats, largest: float) -> 
     each, it stood at 1-2 MiB at 0.5 to 20 requests a second and at 32 MiB at 35 (docs/memory.md). It grows
     with what survives, so with the requests served: to its largest after some 3,000 of them.
     """
-    small, large = value("new_space_low"), min(largest, value("new_space_max"))
+    small, large = value("new_space_low"), largest
     per_request = (value("new_space_max") - small) / value("new_space_grown_after")
     busy = rate * value("allocated_request") * 1024 > value("shrinks_below")
     out = []
