@@ -86,7 +86,7 @@ def test_a_small_container_keeps_new_space_small():
     """1 MiB a half up to 512 MiB of container, also with a cap set by hand; 16 MiB on a large plan."""
     minute = empty(SAMPLES).reindex(range(3)).fillna(0)
     minute = minute.assign(time_s=[0.0, 60.0, 120.0], width_s=60.0, requests=30_000)
-    heaps = {plan: server.columns(minute, on(plan, 256))["server_heap_mib"][-1] for plan in ("free", "hobby")}
+    heaps = {plan: server.columns(minute, on(plan, 256))[0]["server_heap_mib"][-1] for plan in ("free", "hobby")}
 
     assert heaps["hobby"] - heaps["free"] == pytest.approx(30, abs=3)
 

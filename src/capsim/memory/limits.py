@@ -8,14 +8,16 @@ few pages stay in memory that they are read again and again; nothing ends it but
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from capsim.memory.constants import value
+from capsim.memory.heap import Ending
 from capsim.pricing import limits_on
 from capsim.specs import Scenario
 from capsim.units import GB, MIB
 
-Ending = Literal["abort", "kill", "hang"]
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGE_MIB = 15 * 1024.0  # from so much memory on V8 takes a host for a large one; containers: assumed, 8 GiB measured
 _LARGE_HEAP_MIB = 4096.0  # V8's limit there; measured without a container
@@ -176,6 +178,29 @@ def semi_space_mib(scenario: Scenario) -> float:
     if node.semi_space_mib != "default":
         return float(node.semi_space_mib)
     return node_defaults(container_mib(scenario), node.version).semi_space_mib
+
+
+def hung_columns(last: pd.Series, scenario: Scenario) -> dict[str, float]:
+    """The server's columns of `capsim.tables.MEMORY` while it hangs: what it held last, and its container's limit.
+
+    Parameters
+    ----------
+    last : Series
+        The same columns just before.
+    scenario : Scenario
+        One with a limit of the container.
+
+    Returns
+    -------
+    dict of str to float
+        Measured: usage at the limit throughout, 0.4 to 0.5 CPU spent on reading program files again.
+    """
+    limit = container_mib(scenario) or 0.0
+    kept = ("server_heap_mib", "server_rss_mib", "server_rss_peak_mib")
+    billed = ("server_billed_lower_mib", "server_billed_mib", "server_billed_upper_mib")
+    quota = cpu_quota(scenario)
+    spent = value("hung_cpu") if quota is None else min(value("hung_cpu"), quota)
+    return {name: float(last[name]) for name in kept} | dict.fromkeys(billed, limit) | {"server_cpu_vcpu": spent}
 
 
 def heap_notes(scenario: Scenario) -> list[str]:

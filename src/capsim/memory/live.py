@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.memory.constants import value
-from capsim.memory.limits import heap_limit_mib
 from capsim.specs import STREAMS, Scenario
 from capsim.units import MIB
 
@@ -47,7 +46,8 @@ def row_bytes(scenario: Scenario) -> dict[str, float]:
 
 def base_mib(scenario: Scenario) -> float:
     """Live bytes of the idle program, with what it has loaded for good [MiB]."""
-    return value("live_base") + scenario.server.node.loaded_mib
+    node = scenario.server.node
+    return value("live_base") + (node.version == 24) * value("node24_live") + node.loaded_mib
 
 
 def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
@@ -94,21 +94,3 @@ _COLUMNS = (
     "in_flight_mean_rows",
     "in_flight_max_rows",
 )
-
-
-def exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:
-    """When live bytes leave the collector no room under the limit [s]; None if they never do.
-
-    Twelve measured deaths: V8 gives up when what survives reaches the limit minus 2 to 8 MiB; 53 MiB live
-    under a cap of 64 lived on (with 200 full collections a minute), 63 died. Inside the bin the time is
-    interpolated.
-    """
-    live = retained(samples, scenario)
-    room = heap_limit_mib(scenario) - value("death_margin") - base_mib(scenario)
-    over = np.flatnonzero(live.max_mib >= room)
-    if not over.size:
-        return None
-    i = int(over[0])
-    climb = live.max_mib[i] - live.start_mib[i]
-    share = float(np.clip((room - live.start_mib[i]) / climb, 0, 1)) if climb > 0 else 0.0
-    return float(samples["time_s"].iloc[i]) + share * float(samples["width_s"].iloc[i])
