@@ -136,7 +136,7 @@ def sweep(
 def _pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
     from capsim.errors import CapsimError
 
-    found = []
+    found: list[tuple[str, str]] = []
     for text in given:
         key, equals, rest = text.partition("=")
         if not equals or not key or not rest:

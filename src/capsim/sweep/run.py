@@ -402,13 +402,13 @@ def differences(table: pd.DataFrame, figure: str, against: int = 0) -> pd.DataFr
     wide = table.pivot(index="replicate", columns="point", values=figure)
     if against not in wide:
         raise CapsimError(f"against = {against}: the table has no such point; it has {wide.shape[1]}")
-    firsts = table.drop_duplicates("point").set_index("point")[_keys(table, figure)]
-    rows = []
-    for point in wide:
+    keys = table.drop_duplicates("point").set_index("point")[_keys(table, figure)]
+    rows: list[tuple[Any, ...]] = []
+    for point in map(int, wide.columns):
         both = pd.DataFrame({"base": wide[against], "point": wide[point]}).dropna()
         found = paired(both["base"], both["point"])
-        rows.append((point, *firsts.loc[point], found.mean, found.half_width))
-    return pd.DataFrame(rows, columns=["point", *firsts.columns, "difference", "half_width"])
+        rows.append((point, *keys.loc[[point]].iloc[0], found.mean, found.half_width))
+    return pd.DataFrame(rows, columns=["point", *keys.columns, "difference", "half_width"])
 
 
 def _keys(table: pd.DataFrame, figure: str) -> list[str]:
