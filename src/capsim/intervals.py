@@ -19,6 +19,7 @@ from capsim.replicates import CONFIDENCE, t_quantile
 Floats = NDArray[np.float64]
 
 BATCHES = 30
+TIMES = 50  # autocorrelation times that a run must last at least, or their own estimate means little
 MSER_BATCH = 5  # observations averaged before the rule looks: the 5 of MSER-5
 
 
@@ -98,9 +99,10 @@ def batch_interval(values: Floats, batches: int = BATCHES) -> Interval:
     Raises
     ------
     TooShort
-        If there are fewer than two observations to a batch; or if the means of neighbouring batches are alike (lag-1
-        autocorrelation above what chance allows in one case of twenty): the batches are shorter than the memory of
-        the system, and the interval would be too narrow.
+        If there are fewer than two observations to a batch; if the means of neighbouring batches are alike (lag-1
+        autocorrelation above what chance allows in one case of twenty); or if the run lasts fewer than `TIMES`
+        autocorrelation times: the batches are then shorter than the memory of the system, and the interval would be
+        too narrow.
 
     Examples
     --------
@@ -116,7 +118,41 @@ def batch_interval(values: Floats, batches: int = BATCHES) -> Interval:
     correlation = float((apart[1:] * apart[:-1]).sum() / (apart**2).sum()) if apart.any() else 0.0
     if correlation > 1.645 / math.sqrt(batches):
         raise TooShort(f"the means of neighbouring batches are correlated ({correlation:.2f}); make the run longer")
+    memory = autocorrelation_time(values)
+    if len(values) < TIMES * memory:
+        raise TooShort(
+            f"{len(values):,} observations, each of which is felt in the next {memory:,.0f}, are too few; make "
+            f"{math.ceil(TIMES * memory):,} or more"
+        )
     return interval(means)
+
+
+def autocorrelation_time(values: ArrayLike) -> float:
+    """Observations of a series that are worth one independent one: 1 + 2 x the sum of its autocorrelations.
+
+    The sum is broken off at the first lag that is 5 such times long, so it is too low for short runs.
+
+    References
+    ----------
+    A. D. Sokal, "Monte Carlo methods in statistical mechanics", 1996, section 3; the rule of 50 such times is that of
+    D. Foreman-Mackey et al., "emcee: the MCMC hammer", PASP 125, 2013.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).standard_normal(10_000)
+    >>> round(autocorrelation_time(noise)), round(autocorrelation_time(np.convolve(noise, np.ones(10))))
+    (1, 9)
+    """
+    seen = np.asarray(values, np.float64)
+    apart = seen - seen.mean()
+    if not apart.any():
+        return 1.0
+    size = 1 << (2 * len(apart) - 1).bit_length()
+    spectrum = np.fft.rfft(apart, size)
+    correlation = np.fft.irfft(spectrum * np.conj(spectrum), size)[: len(apart)]
+    times = 2 * np.cumsum(correlation / correlation[0]) - 1
+    enough = np.flatnonzero(np.arange(len(times)) >= 5 * times)
+    return float(max(times[enough[0] if len(enough) else -1], 1.0))
 
 
 def warm_up(values: ArrayLike) -> int:
