@@ -6,6 +6,7 @@ The long count (`make test-slow`, or ``pytest -m slow tests/test_coverage.py``) 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from capsim.validation import queueing
 
 SEED = 20_261_126
 INTERVALS = 200
+SPARE = 60  # runs for those that are refused: about one of twenty by chance
 LEAST, MOST = 180, 198
 QUEUES = [(servers, load) for servers in (1, 2, 5) for load in (0.5, 0.7, 0.8, 0.9)]  # 12 cells
 WRITERS = [(rate, delay_s) for rate in (5, 15, 25, 60) for delay_s in (2, 5)]  # 8 cells
@@ -100,15 +102,18 @@ def writer_series(rate_hz: float, delay_s: float, duration_s: float, replicate: 
     return run.samples["events_buffer_mean_rows"].to_numpy()
 
 
-def covering(series, truth: float) -> int:
-    """How many intervals cover; one that is refused is made on no shorter run, so it counts as not covering."""
-    found = 0
+def covering(series: Iterable[np.ndarray], truth: float, intervals: int) -> tuple[int, int]:
+    """How many of so many intervals cover, and how many runs were refused one: the next run takes their place."""
+    held = given = refused = 0
     for values in series:
         try:
-            found += steady_interval(values).holds(truth)
+            held += steady_interval(values).holds(truth)
+            given += 1
         except TooShort:
-            found += 0
-    return found
+            refused += 1
+        if given == intervals:
+            return held, refused
+    raise AssertionError(f"{refused} refused: too few runs for {intervals} intervals")
 
 
 # --- the rules
@@ -136,9 +141,9 @@ def test_the_models_writer_has_the_renewal_mean_within_its_interval():
 
 def test_batch_means_cover_on_a_queue_that_is_known():
     """A short version of the long count: 40 intervals of M/M/1 at half load."""
-    waits = queue_waits_us(1, 0.5, 40)
+    held, refused = covering(queue_waits_us(1, 0.5, 50).T, queueing.mmc_wait_us(1, 0.5), 40)
 
-    assert 34 <= covering(waits.T, queueing.mmc_wait_us(1, 0.5)) <= 40
+    assert held >= 34 and refused <= 8
 
 
 def test_a_fixed_ten_thousand_customers_at_high_load_are_refused():
@@ -212,15 +217,16 @@ def test_95_percent_intervals_cover_95_percent_of_the_time():
     """180 to 198 of 200 in each of 20 cells, 94 to 96 % over all 4,000."""
     held = {}
     for servers, load in QUEUES:
-        waits = queue_waits_us(servers, load, INTERVALS)
-        held[f"M/M/{servers} at {load:.0%}"] = covering(waits.T, queueing.mmc_wait_us(servers, load))
+        waits = queue_waits_us(servers, load, INTERVALS + SPARE)
+        held[f"M/M/{servers} at {load:.0%}"] = covering(waits.T, queueing.mmc_wait_us(servers, load), INTERVALS)
         print(list(held.items())[-1], flush=True)
     for rate_hz, delay_s in WRITERS:
-        series = (writer_series(rate_hz, delay_s, 3_600, number) for number in range(INTERVALS))
-        held[f"writer at {rate_hz}/s, {delay_s} s"] = covering(series, writer_buffer_rows(rate_hz, delay_s, 100))
+        series = (writer_series(rate_hz, delay_s, 3_600, number) for number in range(INTERVALS + SPARE))
+        truth = writer_buffer_rows(rate_hz, delay_s, 100)
+        held[f"writer at {rate_hz}/s, {delay_s} s"] = covering(series, truth, INTERVALS)
         print(list(held.items())[-1], flush=True)
-    share = sum(held.values()) / (len(held) * INTERVALS)
+    share = sum(count for count, _ in held.values()) / (len(held) * INTERVALS)
     print(f"{share:.2%}")
 
-    assert all(LEAST <= count <= MOST for count in held.values()), held
+    assert all(LEAST <= count <= MOST for count, _ in held.values()), held
     assert 0.94 <= share <= 0.96
