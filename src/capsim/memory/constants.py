@@ -8,11 +8,14 @@ measurements made on 2026-11-23 (node 20.20.2, PostgreSQL 15.18, Redis 7.0.15, L
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
+
+from capsim.errors import CapsimError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,30 +285,36 @@ def value(name: str) -> float:
 
 
 @contextmanager
-def assuming(name: str, number: float) -> Iterator[None]:
-    """Let one constant have another value for a while: what if it were at the end of its bracket?
+def overridden(values: Mapping[str, float]) -> Iterator[None]:
+    """Let constants have other values for a while, in this process: to see what depends on them.
 
-    Parameters
-    ----------
-    name : str
-        Of a constant.
-    number : float
-        In its own unit.
+    How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
+    does not follow.
+
+    Raises
+    ------
+    CapsimError
+        If there is no constant of that name.
 
     Examples
     --------
-    >>> with assuming("pg_wal_event", 2241):
-    ...     value("pg_wal_event")
-    2241
-    >>> value("pg_wal_event")
-    2000
+    >>> with overridden({"event_row": 2400.0}):
+    ...     value("event_row")
+    2400.0
+    >>> value("event_row")
+    2387
     """
-    kept = _VALUES[name]
-    _VALUES[name] = number
+    for name in values:
+        if name not in _VALUES:
+            near = difflib.get_close_matches(name, _VALUES, n=1)
+            hint = f"did you mean {near[0]}?" if near else "cs.constants() lists them"
+            raise CapsimError(f"constants.{name}: there is no such constant; {hint}")
+    kept = dict(_VALUES)
+    _VALUES.update(values)
     try:
         yield
     finally:
-        _VALUES[name] = kept
+        _VALUES.update(kept)
 
 
 def bracket(constant: Constant) -> tuple[float, float] | None:
