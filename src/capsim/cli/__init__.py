@@ -33,6 +33,7 @@ COMMANDS = {
     "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
+    "inspect": Lazy("capsim.cli.inspect:inspect", "Read railway.json, .env and the like as the platform does."),
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
     "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),
