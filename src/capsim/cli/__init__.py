@@ -29,6 +29,7 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "run": Lazy("capsim.cli.run:run", "Predict memory, losses and the bill of one scenario."),
     "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
+    "findings": Lazy("capsim.cli.findings:findings", "What could break, the smallest trigger, and what helps."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,22 @@ _DECORATORS = (
 )
 
 
+def loaded(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options but --against, as one `Options`."""
+    return _given(command, _DECORATORS[:-1])
+
+
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options, as one `Options`."""
+    return _given(command, _DECORATORS)
 
+
+def _given(command: Callable[..., None], decorators: Sequence[Callable[..., Any]]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        mine = {field.name: given.pop(field.name) for field in fields(Options)}
+        mine = {field.name: given.pop(field.name, None) for field in fields(Options)}
         command(**given, options=Options(**mine))
 
-    for decorator in reversed(_DECORATORS):
+    for decorator in reversed(decorators):
         wrapper = decorator(wrapper)
     return wrapper
