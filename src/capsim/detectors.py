@@ -22,7 +22,7 @@ from capsim.units import US_PER_S
 LOG_LINES_HZ = 500  # kept by Railway per replica; the rest is dropped (facts: railway)
 WAIT_S = 1.0  # waiting longer than this for a connection counts as starvation; chosen: five times a usual flush
 GROWTH = 1.25  # late flushes over early ones from which they count as ever longer; chosen
-LEAST_FLUSHES = 12  # below this no trend is told from chance
+LEAST_FLUSHES = 8  # below this no trend is told from chance
 BACKLOG_BATCHES = 5.0  # a level above so many batches that only grows is a backlog; chosen: half the plan's cap
 
 KINDS = (

@@ -64,8 +64,8 @@ class SloSpec(Spec):
             other = least.get((spec.metric, spec.window))
             if spec.most is not None and other is not None and other.least is not None and spec.most < other.least:
                 raise ValueError(
-                    f"targets contradict each other: {spec.metric} at most {spec.most:g} ({spec.target!r}) and at least "
-                    f"{other.least:g} ({other.target!r}); change one of them"
+                    f"targets contradict each other: {spec.metric} at most {spec.most:g} ({spec.target!r}) and at "
+                    f"least {other.least:g} ({other.target!r}); change one of them"
                 )
         if self.baseline is None and any(spec.metric == SAVING for spec in self.target):
             raise ValueError(f"{SAVING} needs a baseline; name a scenario")
@@ -92,7 +92,7 @@ def read(name: str) -> SloSpec:
     try:
         return SloSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise CapsimError(f"{name}: cannot be read ({error.strerror}); give a TOML file of targets, or: seed") from error
+        raise CapsimError(f"{name}: cannot be read ({error.strerror}); give a TOML file, or: seed") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CapsimError(f"{name}: is not TOML ({error})") from error
     except ValidationError as error:

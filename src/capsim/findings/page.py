@@ -1,4 +1,4 @@
-"""Findings for people: text for a terminal, and one HTML page with a plot for every finding and its schedule beside it."""
+"""Findings for people: text for a terminal, and one HTML page with a plot and a schedule for every finding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def overview(found: Findings) -> str:
         for text in sentences(finding):
             lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
         for remedy in finding.remedies[:MOST_REMEDIES]:
-            lines += textwrap.wrap(f"- {remedied(remedy, finding)}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+            text = f"- {remedied(remedy, finding)}"
+            lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines) + "\n"
 
 
@@ -148,11 +149,12 @@ def _figure(finding: Finding, name: str) -> Figure:
 
 
 def _index(found: Findings) -> Table:
-    head = [Cell("failure"), Cell("part"), Cell("by"), Cell("trigger", "number"), Cell("unit"), Cell("lost [items]", "number"),
-            Cell("heals"), Cell("best remedy")]  # fmt: skip
+    head = [Cell("failure"), Cell("part"), Cell("by"), Cell("trigger", "number"), Cell("unit"),
+            Cell("lost [items]", "number"), Cell("heals"), Cell("best remedy")]  # fmt: skip
     rows = []
     for f in found.findings:
-        heals = "" if f.lost is None else "no" if f.heals_after_s is None else f"after {number(round(f.heals_after_s, 1), 's')} s"
+        healed = "no" if f.heals_after_s is None else f"after {number(round(f.heals_after_s, 1), 's')} s"
+        heals = "" if f.lost is None else healed
         best = next((r.remedy for r in f.remedies if r.holds_to), "none of those tried" if f.remedies else "")
         trigger, lost = number(f.trigger, f.unit), number(f.lost, "items")
         rows.append([Cell(f.kind), Cell(f.part), Cell(f.disturbance), Cell(trigger, "number"), Cell(f.unit),
@@ -161,8 +163,8 @@ def _index(found: Findings) -> Table:
 
 
 def _targets(found: Findings) -> Table:
-    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"), Cell("margin", "number"),
-            Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
+    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"),
+            Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
     rows = [
         [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell(t.unit), Cell(t.limit),
          Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),

@@ -42,6 +42,8 @@ class Disturbance:
         How long it goes on for a size [s].
     usual : callable
         The size that the scenario's envelope asks for, or that its settings make usual.
+    step : float
+        Ratio of the sizes that are tried first: small enough to see what begins and soon turns into something else.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Disturbance:
     changes: Callable[[float, float], dict[str, Any]]
     lasts_s: Callable[[float], float]
     usual: Callable[[Scenario], float]
+    step: float = 2.0
 
     @property
     def once(self) -> bool:
@@ -95,8 +98,8 @@ DISTURBANCES = (
 )  # fmt: skip
 # Rows written one update after another are stable only below a latency; near it their flushes grow slowly.
 SLOWER = Disturbance(
-    "database that stays slower", "duration of each call", "ms", 1.0, 1_000.0,
-    lambda at, ms: _fault("slow", at, TREND_S, duration_ms=ms), lambda _: TREND_S, lambda _: 40.0,
+    "database that stays slower", "duration of each call", "ms", 4.0, 1_000.0,
+    lambda at, ms: _fault("slow", at, TREND_S, duration_ms=ms), lambda _: TREND_S, lambda _: 40.0, 1.25,
 )  # fmt: skip
 # The load itself, at a multiple of its busiest minute: long enough for a trend to show.
 LOAD = Disturbance("load factor", "multiple of the busiest minute", "x", 1.0, 20.0, lambda at, _: {}, lambda _: 300.0,
@@ -189,7 +192,7 @@ class Bench:
             }
             slowest_hz = min(rate for rate in rates.values() if rate)
             # A stuck buffer shows only if there is time for it to fill: to the cap, or for so long as is affordable.
-            recovery_s = 0.0 if disturbance is SLOWER else max(RECOVERY_S, min(300.0, 120.0 / slowest_hz))
+            recovery_s = 0.0 if disturbance.name == SLOWER.name else max(RECOVERY_S, min(300.0, 120.0 / slowest_hz))
             whole_s = math.ceil(at_s + disturbance.lasts_s(size) + recovery_s)
             scenario = evenly(self.scenario, rates, float(whole_s))
             for knob, value in disturbance.changes(at_s, size).items():
@@ -221,7 +224,7 @@ class Bench:
         """Whether a writer is played beside the one under test: where they share more than the time of the loop."""
         if stream == writer or disturbance is LOAD:
             return True
-        return disturbance is not SLOWER and self.scenario.server.pool_limit <= len(STREAMS)
+        return disturbance.name != SLOWER.name and self.scenario.server.pool_limit <= len(STREAMS)
 
     def start_s(self, writer: Stream) -> float:
         """The first start of a flush of a writer after the calm [s]."""

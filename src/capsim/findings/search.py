@@ -9,7 +9,7 @@ from functools import partial
 from capsim.findings.schedule import Bench, Disturbance, Outcome
 from capsim.specs import Stream
 
-STEP = 2.0  # between the sizes that are tried first
+MOST_ARRIVALS = 150_000  # of a play: at a high rate, long disturbances are not tried (some seconds each)
 PRECISION = 0.005  # relative, of a trigger: half of the 1 % that is promised
 
 
@@ -61,7 +61,7 @@ def sizes(disturbance: Disturbance) -> list[float]:
     """The sizes that are tried first."""
     found = [disturbance.least]
     while found[-1] < disturbance.most:
-        found.append(min(found[-1] * STEP, disturbance.most))
+        found.append(min(found[-1] * disturbance.step, disturbance.most))
     return found
 
 
@@ -71,7 +71,9 @@ def triggers(bench: Bench, disturbance: Disturbance, writer: Stream, precision: 
     Failures are taken to stay once they have begun: of one that comes, goes and comes again with growing
     size, the first coming is found, if it spans a step.
     """
-    outcomes = {size: bench.play(disturbance, size, writer) for size in sizes(disturbance)}
+    rate_hz = sum(bench.rates.values())
+    tries = [size for size in sizes(disturbance) if rate_hz * disturbance.lasts_s(size) <= MOST_ARRIVALS]
+    outcomes = {size: bench.play(disturbance, size, writer) for size in tries}
     found: dict[tuple[str, str], Trigger] = {}
     before: float | None = None
     for size, outcome in outcomes.items():

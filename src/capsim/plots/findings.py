@@ -44,8 +44,9 @@ def finding(
     ax.stairs(np.array(buffer_rows, dtype=float), edges, baseline=None, color=BUFFER, label="largest buffer [rows]")
     if any(lost_items):
         ax.stairs(
-            np.array(lost_items, dtype=float), edges, baseline=None, color=LOST, linestyle="--", label="lost so far [items]"
-        )
+            np.array(lost_items, dtype=float), edges, baseline=None, color=LOST, linestyle="--",
+            label="lost so far [items]",
+        )  # fmt: skip
     ax.set_xlim(0, edges[-1])
     ax.set_ylim(bottom=0)
     ax.set_xlabel("time [s]")
