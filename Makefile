@@ -38,6 +38,8 @@ schema: .venv/run.stamp
 	mv data/schema/scenario.schema.json.part data/schema/scenario.schema.json
 	$(BIN)/python -c 'from capsim.document import schema_text; print(schema_text(), end="")' > data/schema/result.schema.json.part
 	mv data/schema/result.schema.json.part data/schema/result.schema.json
+	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
+	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
