@@ -50,6 +50,13 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("heartbeat_row", 330, "bytes", "308-355", "measured", "L3, array (semantics seed)"),
     Constant("heartbeat_map_row", 373, "bytes", "373-408", "measured", "L3, Map (semantics fixed)"),
     Constant("insert_text_row", 1116, "bytes", "one batch of 100 rows: 109 KiB", "measured", "memory section 2"),
+    Constant("result_row", 0.449, "KiB", "rms 2.4 MiB of heap, 1k-2M rows", "fitted", "L10, through pg"),
+    Constant("response_text", 3.2, "1", "one run", "measured", "L10: text and buffer of a response over its JSON"),
+    Constant("queued_command", 2.3, "KiB", "one run", "measured", "memory section 8, promise included"),
+    Constant("stalled_line", 1476, "bytes", "one run", "measured", "L13: a 251 B line in a pipe nobody reads"),
+    Constant("line_cpu_console", 12, "us", "about", "measured", "memory section 7"),
+    Constant("line_cpu_files", 26, "us", "about", "measured", "memory section 7: console and two files"),
+    Constant("pg_data_index", 44, "bytes", "175 bytes for four", "measured", "C10: one index, one row"),
     # --- V8 heap
     Constant("live_base", 7.2, "MiB", "7.0-7.7 at 50-1000 req/s", "measured", "old space after full collections"),
     Constant("promoted_request", 10.1, "KiB", "+-8 %; 7.7 at 50 req/s", "fitted", "L6"),
