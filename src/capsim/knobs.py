@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from capsim.specs import Scenario, Spec
+from capsim.spec import Spec
+from capsim.specs import Scenario
 
 # Suffix of a key: what it measures, how large one is among its kind, and how a reader would say it.
 UNITS: dict[str, tuple[str, float, str]] = {

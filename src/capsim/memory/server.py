@@ -76,21 +76,22 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats
     rss_peak = np.where(np.isnan(stepped.peak_mib), rss_peak, stepped.peak_mib)
     rss = np.where(np.isnan(stepped.rss_mib), rss, stepped.rss_mib)
     anon = rss - process.file_mib
-    held = anon + value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
     logs = parts.log_files_mib(samples, scenario)
+    held = anon + value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
     held = held + value("kernel_written") * logs
     room = np.maximum(process.container_mib - held, 0.0)  # file pages give way to what cannot
     lower = held + np.minimum(value("server_mapped"), room)
     upper = held + np.minimum(value("server_files_read") + logs, room)
-    cpu = cpu_vcpu(requests, width) + extra_cpu_vcpu(scenario, rate, new) + parts.cpu_vcpu(samples, scenario)
+    # Of the logs all, of the program half of what is not mapped.
+    billed = held + np.minimum((value("server_mapped") + value("server_files_read")) / 2 + logs, room)
+    cpu = cpu_vcpu(requests, width) + parts.cpu_vcpu(samples, scenario) + extra_cpu_vcpu(scenario, rate, new)
     columns = {
         "server_heap_mib": heap,
         "server_rss_mib": rss,
         "server_rss_peak_mib": rss_peak,
         "server_cpu_vcpu": np.minimum(cpu, cpu_quota(scenario) or np.inf),
         "server_billed_lower_mib": lower,
-        # Of the logs all, of the program half of what is not mapped.
-        "server_billed_mib": np.minimum((lower + upper + logs) / 2, upper),
+        "server_billed_mib": billed,
         "server_billed_upper_mib": upper,
     }
     return columns, stepped.end

@@ -26,6 +26,7 @@ from capsim.server.sessions import Cleanup, OpenSessions
 from capsim.server.timeline import Timeline
 from capsim.server.visits import Source
 from capsim.specs import STREAMS, Scenario, Stream
+from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]
 
@@ -43,6 +44,7 @@ class Part:
     other_us: Ints
     covered_us: Sequence[tuple[int, int]]
     queries_us: Ints
+    started: Sessions | None = None
 
 
 @dataclass
