@@ -207,7 +207,9 @@ class Sampler:
         self._open = int(level[-1])
         return most * server.pool.can_open
 
-    def _of_visits(self, happened: Happened, edges: Ints, counted: Callable[..., Ints]) -> dict[str, NDArray[np.generic]]:
+    def _of_visits(
+        self, happened: Happened, edges: Ints, counted: Callable[..., Ints]
+    ) -> dict[str, NDArray[np.generic]]:
         """Reads, the results that they hold in the heap, and what the cleanup did."""
         visits, served, bins = happened.visits, happened.served, len(edges) - 1
         assert served is not None
