@@ -65,7 +65,7 @@ class Fleet:
     """Plays the processes of all replicas.
 
     They share Postgres, which lets so many connections in. Processes that live at the same time are played one after
-    the other, an hour each, so within that hour the one that is played first has the first choice of connections.
+    the other, an hour each: within that hour an earlier one does not see what a later one opens (docs/parts.md).
 
     Parameters
     ----------
