@@ -287,12 +287,12 @@ def _unwrapped(
     if program in SHELLS and flags:
         inner = words[flags[0] + 1 : flags[0] + 2]
         return reader.text(inner[0], env, above, depth + 1) if inner else []
-    name = _script(words[1:]) if program in MANAGERS else None
-    if name is not None:
-        if name == "start" and name not in scripts and program == "npm":
+    script = _script(words[1:]) if program in MANAGERS else None
+    if script is not None:
+        if script == "start" and script not in scripts and program == "npm":
             return [Started(("node", "server.js"), env, (*above, program))]  # what npm does without such a script
         found: list[Started] = []
-        for step in (f"pre{name}", name):
+        for step in (f"pre{script}", script):
             if step in scripts:
                 found += reader.text(scripts[step], dict(env), (*above, program), depth + 1)
         return found or [Started(words, env, above)]
