@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -211,7 +212,7 @@ def _of_series(data: Any, file: str, notes: dict[str, None]) -> tuple[list[Entry
         )
         if len(points) < 2:
             raise CapsimError(f"{file}: {name} has {len(points)} samples; export a longer time")
-        steps = [later[0] - point[0] for point, later in zip(points, points[1:], strict=False)]
+        steps = [later[0] - point[0] for point, later in pairwise(points)]
         usual_s = median(steps)
         held_s = [min(step, _GAP_STEPS * usual_s) for step in [*steps, usual_s]]
         if max(steps) > _GAP_STEPS * usual_s:

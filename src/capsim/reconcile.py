@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Literal
 
 from pydantic import Field
@@ -47,6 +48,7 @@ class Reconciliation(Row):
     predicted_usd: float = Field(description="of the lines that both sides have")
     billed_usd: float = Field(description="of all lines of the export")
     explained: Number = Field(description="share of the billed amount that predicted lines cover, each at most fully")
+    beyond_usd: float = Field(description="predicted beyond what was billed, over the lines predicted too high")
     notes: tuple[str, ...]
 
 
@@ -65,7 +67,7 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
     Reconciliation
         Usage lines only: subscription and discounts follow from them. Dollars and quantities are turned into
         each other by the exact prices of the scenario's date. ``explained`` says nothing of lines predicted too
-        high; the ratios do.
+        high; ``beyond_usd`` and the ratios do.
 
     Raises
     ------
@@ -100,12 +102,12 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
         raise CapsimError(
             "some exports name their service and some do not; write SERVICE=FILE for those of one service"
         )
-    predicted = {(line.service, line.line): [line] for line in result.bill[window] if line.line in METERS}
+    usage = [line for line in result.bill[window] if line.line in METERS]
+    predicted: dict[tuple[str, str], list[BillLine]] = {(line.service, line.line): [line] for line in usage}
+    if unknown := [f"{line.service} {line.line}" for line in usage if line.basis == "not modelled"]:
+        notes.append(f"not modelled, so in no prediction: {', '.join(unknown)}")
     if whole:
-        predicted = {
-            (ALL, meter): [line for (_, of), lines in predicted.items() if of == meter for line in lines]
-            for meter in METERS
-        }
+        predicted = {(ALL, meter): [line for line in usage if line.line == meter] for meter in METERS}
     else:
         absent = [service for service in SERVICES if not any(of == service for of, _ in billed)]
         if absent:
@@ -125,6 +127,7 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
         predicted_usd=rounded(sum(line.predicted_usd or 0.0 for line in known)),
         billed_usd=rounded(total),
         explained=rounded(covered / total) if total else None,
+        beyond_usd=rounded(sum(max(0.0, (line.predicted_usd or 0.0) - (line.billed_usd or 0.0)) for line in known)),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -216,9 +219,22 @@ def screen(document: Reconciliation) -> str:
     headers = ("service", "line", "predicted", "billed", "predicted $", "billed $", "ratio", "prediction is")
     table = tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 5, "left"))
     share = "nothing was billed" if document.explained is None else f"{document.explained:.0%} of it explained"
+    beyond = f", ${document.beyond_usd:.2f} predicted beyond it" if document.beyond_usd >= 0.005 else ""
     head = (
         f"{document.name} beside {', '.join(document.sources)}, {document.minutes:,.6g} min: predicted "
-        f"${document.predicted_usd:.2f}, billed ${document.billed_usd:.2f}, {share}"
+        f"${document.predicted_usd:.2f}, billed ${document.billed_usd:.2f}; {share}{beyond}"
     )
     units = "Quantities: GB-minutes, of CPU vCPU-minutes, of egress GB. Brackets: page cache at its least and most."
-    return "\n".join([head, "", table, "", units, *(f"Note: {note}." for note in document.notes)]) + "\n"
+    return (
+        "\n".join(
+            [
+                *wrap(head, 100),
+                "",
+                table,
+                "",
+                units,
+                *(line for note in document.notes for line in wrap(f"Note: {note}.", 100)),
+            ]
+        )
+        + "\n"
+    )
