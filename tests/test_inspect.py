@@ -69,7 +69,7 @@ def test_a_variable_of_the_service_reaches_the_server_unless_it_is_unset():
 
 @pytest.mark.parametrize("command", ["node 'hunter2", "for f in hunter2; do node a.js; done", "(node hunter2"])
 def test_a_command_that_only_a_run_could_resolve_is_refused_without_being_shown(command):
-    with pytest.raises(CapsimError, match="railway.json: ") as caught:
+    with pytest.raises(CapsimError, match=r"railway\.json: ") as caught:
         shell_form(command, {}, {}, "railway.json")
 
     assert "hunter2" not in str(caught.value)
@@ -163,7 +163,7 @@ def test_a_reference_to_a_variable_keeps_its_own_parameters():
 
 @pytest.mark.parametrize("url", [BEFORE + "?connection_limit=hunter2", "mysql://user:hunter2@host/db", "hunter2"])
 def test_a_bad_address_is_refused_without_being_shown(url):
-    with pytest.raises(CapsimError, match=".env: .*DATABASE_URL") as caught:
+    with pytest.raises(CapsimError, match=r"\.env: .*DATABASE_URL") as caught:
         pool_url(url, ".env")
 
     assert "hunter2" not in str(caught.value)

@@ -79,8 +79,9 @@ class Started:
     @property
     def told(self) -> str:
         """The command for people: words that cannot be a secret, of programs that are known."""
-        known = (*SERVERS, *MANAGERS, "npx", "prisma")
-        words = [self.program] if self.program in known else [re.sub(r"[^\w.-].*", "", self.program)]
+        if self.program not in (*SERVERS, *MANAGERS, "npx", "prisma"):
+            return "another program"
+        words = [self.program]
         if self.program in SERVERS:
             script = [w for w in self.words[1:] if re.fullmatch(r"[\w./-]+\.[cm]?[jt]sx?", w)]
             return " ".join(words + script[:1])
