@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from capsim.parts import RedisFaultSpec
 from capsim.server.database import Database
 from capsim.server.lives import Life
-from capsim.server.log import Log
+from capsim.server.log import Log, with_lines
 from capsim.server.model import Happened, Server
 from capsim.server.queries import Metrics, Queries
 from capsim.server.redis import RedisClient
@@ -26,6 +26,7 @@ from capsim.server.sessions import Cleanup, OpenSessions
 from capsim.server.timeline import Timeline
 from capsim.server.visits import Source
 from capsim.specs import STREAMS, Scenario, Stream
+from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]
 
@@ -43,6 +44,7 @@ class Part:
     other_us: Ints
     covered_us: Sequence[tuple[int, int]]
     queries_us: Ints
+    started: Sessions | None = None
 
 
 @dataclass
@@ -162,7 +164,7 @@ class Fleet:
             spec.pool,
             spec.pool_limit,
             self._database(replica),
-            http=spec.http,
+            http=with_lines(spec.http, spec.logger),
             begins_us=life.accepts_from_us,
             first_items={s: self._share(n, replica) for s, n in earlier.items()},
             sources=sources,

@@ -379,7 +379,7 @@ class MeasuredDatabase(ModelDatabase):
         duration_us, ok = self._calls[stream].popleft()
         return ModelOutcome(duration_us, "ok" if ok else "fail")
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
+    def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         """Never asked: calls are counted, so none may be tried out."""
         raise AssertionError("measured calls come in order, so none may be tried out")
 
