@@ -38,6 +38,10 @@ schema: .venv/run.stamp
 	mv data/schema/scenario.schema.json.part data/schema/scenario.schema.json
 	$(BIN)/python -c 'from capsim.document import schema_text; print(schema_text(), end="")' > data/schema/result.schema.json.part
 	mv data/schema/result.schema.json.part data/schema/result.schema.json
+	$(BIN)/python -c 'from capsim.inspect.report import schema_text; print(schema_text(), end="")' > data/schema/inspection.schema.json.part
+	mv data/schema/inspection.schema.json.part data/schema/inspection.schema.json
+	$(BIN)/python -c 'from capsim.reconcile import schema_text; print(schema_text(), end="")' > data/schema/reconciliation.schema.json.part
+	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
 	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
 

@@ -79,8 +79,9 @@ class Started:
     @property
     def told(self) -> str:
         """The command for people: words that cannot be a secret, of programs that are known."""
-        known = (*SERVERS, *MANAGERS, "npx", "prisma")
-        words = [self.program] if self.program in known else [re.sub(r"[^\w.-].*", "", self.program)]
+        if self.program not in (*SERVERS, *MANAGERS, "npx", "prisma"):
+            return "another program"
+        words = [self.program]
         if self.program in SERVERS:
             script = [w for w in self.words[1:] if re.fullmatch(r"[\w./-]+\.[cm]?[jt]sx?", w)]
             return " ".join(words + script[:1])
@@ -287,12 +288,12 @@ def _unwrapped(
     if program in SHELLS and flags:
         inner = words[flags[0] + 1 : flags[0] + 2]
         return reader.text(inner[0], env, above, depth + 1) if inner else []
-    name = _script(words[1:]) if program in MANAGERS else None
-    if name is not None:
-        if name == "start" and name not in scripts and program == "npm":
+    script = _script(words[1:]) if program in MANAGERS else None
+    if script is not None:
+        if script == "start" and script not in scripts and program == "npm":
             return [Started(("node", "server.js"), env, (*above, program))]  # what npm does without such a script
         found: list[Started] = []
-        for step in (f"pre{name}", name):
+        for step in (f"pre{script}", script):
             if step in scripts:
                 found += reader.text(scripts[step], dict(env), (*above, program), depth + 1)
         return found or [Started(words, env, above)]
