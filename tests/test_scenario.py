@@ -19,7 +19,7 @@ from capsim.specs import Scenario
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = 'name = "x"\n[workload]\nrate_hz = 5\nduration_s = 60\n[billing]\nfrom = "2026-02-03"\n'
-BUNDLED = ("after", "after-as-deployed", "before", "fixed")
+BUNDLED = ("after", "after-as-deployed", "before", "fixed", "later", "recommended")
 POOL = {"server.pool.limit", "server.pool.pool_timeout_s", "server.pool.connect_timeout_s"}
 WRITERS = [f"server.writers.{stream}" for stream in ("events", "revenue", "heartbeats")]
 
@@ -56,7 +56,7 @@ def test_a_bundled_scenario_leaves_no_key_to_a_default(name):
     written = set(flat(load(name).model_dump(mode="json", by_alias=True, exclude_unset=True)))
     optional = re.compile(
         r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)"
-        r"|redis\.faults|server\.(http\.clients|cache|metrics)"
+        r"|redis\.faults|server\.(http\.clients|cache|metrics|writers\.\w+\.retry_for_ms)"
     )
 
     wanted = {key.name.partition("[]")[0] for key in keys() if not optional.match(key.name)}
@@ -183,7 +183,7 @@ def test_a_trace_is_found_beside_the_scenario_file(tmp_path):
         (
             '[server.writers.events]\nsemantics = "fixd"',
             'a.toml: [server.writers.events] semantics = "fixd" cannot be used; '
-            'give "seed" or "fixed"; did you mean "fixed"?',
+            'give "seed", "fixed" or "recommended"; did you mean "fixed"?',
         ),
         (
             '[[database.faults]]\nkind = "slow"\nfrom_s = 5\nto_s = 9\nduration_ms = 1\n'

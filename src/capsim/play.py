@@ -17,6 +17,7 @@ from capsim.server.lives import lives
 from capsim.server.model import Happened
 from capsim.server.responses import Responses
 from capsim.server.timeline import together
+from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S, us_from_s
 from capsim.workload import Load
@@ -69,7 +70,7 @@ class Played:
         def database(replica: int) -> LatencyDatabase:
             return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
 
-        self.fleet = Fleet(spec, rows, database, us_from_s(resolution_s), load.span_us)
+        self.fleet = Fleet(scenario, seed, replicate, rows, database, us_from_s(resolution_s), load.span_us)
         self.happened: list[tuple[Process, Happened]] = []
         self._waits: list[dict[str, NDArray[np.int64]]] = []
         self.responses = Responses([load.span_us, *windows_us])
@@ -122,7 +123,7 @@ class Played:
         """Attempts that are out at the end of a process."""
         rows = []
         for part, flusher in enumerate(process.server.flushers.values()):
-            if flusher.out is not None:
+            if flusher.out is not None and not flusher.pausing:
                 batch, attempt, start_us = flusher.out
                 rows.append({
                     "part": part, "batch": batch.number, "attempt": attempt, "start_us": start_us, "end_us": -1,
@@ -137,7 +138,7 @@ class Played:
         names = ("part", "asked_us", "decided_us", "granted")
         parts = {name: np.concatenate([part[name] for part in self._waits]) for name in names}
         return pd.DataFrame({
-            "part": np.asarray(STREAMS)[parts["part"]],
+            "part": np.asarray(PARTS)[parts["part"]],
             "asked_s": parts["asked_us"] / US_PER_S,
             "wait_s": (parts["decided_us"] - parts["asked_us"]) / US_PER_S,
             "granted": parts["granted"].astype(bool),
@@ -154,6 +155,13 @@ class Played:
                     until = np.nan if process.life.end == "run" else process.life.end_us / US_PER_S
                     rows.append((stream, since / US_PER_S, until))
         return pd.DataFrame(rows, columns=["writer", "from_s", "to_s"])
+
+    def visits(self) -> pd.DataFrame:
+        """Cleanup runs, analytics reads and metrics calls, one row each; only with ``keep``."""
+        parts = [pd.DataFrame({**h.visits, "process": process.number}) for process, h in self.happened]
+        table = pd.concat(parts, ignore_index=True).sort_values(["start_us", "part", "number"], kind="stable")
+        table["part"] = np.asarray(PARTS)[table["part"].to_numpy(np.int64)]
+        return table.reset_index(drop=True)
 
     def lives(self) -> pd.DataFrame:
         """One row a process: replica, times, how it ended, and what it held then."""

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from capsim.accounting import accounting
+from capsim.continued import how
 from capsim.cost import bill, limit_notes
 from capsim.errors import CapsimError
 from capsim.memory.limits import heap_notes
 from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
+from capsim.plan import applied
 from capsim.play import Death, play
 from capsim.provenance import certificate
 from capsim.scenario import warnings
 from capsim.server.responses import Responses, Saturation, saturation
 from capsim.specs import Scenario
+from capsim.stops import stop_notes
 from capsim.summary import Window, summary
 from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
 from capsim.workload import Load, load_of
@@ -174,6 +177,12 @@ def simulate(
         raise CapsimError(
             "arrivals=True: single arrivals are told for one process only; leave server.lifecycle and replicas out"
         )
+    scenario = applied(scenario)
+    if scenario.server.process.replicas > 1 and scenario.server.cleanup and scenario.workload.sessions:
+        raise CapsimError(
+            f"{scenario.name}: server.process.replicas = {scenario.server.process.replicas} with server.cleanup and "
+            "workload.sessions: which replica closes what is not modelled; set replicas = 1 or leave one of them out"
+        )
     if isinstance(trace, str):
         from capsim.trace import find_trace, read_trace
 
@@ -212,7 +221,7 @@ def simulate(
 
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
     found = [*warnings(scenario), *heap_notes(scenario)]
-    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario)]
+    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario), *stop_notes(samples, scenario)]
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(
@@ -225,10 +234,5 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: lis
             "start of the load; what it holds is lost, and so is what comes until the next process is healthy"
         )
     if load.span_us < MONTH_US:
-        days = load.span_us / (24 * 60 * US_PER_MINUTE)
-        unit = "day" if days == 1 else "days"
-        found.append(
-            f"the load covers {days:.3g} {unit}; the month repeats it from the start with fresh draws, "
-            "whatever day of the week it began on"
-        )
+        found.append(how(load.span_us))
     return found

@@ -136,8 +136,9 @@ class WorkloadSpec(Spec):
 class WriterSpec(Spec):
     """A batch writer: what starts a flush, what the buffer holds, which recorded rules it follows."""
 
-    semantics: Literal["seed", "fixed"] = Field(
-        default="seed", description="recorded rule set: seed (the earlier writers) or fixed (the later ones)"
+    semantics: Literal["seed", "fixed", "recommended"] = Field(
+        default="seed",
+        description="rule set: seed (recorded, earlier), fixed (recorded, later) or recommended (the repaired ones)",
     )
     batch_rows: Count = Field(default=100, description="items in the buffer that start a flush at once")
     delay_ms: Annotated[int, Field(ge=1, le=10**9)] = Field(
@@ -146,6 +147,15 @@ class WriterSpec(Spec):
     buffer_cap_rows: Count | Literal["none"] = Field(
         default=1_000, description='items that the buffer holds before it refuses more; "none" for no cap'
     )
+
+    retry_for_ms: Annotated[int, Field(ge=0, le=10**9)] = Field(
+        default=120_000, description="semantics recommended: a batch that fails is tried again for so long"
+    )
+
+    @property
+    def keyed(self) -> bool:
+        """Whether heartbeats are kept in a map by session: the latest of each, in one place."""
+        return self.semantics != "seed"
 
     @property
     def cap(self) -> int:
@@ -410,6 +420,9 @@ class BillingSpec(Spec):
     # Size of the metric's GB (facts: railway §1.3)
     gb_bytes: Literal[1_000_000_000, 1_073_741_824] = Field(
         default=1_000_000_000, description="size of the GB that is billed: decimal, or 2^30"
+    )
+    hard_limit_usd: Positive | Literal["none"] = Field(
+        default="none", description='usage of a cycle at which the services are stopped; "none" for no limit'
     )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

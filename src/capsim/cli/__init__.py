@@ -30,6 +30,7 @@ COMMANDS = {
     "run": Lazy("capsim.cli.run:run", "Predict memory, losses and the bill of one scenario."),
     "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
     "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
+    "tables": Lazy("capsim.cli.tables:tables", "Make the tables of data/tables again, or check them."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),

@@ -8,13 +8,11 @@ measurements made on 2026-11-23 (node 20.20.2, PostgreSQL 15.18, Redis 7.0.15, L
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
-
-from capsim.errors import CapsimError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +53,13 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("heartbeat_row", 330, "bytes", "308-355", "measured", "L3, array (semantics seed)"),
     Constant("heartbeat_map_row", 373, "bytes", "373-408", "measured", "L3, Map (semantics fixed)"),
     Constant("insert_text_row", 1116, "bytes", "one batch of 100 rows: 109 KiB", "measured", "memory section 2"),
+    Constant("result_row", 0.449, "KiB", "rms 2.4 MiB of heap, 1k-2M rows", "fitted", "L10, through pg"),
+    Constant("response_text", 3.2, "1", "one run", "measured", "L10: text and buffer of a response over its JSON"),
+    Constant("queued_command", 2.3, "KiB", "one run", "measured", "memory section 8, promise included"),
+    Constant("stalled_line", 1476, "bytes", "one run", "measured", "L13: a 251 B line in a pipe nobody reads"),
+    Constant("line_cpu_console", 12, "us", "about", "measured", "memory section 7"),
+    Constant("line_cpu_files", 26, "us", "about", "measured", "memory section 7: console and two files"),
+    Constant("pg_data_index", 44, "bytes", "175 bytes for four", "measured", "C10: one index, one row"),
     # --- V8 heap
     Constant("live_base", 7.2, "MiB", "7.0-7.7 at 50-1000 req/s", "measured", "old space after full collections"),
     Constant("promoted_request", 10.1, "KiB", "+-8 %; 7.7 at 50 req/s", "fitted", "L6"),
@@ -241,6 +246,8 @@ CONSTANTS: tuple[Constant, ...] = (
 )
 
 _VALUES = {c.name: c.value for c in CONSTANTS}
+_AROUND = re.compile(r"\+-\s*(\d+(?:\.\d+)?)\s*(%)?")
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(?:\s*(%))?")
 
 
 def value(name: str) -> float:
@@ -255,36 +262,64 @@ def value(name: str) -> float:
 
 
 @contextmanager
-def overridden(values: Mapping[str, float]) -> Iterator[None]:
-    """Let constants have other values for a while, in this process: to see what depends on them.
+def assuming(name: str, number: float) -> Iterator[None]:
+    """Let one constant have another value for a while: what if it were at the end of its bracket?
 
-    How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
-    does not follow.
-
-    Raises
-    ------
-    CapsimError
-        If there is no constant of that name.
+    Parameters
+    ----------
+    name : str
+        Of a constant.
+    number : float
+        In its own unit.
 
     Examples
     --------
-    >>> with overridden({"event_row": 2400.0}):
-    ...     value("event_row")
-    2400.0
-    >>> value("event_row")
-    2387
+    >>> with assuming("pg_wal_event", 2241):
+    ...     value("pg_wal_event")
+    2241
+    >>> value("pg_wal_event")
+    2000
     """
-    for name in values:
-        if name not in _VALUES:
-            near = difflib.get_close_matches(name, _VALUES, n=1)
-            hint = f"did you mean {near[0]}?" if near else "cs.constants() lists them"
-            raise CapsimError(f"constants.{name}: there is no such constant; {hint}")
-    kept = dict(_VALUES)
-    _VALUES.update(values)
+    kept = _VALUES[name]
+    _VALUES[name] = number
     try:
         yield
     finally:
-        _VALUES.update(kept)
+        _VALUES[name] = kept
+
+
+def bracket(constant: Constant) -> tuple[float, float] | None:
+    """Lowest and highest value of a constant, where its ``error`` says them in numbers.
+
+    Parameters
+    ----------
+    constant : Constant
+
+    Returns
+    -------
+    (float, float) or None
+        None where the error is in words only, such as "unknown"; both equal where it is "exact".
+
+    Examples
+    --------
+    >>> [bracket(c) for c in CONSTANTS if c.name in ("event_row", "collector_speed", "pg_data_revenue")]
+    [(2339.26, 2434.74), (215.0, 300.0), None]
+    """
+    text, number = constant.error, constant.value
+    if text == "exact":
+        return number, number
+    if text.startswith("factor "):
+        factor = float(text.removeprefix("factor "))
+        return number / factor, number * factor
+    if found := _AROUND.match(text):
+        off = float(found[1]) * (number / 100 if found[2] else 1)
+        return number - off, number + off
+    if found := _RANGE.match(text):
+        scale = 0.01 if found[3] else 1.0
+        low, high = float(found[1]) * scale, float(found[2]) * scale
+        # A range in another unit than the constant's does not hold it, and is not read.
+        return (low, high) if low <= number * (1 + 1e-9) and high >= number * (1 - 1e-9) else None
+    return None
 
 
 def constants() -> pd.DataFrame:

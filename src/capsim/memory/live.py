@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from capsim.memory import parts
 from capsim.memory.constants import value
 from capsim.memory.limits import container_mib, node_defaults
 from capsim.specs import STREAMS, Scenario
@@ -29,7 +30,7 @@ class Live:
 def row_bytes(scenario: Scenario) -> dict[str, float]:
     """Bytes of heap that one buffered row of each stream holds.
 
-    The writers with semantics ``fixed`` keep heartbeats in a Map, which costs more than an array.
+    The writers with semantics ``fixed`` and ``recommended`` keep heartbeats in a Map, which costs more than an array.
 
     Examples
     --------
@@ -37,7 +38,7 @@ def row_bytes(scenario: Scenario) -> dict[str, float]:
     >>> row_bytes(s)["events"]
     2387
     """
-    fixed = scenario.server.writers.heartbeats.semantics == "fixed"
+    fixed = scenario.server.writers.heartbeats.keyed
     return {
         "events": value("event_row"),
         "revenue": value("revenue_row"),
@@ -71,7 +72,8 @@ def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
         mean += column["buffer_mean_rows"] * rows[stream] + flying
         low += column["buffer_min_rows"] * rows[stream]
         high += column["buffer_max_rows"] * rows[stream] + column["in_flight_max_rows"] * out
-    mean, low, high = mean / MIB, low / MIB, high / MIB
+    others = parts.held(samples, scenario)
+    mean, low, high = mean / MIB + others.mean_mib, low / MIB, high / MIB + others.max_mib
     high = np.maximum(high, mean)
     # What two neighbours share lies inside the range of both: the middle of their means, moved into it.
     ends = np.append((mean[:-1] + mean[1:]) / 2, mean[-1:])

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.memory import live as live_rows
+from capsim.memory import parts
 from capsim.memory.constants import value
 from capsim.memory.limits import container_mib, node_defaults
 from capsim.memory.sawtooth import OldSpace, scan
@@ -52,15 +53,17 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
     rss_peak = np.maximum(peak.peak_mib + new + value("heap_overhead") + above + tooth, rss)
     anon = rss - value("server_file")
     kernel = value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
+    logs = parts.log_files_mib(samples, scenario)
+    kernel = kernel + value("kernel_written") * logs
     lower = anon + kernel + value("server_mapped")
-    upper = anon + kernel + value("server_files_read")
+    upper = anon + kernel + value("server_files_read") + logs
     return {
         "server_heap_mib": heap,
         "server_rss_mib": rss,
         "server_rss_peak_mib": rss_peak,
-        "server_cpu_vcpu": cpu_vcpu(requests, width),
+        "server_cpu_vcpu": cpu_vcpu(requests, width) + parts.cpu_vcpu(samples, scenario),
         "server_billed_lower_mib": lower,
-        "server_billed_mib": (lower + upper) / 2,
+        "server_billed_mib": (lower + upper + logs) / 2,  # of the logs all, of the program half of what is not mapped
         "server_billed_upper_mib": upper,
     }
 

@@ -6,7 +6,7 @@ limit far above everything else is written into the figure instead of flattening
 """
 
 from capsim.plots.canvas import style
-from capsim.plots.run import RunPlots, bill, buffers, load, losses, memory, services
+from capsim.plots.run import RunPlots, bill, buffers, levels, load, losses, memory, services
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
 from capsim.plots.steps import Caps, steps, steps_of
 from capsim.plots.sweep import load_growth, sensitivities, sweep_means
@@ -22,6 +22,7 @@ __all__ = [
     "compare_stress",
     "dispersion",
     "dispersions",
+    "levels",
     "load",
     "load_growth",
     "looks",
