@@ -33,12 +33,14 @@ SPARE = 60  # runs for those that are refused: about one of twenty by chance
 LEAST, MOST = 180, 198
 QUEUES = [(servers, load) for servers in (1, 2, 5) for load in (0.5, 0.7, 0.8, 0.9)]  # 12 cells
 WRITERS = [(rate, delay_s) for rate in (5, 15, 25, 60) for delay_s in (2, 5)]  # 8 cells
+WAITING = 600  # customers of a batch that wait
 BATCH_RELAXATIONS = 60  # so many relaxation times to a batch; the test for correlation alone would allow fewer
 
 
 def queue_waits_us(servers: int, load: float, count: int) -> np.ndarray:
     """Waits of successive customers in ``count`` queues side by side, means of five [us]: shape (n, count)."""
-    customers = 30 * max(math.ceil(BATCH_RELAXATIONS * queueing.relaxation(load)), 600)
+    seen = WAITING / queueing.erlang_c(servers, load)  # where few wait, batches must be longer to be about normal
+    customers = 30 * 5 * math.ceil(max(BATCH_RELAXATIONS * queueing.relaxation(load), seen) / 5)
     waits = np.empty((customers // 5, count))
     left = np.zeros((servers, count))
     total = np.zeros(count)

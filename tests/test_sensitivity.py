@@ -108,7 +108,6 @@ def test_every_residual_is_a_range_around_its_constant(constant):
         ("server_off_heap", 1.5, 11.1),
         ("marking_share", 0.00065, 0.0026),
         ("node_kernel_share", 0.032, 0.0327),
-        ("pg_cpu_row", 0.000044, 0.000059),
         ("pages_kept", 0.34, 0.95),
     ],
 )

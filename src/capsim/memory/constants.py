@@ -8,14 +8,11 @@ measurements made on 2026-11-23 (node 20.20.2, PostgreSQL 15.18, Redis 7.0.15, L
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
-
-from capsim.errors import CapsimError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,8 +282,8 @@ def value(name: str) -> float:
 
 
 @contextmanager
-def overridden(values: Mapping[str, float]) -> Iterator[None]:
-    """Let constants have other values for a while, in this process: to see what depends on them.
+def assuming(name: str, number: float) -> Iterator[None]:
+    """Let one constant have another value for a while: what if it were at the end of its bracket?
 
     How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
     does not follow.

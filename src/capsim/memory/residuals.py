@@ -6,15 +6,18 @@ that could be read, a quarter either way is *assumed*, and the table says so.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Literal, NamedTuple
 
-from capsim.memory.constants import CONSTANTS, Constant
+from capsim.errors import CapsimError
+from capsim.memory.constants import CONSTANTS, Constant, assuming, bracket
 
 ASSUMED_SHARE = 0.25  # either way, where no error is known
 SIGMAS = 2  # an rms residual is taken twice, about 95 % of normal errors
 FIXED = ("exact", "in every run", "one segment", "reached, not passed", "8192 / 1365", "version")
-_NUMBER = r"(\d+(?:\.\d+)?)"
 
 
 class Residual(NamedTuple):
@@ -42,26 +45,20 @@ def residual(constant: Constant) -> Residual | None:
     value, error = constant.value, constant.error
     if any(word in error for word in FIXED) or constant.error == f"{constant.value:.4f}":
         return None
-    found = _read(value, error)
+    found = bracket(constant) or _rms(value, error)
     if found is None:
         return Residual(value * (1 - ASSUMED_SHARE), value * (1 + ASSUMED_SHARE), "assumed")
     low, high = min(found[0], value), max(found[1], value)
     return Residual(low, high, "measured")
 
 
-def _read(value: float, error: str) -> tuple[float, float] | None:
-    if match := re.match(rf"(?:\+-|<= ){_NUMBER}( %)?", error):
-        off = float(match[1]) * (value / 100 if match[2] else 1)
-        return value - off, value + off
-    if match := re.match(rf"rmse? {_NUMBER}|rms {_NUMBER}", error):
-        off = SIGMAS * float(match[1] or match[2])
-        return max(value - off, 0.0), value + off
-    if match := re.match(rf"factor {_NUMBER}", error):
-        return value / float(match[1]), value * float(match[1])
-    if match := re.match(rf"{_NUMBER}-{_NUMBER}( %)?( per 1000)?", error):
-        unit = 0.01 if match[3] else 0.001 if match[4] else 1.0
-        return float(match[1]) * unit, float(match[2]) * unit
-    return None
+def _rms(value: float, error: str) -> tuple[float, float] | None:
+    """A residual that is given as one number, in the constant's unit."""
+    match = re.match(r"(?:rmse?|<=) (\d+(?:\.\d+)?)", error)
+    if match is None:
+        return None
+    off = SIGMAS * float(match[1])
+    return max(value - off, 0.0), value + off
 
 
 def residuals() -> dict[str, Residual]:
@@ -74,3 +71,36 @@ def residuals() -> dict[str, Residual]:
     """
     found = {constant.name: residual(constant) for constant in CONSTANTS}
     return {name: span for name, span in found.items() if span is not None}
+
+
+@contextmanager
+def overridden(values: Mapping[str, float]) -> Iterator[None]:
+    """Let several constants have other values for a while, in this process.
+
+    How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
+    does not follow.
+
+    Raises
+    ------
+    CapsimError
+        If there is no constant of that name.
+
+    Examples
+    --------
+    >>> from capsim.memory.constants import value
+    >>> with overridden({"event_row": 2400.0}):
+    ...     value("event_row")
+    2400.0
+    >>> value("event_row")
+    2387
+    """
+    known = [constant.name for constant in CONSTANTS]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "cs.constants() lists them"
+            raise CapsimError(f"constants.{name}: there is no such constant; {hint}")
+    with ExitStack() as stack:
+        for name, number in values.items():
+            stack.enter_context(assuming(name, number))
+        yield

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from capsim.continued import continued
 from capsim.cost import bill
-from capsim.memory.constants import CONSTANTS, bracket, overridden
+from capsim.memory.constants import CONSTANTS, assuming, bracket
 from capsim.published.runs import AFTER, BEFORE
 from capsim.published.table import Published
 from capsim.replicates import t_quantile
@@ -140,7 +140,7 @@ def narrowing(runs: Runs) -> Published:
             continue
         values = []
         for value in between:
-            with overridden({constant.name: value}):
+            with assuming(constant.name, value):
                 values.append(at(scenario))
         if max(abs(value - expected) for value in values) >= SAME_USD:
             add(constant.name, f"{text} ({constant.status})", *values)

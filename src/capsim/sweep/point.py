@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from capsim.document import Window, rounded
 from capsim.errors import CapsimError, ScenarioError
 from capsim.knobs import Key, keys
-from capsim.memory.constants import overridden
+from capsim.memory.residuals import overridden
 from capsim.scenario import validated
 from capsim.specs import Scenario
 
