@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ class Options:
     seed: int
     replicates: int
     out: Path | None
-    as_json: bool
-    against: Path | None
+    as_json: bool = False
+    against: Path | None = None
 
 
 class FiniteRange(click.FloatRange):
@@ -85,22 +85,30 @@ _DECORATORS = (
 )
 
 
-def loaded(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options but --against, as one `Options`."""
-    return _given(command, _DECORATORS[:-1])
-
-
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options, as one `Options`."""
-    return _given(command, _DECORATORS)
+    return _given(command, but=())
 
 
-def _given(command: Callable[..., None], decorators: Sequence[Callable[..., Any]]) -> Callable[..., None]:
+def loaded(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options but --against, as one `Options`."""
+    return _given(command, but=("against",))
+
+
+def common_load(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options of its load and its chance, and not those of a result document."""
+    return _given(command, but=("replicates", "out", "as_json", "against"))
+
+
+def _given(command: Callable[..., None], but: tuple[str, ...]) -> Callable[..., None]:
+    names = [field.name for field in fields(Options)]
+
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        mine = {field.name: given.pop(field.name, None) for field in fields(Options)}
+        mine = {"replicates": 1, "out": None} | {name: given.pop(name) for name in names if name not in but}
         command(**given, options=Options(**mine))
 
-    for decorator in reversed(decorators):
-        wrapper = decorator(wrapper)
+    for name, decorator in reversed(list(zip(names, _DECORATORS, strict=True))):
+        if name not in but:
+            wrapper = decorator(wrapper)
     return wrapper
