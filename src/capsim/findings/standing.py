@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 GROWTH_MIB_A_DAY = 1.0  # of the least billed memory of a day, from which it counts as growing; chosen
 
 
-def standing(scenario: Scenario, trace: Trace | None, *, seed: int, replicates: int, month: Run | None) -> list[Finding]:
+def standing(
+    scenario: Scenario, trace: Trace | None, *, seed: int, replicates: int, month: Run | None = None
+) -> list[Finding]:
     """Failures without a disturbance: of the load once, in each replicate, and of a month of it.
 
     Parameters
@@ -30,7 +32,8 @@ def standing(scenario: Scenario, trace: Trace | None, *, seed: int, replicates: 
     month : Run, optional
         Of this load, if there is one already.
     """
-    return [*_own(scenario, trace, seed, replicates), *_month(month or simulate(scenario, trace, seed=seed)), *_leak(scenario)]
+    month = month or simulate(scenario, trace, seed=seed)
+    return [*_own(scenario, trace, seed, replicates), *_month(month), *_leak(scenario)]
 
 
 def _own(scenario: Scenario, trace: Trace | None, seed: int, replicates: int) -> list[Finding]:
