@@ -59,7 +59,8 @@ def test_both_tries_of_a_flush_count_towards_the_wedge():
 
 def test_heartbeats_one_by_one_grow_from_rate_times_latency_1():
     short = replace(SLOWER, least=26.0, most=45.0)
-    found = first(triggers(Bench(load("after"), {"heartbeats": 30}), short, "heartbeats"), "longer flushes", "heartbeats")
+    every = triggers(Bench(load("after"), {"heartbeats": 30}), short, "heartbeats")
+    found = first(every, "longer flushes", "heartbeats")
     assert 30 * found.size / 1_000 == pytest.approx(1, rel=0.01)
 
 
@@ -130,7 +131,8 @@ def _planted(number):
         changes = {"database.faults": [
             {"kind": "slow", "duration_ms": 1_000 * draw.uniform(1.2, 2) * 1_000 / rate_hz, "from_s": 20, "to_s": 40}]}
     elif kind == "batches given up":
-        changes = {"database.faults": [{"kind": "fail", "duration_ms": 1, "from_s": 20, "to_s": draw.uniform(30, 60)}]}
+        fault = {"kind": "fail", "duration_ms": 1, "from_s": 20, "to_s": draw.uniform(30, 60)}
+        changes = {"database.faults": [fault]}
     elif kind == "shutdown loss":
         changes = {"server.lifecycle": [{"kind": "crash", "at_s": draw.uniform(20, 60)}]}
     elif kind == "stuck items":
@@ -183,7 +185,7 @@ def test_contradicting_targets_are_refused_in_one_line(tmp_path):
     target = '[[target]]\ntarget = "{0}"\nmetric = "server_rss_mean"\nunit = "MiB"\n{1}\n'
     text = target.format("a", "most = 100.0") + target.format("b", "least = 200.0")
     file.write_text('name = "x"\n' + text, encoding="utf-8")
-    with pytest.raises(CapsimError, match="contradict each other.*at most 100.*at least 200"):
+    with pytest.raises(CapsimError, match=r"contradict each other.*at most 100.*at least 200"):
         read(str(file))
     assert SloSpec.model_validate({"name": "x", "target": []}).target == ()
 
@@ -235,7 +237,8 @@ def test_the_command_reports_and_fails_on_what_it_was_told(found):
 
 
 def test_a_page_without_findings_says_so(tmp_path):
-    nothing = Findings(capsim_version="0", name="x", title="", peak_hz=1.0, seed=0, findings=(), targets=(), provenance={})
+    empty = {"findings": (), "targets": (), "provenance": {}}
+    nothing = Findings(capsim_version="0", name="x", title="", peak_hz=1.0, seed=0, **empty)
     write(nothing, tmp_path)
     assert "None." in (tmp_path / "findings.html").read_text(encoding="utf-8")
 

@@ -106,13 +106,15 @@ def _line(name: str, place: Sequence[int | str], text: str) -> str:
 
 def check(
     slo: SloSpec, scenario: Scenario, trace: Trace | None = None, *, seed: int = 0, replicates: int = 1
-) -> list[Target]:
+) -> tuple[list[Target], Run]:
     """Simulate a month in every replicate, and hold it against the targets.
 
     Returns
     -------
     list of Target
         In the order of the file, then one for each case of the stress envelope. Values are means over the replicates.
+    Run
+        The month of the first replicate.
 
     Raises
     ------
@@ -124,8 +126,10 @@ def check(
         baseline = baseline.replace("workload", scenario.workload.model_dump())
     values: dict[TargetSpec, list[float]] = {spec: [] for spec in slo.target}
     stressed: dict[str, list[float]] = {}
+    runs: list[Run] = []
     for replicate in range(replicates):
         run = simulate(scenario, trace, seed=seed, replicate=replicate)
+        runs = runs or [run]
         other = simulate(baseline, trace, seed=seed, replicate=replicate) if baseline is not None else None
         for spec in slo.target:
             values[spec].append(_value(spec, run, other, slo.name))
@@ -137,10 +141,10 @@ def check(
     found = [_target(spec, values[spec]) for spec in slo.target]
     for test, shares in stressed.items():
         found.append(_target(
-            TargetSpec(target=f"survives the {test} of its envelope", metric="items_lost_share", most=slo.loss_share_most,
-                       unit="1", action="see the findings below"), shares, window="stress",
+            TargetSpec(target=f"survives the {test} of its envelope", metric="items_lost_share",
+                       most=slo.loss_share_most, unit="1", action="see the findings below"), shares, window="stress",
         ))  # fmt: skip
-    return found
+    return found, runs[0]
 
 
 def _value(spec: TargetSpec, run: Run, baseline: Run | None, name: str) -> float:

@@ -55,10 +55,10 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
     spec, trace = with_load(loaded_scenario, options, {})
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress(f"{spec.name}, findings") as progress:
-            met = targets.check(wanted, spec, trace, seed=options.seed, replicates=options.replicates)
+            met, month = targets.check(wanted, spec, trace, seed=options.seed, replicates=options.replicates)
             progress(0.1)
             found = find(
-                spec, trace, seed=options.seed, replicates=options.replicates, targets=met,
+                spec, trace, seed=options.seed, replicates=options.replicates, targets=met, month=month,
                 progress=lambda share: progress(0.1 + 0.9 * share),
             )  # fmt: skip
         if staging:

@@ -24,6 +24,7 @@ from capsim.units import US_PER_MINUTE
 from capsim.workload import load_of
 
 if TYPE_CHECKING:
+    from capsim.run import Run
     from capsim.trace import Trace as Recorded
 
 WORKERS = 2
@@ -39,6 +40,7 @@ def find(
     seed: int = 0,
     replicates: int = 1,
     targets: Iterable[Target] = (),
+    month: Run | None = None,
     progress: Callable[[float], None] | None = None,
     workers: int = WORKERS,
 ) -> Findings:
@@ -56,6 +58,8 @@ def find(
         Runs of the load itself, undisturbed.
     targets : iterable of Target
         Service-level targets that were checked.
+    month : Run, optional
+        A run of a month of this load, if there is one; else it is simulated.
     workers : int
         Processes that search side by side; the answer is the same for any number.
 
@@ -96,7 +100,7 @@ def find(
             found[place] = search(*job)
             if progress:
                 progress(0.9 * (place + 1) / len(jobs))
-    own = standing(scenario, trace, seed=seed, replicates=replicates)
+    own = standing(scenario, trace, seed=seed, replicates=replicates, month=month)
     all_ = [*own, *(finding for place in sorted(found) for finding in found[place])]
     if progress:
         progress(1.0)

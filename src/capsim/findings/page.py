@@ -96,6 +96,8 @@ def remedied(remedy: Remedy, finding: Finding) -> str:
         effect = "does not help"
     else:
         effect = f"holds at {remedy.holds_to:g} x the trigger" if finding.precision else "removes it"
+    if remedy.holds_to and remedy.lost_before and (remedy.lost_after or 0) >= remedy.lost_before:
+        effect += ", but the items are lost in another way"
     price = remedy.price_usd or 0.0
     lost = f"lost {number(remedy.lost_after, 'items')} instead of {number(remedy.lost_before, 'items')}"
     return f"{remedy.remedy}: {effect}; {lost}; {price:+.2f} USD a month of memory"

@@ -10,7 +10,7 @@ from capsim.findings.words import WORDS, filled
 from capsim.memory.limits import container_mib, ending_of_a_leak, node_defaults
 from capsim.memory.volume import volume_full
 from capsim.play import play
-from capsim.run import simulate
+from capsim.run import Run, simulate
 from capsim.specs import Scenario
 from capsim.workload import load_of
 
@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 GROWTH_MIB_A_DAY = 1.0  # of the least billed memory of a day, from which it counts as growing; chosen
 
 
-def standing(scenario: Scenario, trace: Trace | None, *, seed: int, replicates: int) -> list[Finding]:
+def standing(
+    scenario: Scenario, trace: Trace | None, *, seed: int, replicates: int, month: Run | None = None
+) -> list[Finding]:
     """Failures without a disturbance: of the load once, in each replicate, and of a month of it.
 
     Parameters
     ----------
     replicates : int
         Runs of the load.
+    month : Run, optional
+        Of this load, if there is one already.
     """
-    return [*_own(scenario, trace, seed, replicates), *_month(scenario, trace, seed), *_leak(scenario)]
+    month = month or simulate(scenario, trace, seed=seed)
+    return [*_own(scenario, trace, seed, replicates), *_month(month), *_leak(scenario)]
 
 
 def _own(scenario: Scenario, trace: Trace | None, seed: int, replicates: int) -> list[Finding]:
@@ -55,8 +60,7 @@ def _own(scenario: Scenario, trace: Trace | None, seed: int, replicates: int) ->
     return findings
 
 
-def _month(scenario: Scenario, trace: Trace | None, seed: int) -> list[Finding]:
-    run = simulate(scenario, trace, seed=seed)
+def _month(run: Run) -> list[Finding]:
     samples = run.window("month")
     found = []
     daily = samples.groupby(samples["time_s"] // 86_400)["postgres_billed_mib"].min()
@@ -66,7 +70,7 @@ def _month(scenario: Scenario, trace: Trace | None, seed: int) -> list[Finding]:
             "billed memory grows", "database", "a month of the load", growth, "growth, least of each day",
             "MiB/day",
         ))  # fmt: skip
-    full = volume_full(samples, scenario)
+    full = volume_full(samples, run.scenario)
     if full is not None:
         found.append(_found(
             "volume full", "database", "the load, repeated", full.at_s / 86_400, f"time until {full.date.isoformat()}",
