@@ -57,6 +57,15 @@ class Database(Protocol):
         ...
 
 
+class Draws(Protocol):
+    """Factors on a latency, by item."""
+
+    def __getitem__(self, item: int) -> float: ...
+    def many(self, items: Ints, /) -> NDArray[np.float64]:
+        """Those of several items, ascending and each once."""
+        ...
+
+
 class _Draws(rng.Table):
     """Factors with median 1, by item."""
 
@@ -133,7 +142,7 @@ class LatencyDatabase:
         self.connect_us = us_from_ms(spec.connect_ms)
         self._address, self._of = (seed, replicate), of
         self._latency: dict[str, LatencySpec] = {"insert": spec.insert, "update": spec.update}
-        self._draws: dict[tuple[str, str, int], _Draws] = {}
+        self._draws: dict[tuple[str, str, int], Draws] = {}
         bursts = spec.bursts
         self._slow = SlowPeriods(seed, replicate, bursts.calm_s, bursts.slow_s, bursts.factor) if bursts else None
         self._faults = [
@@ -174,7 +183,7 @@ class LatencyDatabase:
             steady &= self._slow.same_period(from_us, to_us)
         return steady
 
-    def _draws_of(self, stream: str, kind: str, attempt: int) -> _Draws:
+    def _draws_of(self, stream: str, kind: str, attempt: int) -> Draws:
         draws = self._draws.get((stream, kind, attempt))
         if draws is None:
             draws = _Draws(*self._address, f"database {stream} {kind} {attempt}{self._of}", self._latency[kind])
