@@ -9,7 +9,7 @@ import pytest
 
 from capsim.run import simulate
 from capsim.server import loop
-from capsim.server.database import Outcome
+from capsim.server.database import Database, Outcome
 from capsim.server.jobs import CLASSES, finished
 from capsim.server.model import Server
 from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation
@@ -19,13 +19,13 @@ from capsim.units import US_PER_MINUTE, US_PER_S
 FREE = {f"{name}_cpu_ms": 0 for name in (*CLASSES, "row")} | {"gc_pause_ms": 0}
 
 
-class Steady:
+class Steady(Database):
     """A database that takes 5 ms over everything."""
 
     connect_us = 0
     by_address = True
 
-    def run(self, stream, attempt, statement, start_us):
+    def run(self, stream, attempt, statement, start_us, crowding=1.0):
         return Outcome(5_000, "ok")
 
     def durations(self, stream, kind, items, rows, starts_us):

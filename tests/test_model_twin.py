@@ -61,7 +61,7 @@ def facts_of_model(server: Server, happened: list[Happened], end_us: int) -> dic
             names = ("batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "first_item")
             rows += [tuple(row) for row in zip(*(own[name] for name in names), strict=True)]
         out = server.flushers[stream].out
-        if out is not None:
+        if out is not None and not server.flushers[stream].pausing:
             batch, attempt, start_us = out
             calls = sum(1 for at_us in server.flushers[stream].calls_started if at_us <= end_us)
             rows.append((batch.number, attempt, start_us, -1, 0, batch.rows, calls, 0, batch.first_item))
@@ -76,7 +76,7 @@ def facts_of_model(server: Server, happened: list[Happened], end_us: int) -> dic
             "failed_batches": writer.failed_batches,
             "rejected": writer.rejected,
             "buffered": writer.count,
-            "in_flight": out[0].rows if out else 0,
+            "in_flight": out[0].left if out else 0,
             "stuck": [*writer.stuck, *([(since, -1)] if since is not None else [])],
             "requests": writer.requests_made,
         }
@@ -141,7 +141,7 @@ def long_case(number: int) -> Case:
     median_ms = float(delay_ms * rng.choice([0.01, 0.05, 0.3]))
     writers = {
         stream: {
-            "semantics": str(rng.choice(["seed", "fixed"])),
+            "semantics": str(rng.choice(["seed", "fixed", "recommended"])),
             "batch_rows": batch,
             "delay_ms": delay_ms,
             "buffer_cap_rows": rng.choice([batch // 2, 2 * batch, 10 * batch, 10**6]).item(),

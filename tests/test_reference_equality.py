@@ -57,7 +57,7 @@ def facts_of_reference(case: Case) -> dict[str, object]:
         stream: {
             "attempts": [
                 (t.batch, t.attempt, t.start_us, t.end_us, int(t.ok), t.rows, t.calls, t.counted, t.first_item)
-                for t in [*recorder.tries, *([writer.out] if writer.out else [])]
+                for t in [*recorder.tries, *([writer.out] if writer.out and writer.out.end_us == -1 else [])]
                 if t.writer == stream
             ],
             "written": writer.flushed,

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from capsim.cli import main
 from capsim.errors import ScenarioError
+from capsim.plan import CHANGES, MANUAL, applied
 from capsim.scenario import dumps, keys, load, loads, names, schema, warnings
 from capsim.specs import Scenario
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = 'name = "x"\n[workload]\nrate_hz = 5\nduration_s = 60\n[billing]\nfrom = "2026-02-03"\n'
-BUNDLED = ("after", "after-as-deployed", "before", "fixed")
+BUNDLED = ("after", "after-as-deployed", "before", "fixed", "later", "recommended")
 POOL = {"server.pool.limit", "server.pool.pool_timeout_s", "server.pool.connect_timeout_s"}
 WRITERS = [f"server.writers.{stream}" for stream in ("events", "revenue", "heartbeats")]
 
@@ -54,10 +55,13 @@ def test_the_bundled_scenarios_are_valid_and_need_no_warning():
 def test_a_bundled_scenario_leaves_no_key_to_a_default(name):
     written = set(flat(load(name).model_dump(mode="json", by_alias=True, exclude_unset=True)))
     optional = re.compile(
-        r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)|server\.http\.clients"
+        r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)"
+        r"|redis\.faults|server\.(http\.clients|cache|metrics|writers\.\w+\.retry_for_ms)"
     )
 
-    assert {key.name.partition("[]")[0] for key in keys() if not optional.match(key.name)} == written
+    wanted = {key.name.partition("[]")[0] for key in keys() if not optional.match(key.name)}
+
+    assert wanted == {name for name in written if not optional.match(name)}
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -68,10 +72,18 @@ def test_a_bundled_scenario_points_editors_to_the_schema(name):
     assert load(name).name == name
 
 
-def test_before_and_after_differ_by_the_switches_of_the_seed_that_are_modelled():
-    caps = {f"{writer}.buffer_cap_rows" for writer in WRITERS}
+def test_before_with_every_switch_of_the_plan_is_after():
+    switched = applied(load("before").replace("plan", {"changes": CHANGES, "manual": MANUAL}))
+    names = {"name": "after", "title": load("after").title}
 
-    assert differences("before", "after") == caps | POOL | {"server.node.heap_cap_mib", "billing.plan"}
+    assert switched.model_copy(update=names).replace("billing.plan", "hobby") == load("after")
+
+
+def test_a_switch_of_a_part_that_is_left_out_is_refused():
+    scenario = load("before").replace("server.cleanup", None).replace("plan.changes", ["cleanup"])
+
+    with pytest.raises(ScenarioError, match=r"add \[server.cleanup\]"):
+        applied(scenario)
 
 
 def test_as_deployed_lacks_the_heap_cap_the_pool_limits_and_the_shutdown_of_after():
@@ -144,7 +156,7 @@ def test_a_trace_is_found_beside_the_scenario_file(tmp_path):
         ),
         (
             "[redis]\nzzz = 1",
-            "a.toml: [redis] zzz = 1 is not known; keys here: clients, keys, value_bytes, persistence",
+            "a.toml: [redis] zzz = 1 is not known; keys here: clients, keys, value_bytes, persistence, faults",
         ),
         (
             "[server.pool]\nlimit = 0",
@@ -171,7 +183,7 @@ def test_a_trace_is_found_beside_the_scenario_file(tmp_path):
         (
             '[server.writers.events]\nsemantics = "fixd"',
             'a.toml: [server.writers.events] semantics = "fixd" cannot be used; '
-            'give "seed" or "fixed"; did you mean "fixed"?',
+            'give "seed", "fixed" or "recommended"; did you mean "fixed"?',
         ),
         (
             '[[database.faults]]\nkind = "slow"\nfrom_s = 5\nto_s = 9\nduration_ms = 1\n'

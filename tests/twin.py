@@ -164,8 +164,9 @@ def simulate(
         spec = getattr(scenario.server.writers, stream)
         cap = None if spec.buffer_cap_rows == "none" else spec.buffer_cap_rows
         rules = Rules(
-            stream == "heartbeats", spec.semantics == "fixed", spec.batch_rows, spec.delay_ms * 1000, cap
-        )
+            stream == "heartbeats", spec.semantics == "fixed", spec.batch_rows, spec.delay_ms * 1000, cap,
+            recommended=spec.semantics == "recommended", retry_for_us=spec.retry_for_ms * 1000,
+        )  # fmt: skip
         writers[stream] = Writer(stream, rules, clock, pool)
     for stream, writer in writers.items():
         for i, at_us in enumerate(arrivals.get(stream, ())):
@@ -197,7 +198,7 @@ def _result(writer: Writer) -> WriterResult:
         rejected=writer.rejected,
         replaced=writer.replaced,
         buffered=len(writer.buffer),
-        in_flight=len(writer.batch),
+        in_flight=len(writer.batch) - writer.written if writer.batch else 0,
         stuck=writer.stuck,
         immediates=writer.requests,
         resolved_us=-1 if writer.stop is None else writer.stop.resolve_us,

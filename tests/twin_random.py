@@ -57,7 +57,8 @@ def random_case(rng: random.Random) -> Case:
             "writers": {
                 stream: {
                     **(writer if production else _small_writer(rng, grid_ms)),
-                    "semantics": rng.choice(("seed", "fixed")),
+                    "semantics": rng.choice(("seed", "fixed", "recommended")),
+                    "retry_for_ms": rng.choice((120_000, rng.randint(0, 3_000))),
                 }
                 for stream in STREAMS
             },

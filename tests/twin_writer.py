@@ -17,6 +17,8 @@ TIMERS, CALL_ENDS, ARRIVALS, SHUTDOWN, REQUESTS, CONNECTIONS = range(1, 7)
 CHUNK_ROWS = 250  # heartbeats of one call, in the later version
 LOOK_EVERY_US = 100_000
 GRACE_US = 3_000_000
+PIECE_ROWS = 500  # rows of one call of the recommended writer
+PAUSES_US = (100_000, 200_000, 400_000, 800_000, 1_600_000, 3_200_000)  # after its failed attempts; then 5 s
 
 Kind = Literal["insert", "update"]
 Done = Callable[[str], None]  # told "ok", "fail" or "notfound" when a call has ended
@@ -55,11 +57,13 @@ class Rules:
     unmatched_per_call: int = 0
     closed_sessions: int | None = None  # None: nothing is reconciled after an insert
     too_late: bool = False
+    recommended: bool = False
+    retry_for_us: int = 0
 
     @property
     def keeps_latest(self) -> bool:
         """Whether the buffer is a map with one place per session."""
-        return self.heartbeats and self.fixed
+        return self.heartbeats and (self.fixed or self.recommended)
 
 
 @dataclass
@@ -133,6 +137,9 @@ class Writer:
     first_cap_drop_us: int = -1
     cap_drop_starts_us: list[int] = field(default_factory=list)
     previous_was_dropped: bool = False
+    next_line_us: int = 0  # of the recommended writer: one line a second says how many were refused
+    taken_us: int = 0
+    written: int = 0  # rows of the batch that is out that are in the database
     rows_inserted: int = 0
     log: dict[str, int] = field(default_factory=lambda: {"error": 0, "warn": 0, "info": 0, "debug": 0})
     attempts: list[Attempt] = field(default_factory=list)
@@ -172,7 +179,10 @@ class Writer:
             self.rejected += 1
             self.log["warn"] += 1
             return
-        if self.rules.cap_rows is not None and len(self.buffer) >= self.rules.cap_rows:
+        cap = self.rules.cap_rows
+        if cap is not None and self.rules.recommended and self.batch:
+            cap = max(cap - len(self.batch), 1)  # the batch that is out counts, but one place is left
+        if cap is not None and len(self.buffer) >= cap:
             self.refuse(number)
             return
         self.previous_was_dropped = False
@@ -188,7 +198,9 @@ class Writer:
             self.request()
 
     def refuse(self, number: int) -> None:
-        self.log["error"] += 1
+        if not self.rules.recommended or self.clock.now_us >= self.next_line_us:
+            self.log["error"] += 1
+            self.next_line_us = self.clock.now_us + 1_000_000
         self.dropped_cap += 1
         if self.first_refused is None:
             self.first_refused = number
@@ -214,6 +226,7 @@ class Writer:
             return
         self.flushing = True
         self.batch, self.buffer = list(self.buffer.values()), {}
+        self.taken_us, self.written = self.clock.now_us, 0
         oldest_us = min(arrived_us for _, arrived_us in self.batch)
         self.max_wait_us = max(self.max_wait_us, self.clock.now_us - oldest_us)
         first_item, next_item = self.first_item, self.arrived
@@ -252,6 +265,13 @@ class Writer:
         """Yield each call as (kind, rows), be sent its outcome; return (success, items counted)."""
         rules, rows = self.rules, len(self.batch)
         counted = 0
+        if rules.recommended:
+            for start in range(self.written, rows, PIECE_ROWS):
+                piece = min(PIECE_ROWS, rows - start)
+                if (yield "update" if rules.heartbeats else "insert", piece) == "fail":
+                    return False, counted
+                counted += piece
+            return True, counted
         if rules.heartbeats and not rules.fixed:
             for _ in self.batch:
                 outcome = yield "update", 1
@@ -282,6 +302,9 @@ class Writer:
         attempt.end_us, attempt.ok, attempt.counted = self.clock.now_us, ok, counted
         self.flushed += counted
         self.log["info" if ok else "error"] += 1
+        if self.rules.recommended:
+            self.end_recommended(attempt, ok, counted)
+            return
         if not ok and attempt.attempt == 1:
             self.start_attempt(2, attempt.first_item, attempt.accepted_to, attempt.next_item)
             return
@@ -292,8 +315,29 @@ class Writer:
                 self.first_drop_us = self.clock.now_us
         self.finish()
 
+    def end_recommended(self, attempt: Attempt, ok: bool, counted: int) -> None:
+        self.written += counted
+        if not ok:
+            tried = attempt.attempt
+            pause_us = PAUSES_US[tried - 1] if tried <= len(PAUSES_US) else 5_000_000
+            again_us = self.clock.now_us + pause_us
+            in_time = again_us <= self.taken_us + self.rules.retry_for_us
+            if self.stop is not None and again_us > self.stop.call_us + GRACE_US:
+                in_time = False
+            if in_time:
+                where = (attempt.first_item, attempt.accepted_to, attempt.next_item)
+                self.clock.at(again_us, TIMERS, lambda: self.start_attempt(tried + 1, *where))
+                return
+            self.failed += 1
+            self.dropped_failed += len(self.batch) - self.written
+        self.finish()
+
     def finish(self) -> None:
         self.flushing, self.batch = False, []
+        if self.rules.recommended and self.buffer:
+            if self.armed != "live" or self.first_refused is not None:
+                self.flush()  # the timer fired meanwhile, or a batch is full, or the buffer was
+            return
         if self.rules.fixed and self.buffer:
             if len(self.buffer) >= self.rules.batch_rows:
                 self.request()

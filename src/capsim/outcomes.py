@@ -68,10 +68,12 @@ def _fates(happened: list[Happened], part: int, batches: int) -> NDArray[np.str_
     """What became of each batch."""
     fate = np.full(batches, "in_flight", dtype="U14")
     for block in happened:
-        last = (block.attempts["part"] == part) & ((block.attempts["ok"] == 1) | (block.attempts["attempt"] == 2))
+        last = (block.attempts["part"] == part) & (block.attempts["last"] == 1)
         ended = {name: column[last] for name, column in block.attempts.items()}
-        whole = np.where(ended["counted"] == ended["rows"], "written", "unknown")
-        fate[ended["batch"]] = np.where(ended["ok"] == 1, whole, "dropped_failed")
+        whole = np.where(ended["lost"] == 0, "written", "unknown")
+        # A batch given up after some of its pieces were written is no whole loss either.
+        given_up = np.where(ended["lost"] == ended["rows"], "dropped_failed", "unknown")
+        fate[ended["batch"]] = np.where(ended["ok"] == 1, whole, given_up)
     return fate
 
 

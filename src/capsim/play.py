@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +10,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim import tables
+from capsim.errors import CapsimError
+from capsim.fidelity import Fidelity, rates_of
 from capsim.memory import heap_exceeded_at, of_server, of_services
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process
+from capsim.server.law import LawDatabase, LawFleet
 from capsim.server.lives import lives
 from capsim.server.model import Happened
 from capsim.server.responses import Responses
 from capsim.server.timeline import together
+from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S, us_from_s
 from capsim.workload import Load
+from capsim.workload.block import Block
 
 SERVER_COLUMNS = tuple(column for column in tables.MEMORY if column.name.startswith("server_"))
 MOST_DEATHS = 50  # of one run; a server that dies more often is not worth simulating further
@@ -58,6 +63,7 @@ class Played:
         keep: bool,
         windows_us: Sequence[int],
         progress: Callable[[float], None] | None,
+        fidelity: Fidelity = "exact",
     ) -> None:
         self.scenario, self.end_us = scenario, load.until_us
         spec = scenario.server
@@ -66,14 +72,23 @@ class Played:
             for replica in range(spec.process.replicas)
         ]
 
-        def database(replica: int) -> LatencyDatabase:
-            return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
+        kind = LawDatabase if fidelity == "law" else LatencyDatabase
 
-        self.fleet = Fleet(spec, rows, database, us_from_s(resolution_s), load.span_us)
+        def database(replica: int) -> LatencyDatabase:
+            return kind(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
+
+        bins = (us_from_s(resolution_s), load.span_us)
+        blocks: Iterable[Block]
+        self.fleet: Fleet
+        if fidelity == "law":
+            fleet = LawFleet(scenario, rates_of(scenario, seed, replicate), rows, database, *bins)
+            self.fleet, blocks = fleet, fleet.blocks(load.until_us)
+        else:
+            self.fleet, blocks = Fleet(scenario, seed, replicate, rows, database, *bins), load.blocks()
         self.happened: list[tuple[Process, Happened]] = []
         self._waits: list[dict[str, NDArray[np.int64]]] = []
         self.responses = Responses([load.span_us, *windows_us])
-        for block in load.blocks():
+        for block in blocks:
             played = self.fleet.play(block)
             self._waits += [happened.waits for _, happened in played]
             for _, happened in played:
@@ -122,7 +137,7 @@ class Played:
         """Attempts that are out at the end of a process."""
         rows = []
         for part, flusher in enumerate(process.server.flushers.values()):
-            if flusher.out is not None:
+            if flusher.out is not None and not flusher.pausing:
                 batch, attempt, start_us = flusher.out
                 rows.append({
                     "part": part, "batch": batch.number, "attempt": attempt, "start_us": start_us, "end_us": -1,
@@ -137,7 +152,7 @@ class Played:
         names = ("part", "asked_us", "decided_us", "granted")
         parts = {name: np.concatenate([part[name] for part in self._waits]) for name in names}
         return pd.DataFrame({
-            "part": np.asarray(STREAMS)[parts["part"]],
+            "part": np.asarray(PARTS)[parts["part"]],
             "asked_s": parts["asked_us"] / US_PER_S,
             "wait_s": (parts["decided_us"] - parts["asked_us"]) / US_PER_S,
             "granted": parts["granted"].astype(bool),
@@ -154,6 +169,13 @@ class Played:
                     until = np.nan if process.life.end == "run" else process.life.end_us / US_PER_S
                     rows.append((stream, since / US_PER_S, until))
         return pd.DataFrame(rows, columns=["writer", "from_s", "to_s"])
+
+    def visits(self) -> pd.DataFrame:
+        """Cleanup runs, analytics reads and metrics calls, one row each; only with ``keep``."""
+        parts = [pd.DataFrame({**h.visits, "process": process.number}) for process, h in self.happened]
+        table = pd.concat(parts, ignore_index=True).sort_values(["start_us", "part", "number"], kind="stable")
+        table["part"] = np.asarray(PARTS)[table["part"].to_numpy(np.int64)]
+        return table.reset_index(drop=True)
 
     def lives(self) -> pd.DataFrame:
         """One row a process: replica, times, how it ended, and what it held then."""
@@ -182,6 +204,7 @@ def play(
     keep: bool,
     windows_us: Sequence[int] = (),
     progress: Callable[[float], None] | None,
+    fidelity: Fidelity = "exact",
 ) -> tuple[Played, list[Death]]:
     """Play a load, again from the start whenever a process turns out to run out of heap on the way.
 
@@ -200,8 +223,15 @@ def play(
             keep=keep,
             windows_us=windows_us,
             progress=progress,
+            fidelity=fidelity,
         )
         death = played.new_death(deaths)
+        if death is not None and fidelity == "law":
+            raise CapsimError(
+                f"{scenario.name}: fidelity law: the server runs out of heap {death.at_us / US_PER_S:,.0f} s after the "
+                "start of the load, and what a death loses is told of single requests; use fidelity exact, or raise "
+                "server.node.heap_cap_mib"
+            )
         if death is None or len(deaths) >= MOST_DEATHS:
             return played, deaths
         deaths = [*deaths, death]

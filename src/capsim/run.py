@@ -15,6 +15,7 @@ from capsim.errors import CapsimError
 from capsim.memory.limits import heap_notes
 from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
+from capsim.plan import applied
 from capsim.play import Death, play
 from capsim.provenance import certificate
 from capsim.scenario import warnings
@@ -173,6 +174,12 @@ def simulate(
     if arrivals and (scenario.server.lifecycle or scenario.server.process.replicas > 1):
         raise CapsimError(
             "arrivals=True: single arrivals are told for one process only; leave server.lifecycle and replicas out"
+        )
+    scenario = applied(scenario)
+    if scenario.server.process.replicas > 1 and scenario.server.cleanup and scenario.workload.sessions:
+        raise CapsimError(
+            f"{scenario.name}: server.process.replicas = {scenario.server.process.replicas} with server.cleanup and "
+            "workload.sessions: which replica closes what is not modelled; set replicas = 1 or leave one of them out"
         )
     if isinstance(trace, str):
         from capsim.trace import find_trace, read_trace

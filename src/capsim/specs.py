@@ -8,61 +8,25 @@ module says what is possible. A field is here only when something in capsim depe
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from capsim.errors import ScenarioError
+from capsim.parts import (
+    CacheSpec,
+    CleanupSpec,
+    LoggerSpec,
+    MetricsSpec,
+    QueriesSpec,
+    RedisClientSpec,
+    RedisFaultSpec,
+)
+from capsim.plan import PlanSpec
+from capsim.spec import Count, NotNegative, Positive, Share, Spec
 
 # The order is also the one in which they ask for a connection in one instant.
 Stream = Literal["events", "revenue", "heartbeats"]
 STREAMS: tuple[Stream, ...] = ("events", "revenue", "heartbeats")
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-
-
-class Spec(BaseModel):
-    """A frozen part of a scenario; unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
-
-    def replace(self, path: str, value: Any) -> Self:
-        """Return a copy with one knob changed and everything validated again.
-
-        Parameters
-        ----------
-        path : str
-            Dotted name of the knob below this spec, as in the scenario file.
-        value : object
-            Its new value, in the unit that the name carries.
-
-        Raises
-        ------
-        ScenarioError
-            If there is no such knob, or the value is impossible.
-
-        Examples
-        --------
-        >>> PoolSpec().replace("limit", 20).limit
-        20
-        """
-        # Imported late: the reader of scenario files words the errors, and imports this module.
-        from capsim.scenario import validated
-
-        data = self.model_dump(mode="python", by_alias=True)
-        place: Any = data
-        *parents, leaf = path.split(".")
-        for name in parents:
-            if not isinstance(place, dict) or not isinstance(place.get(name), dict):
-                parts = ", ".join(sorted(place))
-                raise ScenarioError(f"{path}: there is no part {name!r} here; parts: {parts}")
-            place = place[name]
-        place[leaf] = value
-        return validated(type(self), data, source="replace()")
-
 
 # --- workload ----------------------------------------------------------------------------------------------
 
@@ -147,6 +111,9 @@ class WorkloadSpec(Spec):
     live_sessions: Count | None = Field(
         default=None, description="without workload.sessions: heartbeat i is of session i mod live_sessions"
     )
+    queries_hz: NotNegative = Field(
+        default=0.0, description="mean rate of analytics reads, Poisson, beside the requests; scale applies to it"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -169,8 +136,9 @@ class WorkloadSpec(Spec):
 class WriterSpec(Spec):
     """A batch writer: what starts a flush, what the buffer holds, which recorded rules it follows."""
 
-    semantics: Literal["seed", "fixed"] = Field(
-        default="seed", description="recorded rule set: seed (the earlier writers) or fixed (the later ones)"
+    semantics: Literal["seed", "fixed", "recommended"] = Field(
+        default="seed",
+        description="rule set: seed (recorded, earlier), fixed (recorded, later) or recommended (the repaired ones)",
     )
     batch_rows: Count = Field(default=100, description="items in the buffer that start a flush at once")
     delay_ms: Annotated[int, Field(ge=1, le=10**9)] = Field(
@@ -179,6 +147,15 @@ class WriterSpec(Spec):
     buffer_cap_rows: Count | Literal["none"] = Field(
         default=1_000, description='items that the buffer holds before it refuses more; "none" for no cap'
     )
+
+    retry_for_ms: Annotated[int, Field(ge=0, le=10**9)] = Field(
+        default=120_000, description="semantics recommended: a batch that fails is tried again for so long"
+    )
+
+    @property
+    def keyed(self) -> bool:
+        """Whether heartbeats are kept in a map by session: the latest of each, in one place."""
+        return self.semantics != "seed"
 
     @property
     def cap(self) -> int:
@@ -282,6 +259,12 @@ class ServerSpec(Spec):
     http: HttpSpec = Field(default=HttpSpec(), description="the one thread that serves requests")
     writers: WritersSpec = Field(default=WritersSpec(), description="the three batch writers")
     pool: PoolSpec = Field(default=PoolSpec(), description="database connections that the writers share")
+    cleanup: CleanupSpec | None = Field(default=None, description="closing of sessions that went away; out: none")
+    queries: QueriesSpec = Field(default=QueriesSpec(), description="analytics reads (workload.queries_hz of them)")
+    cache: CacheSpec | None = Field(default=None, description="cache of responses to analytics reads; out: none")
+    logger: LoggerSpec = Field(default=LoggerSpec(), description="what is logged, and where to")
+    redis_client: RedisClientSpec = Field(default=RedisClientSpec(), description="the connection to Redis")
+    metrics: MetricsSpec | None = Field(default=None, description="calls of the metrics endpoint; out: none")
     process: ProcessSpec = Field(default=ProcessSpec(), description="how it is started, replaced and stopped")
     lifecycle: tuple[LifecycleSpec, ...] = Field(default=(), description="deploys and crashes")
 
@@ -327,11 +310,12 @@ class FaultSpec(Spec):
     """What happens to database calls that start in ``[from_s, to_s)``.
 
     ``slow``: they take ``duration_ms``. ``fail``: they fail, after ``duration_ms`` or the usual latency.
-    ``stall``: they end when the fault does, as behind a lock.
+    ``stall``: they end when the fault does, as behind a lock. ``down``: connections break and are refused.
     """
 
-    kind: Literal["slow", "fail", "stall"] = Field(
-        description="slow: calls take duration_ms; fail: they fail; stall: they end when the fault does"
+    kind: Literal["slow", "fail", "stall", "down"] = Field(
+        description="slow: calls take duration_ms; fail: they fail; stall: they end when the fault does; "
+        "down: connections break, and are refused until the fault ends"
     )
     from_s: NotNegative = Field(description="start of the fault, since the start of the load")
     to_s: Positive = Field(description="end of the fault; calls that start before it are hit")
@@ -347,8 +331,8 @@ class FaultSpec(Spec):
             )
         if self.kind == "slow" and self.duration_ms is None:
             raise ValueError("a slow fault needs duration_ms, the time each call takes")
-        if self.kind == "stall" and self.duration_ms is not None:
-            raise ValueError("a stall lasts until to_s; leave duration_ms out")
+        if self.kind in ("stall", "down") and self.duration_ms is not None:
+            raise ValueError(f"{self.kind} lasts until to_s; leave duration_ms out")
         return self
 
 
@@ -361,7 +345,30 @@ class DatabaseSpec(Spec):
     update: LatencySpec = Field(
         default=LatencySpec(call_ms=3.0), description="the update of one session's heartbeat (semantics seed)"
     )
+    query: LatencySpec = Field(
+        default=LatencySpec(call_ms=15.0, row_ms=0.01),
+        description="a read: an analytics query, the sessions that a cleanup looks for, the count of a metrics call",
+    )
     connect_ms: NotNegative = Field(default=5.0, description="opening a connection")
+    max_connections: Annotated[int, Field(ge=4, le=10_000)] = Field(
+        default=100, description="connections that Postgres lets in, 3 of them kept for superusers"
+    )
+    refused_ms: Positive = Field(default=1.0, description="until a connection is refused; assumed")
+    parallel_calls: Count = Field(
+        default=8, description="calls that run side by side at full speed; with more, all get slower; assumed"
+    )
+    unused_indexes: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="indexes on the events that no query uses; each insert writes them all the same"
+    )
+    index_row_ms: NotNegative = Field(
+        default=0.005, description="median duration that each row adds to an insert for each unused index; assumed"
+    )
+    cold_factor: Annotated[float, Field(ge=1, le=1_000)] = Field(
+        default=3.0, description="how many times longer calls take right after Postgres was down; assumed"
+    )
+    warm_up_s: NotNegative = Field(
+        default=60.0, description="time from then until they are as fast as ever, falling evenly; assumed"
+    )
     bursts: BurstsSpec | None = Field(
         default=None, description="slow periods that come and go by chance; left out, there are none"
     )
@@ -394,6 +401,7 @@ class RedisSpec(Spec):
     persistence: Literal["none", "rdb", "aof"] = Field(
         default="none", description="files kept: none, snapshots (rdb), or the append-only file (aof)"
     )
+    faults: tuple[RedisFaultSpec, ...] = Field(default=(), description="scheduled times without Redis")
 
 
 # --- billing and stress ------------------------------------------------------------------------------------
@@ -450,6 +458,7 @@ class Scenario(Spec):
     database: DatabaseSpec = Field(default=DatabaseSpec(), description="Postgres")
     redis: RedisSpec = Field(default=RedisSpec(), description="Redis")
     billing: BillingSpec = Field(description="what is charged, by whose rules and from when")
+    plan: PlanSpec = Field(default=PlanSpec(), description="changes of the plan, made on top of all this")
     stress: StressSpec = Field(
         default=StressSpec(), description="what the server must survive, beside the load"
     )

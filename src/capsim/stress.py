@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from capsim.accounting import accounting
+from capsim.plan import applied
 from capsim.play import play
 from capsim.specs import STREAMS, Scenario
 from capsim.workload import load_of
@@ -70,8 +71,9 @@ def _played(
 ) -> list[tuple[str, float, str]]:
     load_only = {"trace": None, "runs": (), "rate_hz": rate_hz, "scale": 1.0}
     whole_s = CALM_S + length_s + RECOVERY_S
+    scenario = applied(scenario)
     tested = scenario.replace("workload", scenario.workload.model_dump() | load_only | {"duration_s": whole_s})
-    calm = {"database.faults": (), "database.bursts": None, "server.lifecycle": ()}
+    calm = {"database.faults": (), "database.bursts": None, "redis.faults": (), "server.lifecycle": ()}
     for knob, value in (calm | changes).items():
         tested = tested.replace(knob, value)
     load = load_of(tested, None, seed, replicate)

@@ -29,7 +29,7 @@ class Live:
 def row_bytes(scenario: Scenario) -> dict[str, float]:
     """Bytes of heap that one buffered row of each stream holds.
 
-    The writers with semantics ``fixed`` keep heartbeats in a Map, which costs more than an array.
+    The writers with semantics ``fixed`` and ``recommended`` keep heartbeats in a Map, which costs more than an array.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def row_bytes(scenario: Scenario) -> dict[str, float]:
     >>> row_bytes(s)["events"]
     2387
     """
-    fixed = scenario.server.writers.heartbeats.semantics == "fixed"
+    fixed = scenario.server.writers.heartbeats.keyed
     return {
         "events": value("event_row"),
         "revenue": value("revenue_row"),

@@ -10,6 +10,7 @@ from capsim.reference.log import Log
 from capsim.specs import Stream
 
 CHUNK_ROWS = 250  # of the later heartbeat writer
+PIECE_ROWS = 500  # most rows of one statement of the recommended writer
 
 # One call of the attempt that is going on; raises `CallFailed`.
 Call = Callable[[Operation, Sequence[Any]], Awaitable[Answer]]
@@ -17,8 +18,18 @@ Call = Callable[[Operation, Sequence[Any]], Awaitable[Answer]]
 Attempt = Callable[[Call, Sequence[Any], Log], Awaitable[int]]
 
 
+class Stopped(CallFailed):
+    """An attempt failed after it had written some of its rows."""
+
+    def __init__(self, written: int, cause: CallFailed) -> None:
+        super().__init__(str(cause))
+        self.written = written
+
+
 def attempt_of(stream: Stream, semantics: str) -> Attempt:
     """How a writer of these semantics writes a batch."""
+    if semantics == "recommended":
+        return PIECES[stream]
     if stream == "events":
         return insert_events
     if stream == "revenue":
@@ -60,3 +71,27 @@ async def in_chunks(call: Call, rows: Sequence[Any], log: Log) -> int:
         answer = await call("touch_sessions", rows[start : start + CHUNK_ROWS])
         counted += answer.changed
     return counted
+
+
+def in_pieces(operation: Operation) -> Attempt:
+    """One statement per `PIECE_ROWS` rows; a failure says how many rows came before it."""
+
+    async def write(call: Call, rows: Sequence[Any], log: Log) -> int:
+        written = 0
+        for start in range(0, len(rows), PIECE_ROWS):
+            piece = rows[start : start + PIECE_ROWS]
+            try:
+                await call(operation, piece)
+            except CallFailed as error:
+                raise Stopped(written, error) from error
+            written += len(piece)
+        return written
+
+    return write
+
+
+PIECES: dict[Stream, Attempt] = {
+    "events": in_pieces("insert_events"),
+    "revenue": in_pieces("insert_revenue"),
+    "heartbeats": in_pieces("touch_sessions"),
+}

@@ -63,7 +63,7 @@ class Ingestion:
         self.writers: dict[Stream, BatchWriter[Any]] = {}
         for stream in STREAMS:
             rules = Rules.of(getattr(spec.writers, stream))
-            keyed = stream == "heartbeats" and rules.semantics == "fixed"
+            keyed = stream == "heartbeats" and rules.semantics in ("fixed", "recommended")
             self.writers[stream] = BatchWriter(
                 stream, rules, clock, self.pool.call, log, key=_session if keyed else None, watch=watch
             )

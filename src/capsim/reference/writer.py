@@ -1,7 +1,8 @@
 """A batch writer as a coroutine: the recorded rules (oracle/README of the facts), in real or virtual time.
 
 Two quirks are the originals' and stay: a spent timer still counts as armed, and an arrival at a full buffer asks for
-nothing.
+nothing. The repaired writer (``recommended``, docs/recommended-writer.md) is a state machine of four states: empty,
+waiting for its timer, writing, and pausing between two attempts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from capsim.reference.attempts import Attempt, attempt_of
+from capsim.reference.attempts import Attempt, Stopped, attempt_of
 from capsim.reference.clock import Clock, Phase, Timer, sleep_until
 from capsim.reference.database import Answer, CallFailed, Operation, Statement
 from capsim.reference.log import Log
@@ -19,11 +20,13 @@ from capsim.reference.watch import Tried, Watch
 from capsim.specs import Stream, WriterSpec
 from capsim.units import US_PER_MS
 
-Semantics = Literal["seed", "fixed", "kit"]
+Semantics = Literal["seed", "fixed", "kit", "recommended"]
 Offered = Literal["stored", "full", "closing"]
 
 LOOK_US = 100 * US_PER_MS  # shutdown looks at a batch that is out this often ...
 GRACE_US = 3_000 * US_PER_MS  # ... and for this long
+FIRST_PAUSE_US, LONGEST_PAUSE_US = 100 * US_PER_MS, 5_000 * US_PER_MS  # recommended: doubled from the one to the other
+LINE_EVERY_US = 1_000 * US_PER_MS  # recommended: how often it may say that it drops items
 KIT_ROWS = 100  # most rows that the measured stand-in takes at once
 
 Item = TypeVar("Item")
@@ -37,12 +40,13 @@ class Rules:
     batch_rows: int
     delay_us: int
     cap_rows: int | None
+    retry_for_us: int = 0  # recommended only
 
     @classmethod
     def of(cls, spec: WriterSpec) -> Rules:
         """The rules of a scenario's writer."""
         cap = None if spec.buffer_cap_rows == "none" else spec.buffer_cap_rows
-        return cls(spec.semantics, spec.batch_rows, spec.delay_ms * US_PER_MS, cap)
+        return cls(spec.semantics, spec.batch_rows, spec.delay_ms * US_PER_MS, cap, spec.retry_for_ms * US_PER_MS)
 
 
 class BatchWriter(Generic[Item]):
@@ -88,6 +92,12 @@ class BatchWriter(Generic[Item]):
         self._spent = False
         self._first_item = 0  # arrival number of the first item offered since the last take
         self._accepted_to: int | None = None  # the first one refused since then
+        self._full = False  # an item was refused since the last take
+        self._held = 0  # rows in memory beside the buffer (recommended)
+        self._written = 0  # of those, rows that are in the database
+        self._taken_us = 0
+        self._unsaid, self._say_us = 0, 0  # drops not yet in the log; when the next line may be written
+        self._stop_us: int | None = None  # after this no attempt is begun: the shutdown's grace is over
         self._writing: asyncio.Task[None] | None = None
         self.out: Tried | None = None  # the attempt that is going on
         self.looking = False  # shutdown has a look pending
@@ -112,7 +122,7 @@ class BatchWriter(Generic[Item]):
     @property
     def in_flight(self) -> int:
         """Rows of the batch that is out."""
-        return self.out.rows if self.out is not None else 0
+        return self.out.rows - self._written if self.out is not None else 0
 
     @property
     def dropped(self) -> int:
@@ -136,10 +146,13 @@ class BatchWriter(Generic[Item]):
             self._log.warn(f"{self.stream}: closing, item not taken")
             return "closing"
         cap = self.rules.cap_rows
+        if cap is not None and self._held:
+            cap = max(cap - self._held, 1)
         if cap is not None and self.count >= cap:
             self.dropped_cap += 1
             self._refused(number)
-            self._log.error(f"{self.stream}: buffer full, item dropped")
+            self._full = True
+            self._say_dropped()
             return "full"
         place = number if self._key is None else self._key(item)
         self.stored += 1
@@ -152,6 +165,16 @@ class BatchWriter(Generic[Item]):
         elif self.count == 1 or self.rules.semantics == "kit":
             self._arm()
         return "stored"
+
+    def _say_dropped(self) -> None:
+        if self.rules.semantics != "recommended":
+            self._log.error(f"{self.stream}: buffer full, item dropped")
+            return
+        self._unsaid += 1
+        now_us = self._clock.now_us()
+        if now_us >= self._say_us:
+            self._log.error(f"{self.stream}: buffer full, {self._unsaid} items dropped, {self.dropped_cap} in all")
+            self._unsaid, self._say_us = 0, now_us + LINE_EVERY_US
 
     def _refused(self, number: int) -> None:
         if self._accepted_to is None:
@@ -209,17 +232,47 @@ class BatchWriter(Generic[Item]):
                 del self._buffer[place]
         else:
             self._buffer = {}
+        if self.rules.semantics == "recommended":
+            self._held, self._written, self._full = len(taken), 0, False
+            self._taken_us = self._clock.now_us()
         oldest_us = min(arrived_us for _, (_, arrived_us) in taken)
         self.longest_wait_us = max(self.longest_wait_us, self._clock.now_us() - oldest_us)
         return [item for _, (item, _) in taken]
 
     async def _write(self, first: Tried, rows: Sequence[Item]) -> None:
+        if self.rules.semantics == "recommended":
+            await self._write_through(first, rows)
+            self._go_on()
+            return
         if not await self._tried(first, rows):
             self.out = replace(first, attempt=2, start_us=self._clock.now_us(), end_us=-1, calls=0)
             if not await self._tried(self.out, rows):
                 self.failed += 1
                 self.dropped_failed += len(rows)
         self._finish()
+
+    async def _write_through(self, tried: Tried, rows: Sequence[Item]) -> None:
+        """Try until all is written or the time for it is over, with ever longer pauses."""
+        pause_us = FIRST_PAUSE_US
+        while not await self._tried(tried, rows[self._written :]):
+            again_us = self._clock.now_us() + pause_us
+            last_us = self._taken_us + self.rules.retry_for_us
+            if again_us > (last_us if self._stop_us is None else min(last_us, self._stop_us)):
+                self.failed += 1
+                self.dropped_failed += len(rows) - self._written
+                self._log.error(f"{self.stream}: {len(rows) - self._written} rows given up")
+                return
+            await sleep_until(self._clock, again_us, Phase.TIMERS)
+            pause_us = min(2 * pause_us, LONGEST_PAUSE_US)
+            tried = replace(tried, attempt=tried.attempt + 1, start_us=again_us, end_us=-1, calls=0, counted=0)
+            self.out = tried
+
+    def _go_on(self) -> None:
+        self._writing, self.out, self._held, self._written = None, None, 0, 0
+        # The first item of the buffer has armed the timer. If that fired meanwhile, or the buffer filled up, the next
+        # batch goes out in this very moment.
+        if self._buffer and (self._timer is None or self._full):
+            self._flush()
 
     async def _tried(self, tried: Tried, rows: Sequence[Item]) -> bool:
         async def call(operation: Operation, values: Sequence[Any]) -> Answer:
@@ -231,6 +284,10 @@ class BatchWriter(Generic[Item]):
             tried.counted = await self._attempt(call, rows, self._log)
             tried.ok = True
         except CallFailed as error:
+            if isinstance(error, Stopped):
+                tried.counted = error.written
+                self._written += error.written
+                self.flushed += error.written
             self._log.error(f"{self.stream}: attempt {tried.attempt} on {len(rows)} rows failed: {error}")
         else:
             self.flushed += tried.counted
@@ -254,6 +311,7 @@ class BatchWriter(Generic[Item]):
     async def shutdown(self) -> None:
         """Take no more; wait for a batch that is out, up to the grace; write what is buffered; return."""
         called_us = self._clock.now_us()
+        self._stop_us = called_us + GRACE_US
         self._log.info(f"{self.stream}: shutting down")
         self.closing = True
         self._disarm()
@@ -269,4 +327,6 @@ class BatchWriter(Generic[Item]):
                 self._flush()
                 assert self._writing is not None
                 await asyncio.shield(self._writing)
+        if self.rules.semantics == "recommended" and self.count + self.in_flight:
+            self._log.error(f"{self.stream}: {self.count + self.in_flight} items left unwritten")
         self._log.info(f"{self.stream}: shut down")

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.server.database import Database, Ints, Outcome, Statement
+from capsim.server.database import Database, Ints, Kind, Outcome, Statement
 from capsim.server.writer import Batch, Series
 from capsim.specs import Stream, WriterSpec
 
+PIECE_ROWS = 500  # rows of one statement of semantics `recommended`: five full batches (docs/recommended-writer.md)
 CHUNK_ROWS = 250  # heartbeats of semantics `fixed` go out in chunks (recorded: oracle §5)
 
 
@@ -95,15 +96,52 @@ def chunks(database: Database, stream: Stream, series: Series) -> Many:
     return Many(durations_us, np.ones_like(rows), np.zeros_like(rows), rows <= CHUNK_ROWS)
 
 
+def insert_pieces(batch: Batch) -> Attempt:
+    """One insert a piece, from where the last attempt came to (events, revenue, ``recommended``)."""
+    return (yield from _pieces(batch, "insert"))
+
+
+def update_pieces(batch: Batch) -> Attempt:
+    """One statement a piece, from where the last attempt came to (heartbeats, ``recommended``)."""
+    return (yield from _pieces(batch, "update"))
+
+
+def _pieces(batch: Batch, kind: Kind) -> Attempt:
+    counted = 0
+    for call, begin in enumerate(range(batch.written, batch.rows, PIECE_ROWS)):
+        rows = min(PIECE_ROWS, batch.rows - begin)
+        outcome = yield Statement(kind, batch.first_item + call, rows)
+        if outcome.result != "ok":
+            return Result(False, counted, counted * (kind == "insert"))
+        counted += rows
+    return Result(True, counted, counted * (kind == "insert"))
+
+
+def first_inserts(database: Database, stream: Stream, series: Series) -> Many:
+    """`insert_pieces` for many batches of one piece each."""
+    many = inserts(database, stream, series)
+    return many._replace(certain=many.inserted <= PIECE_ROWS)
+
+
+def first_updates(database: Database, stream: Stream, series: Series) -> Many:
+    """`update_pieces` for many batches of one piece each."""
+    many = chunks(database, stream, series)
+    return many._replace(certain=series.next_items - series.first_items <= PIECE_ROWS)
+
+
 MANY: dict[Callable[[Batch], Attempt], Callable[[Database, Stream, Series], Many]] = {
     insert: inserts,
     one_by_one: updates,
     in_chunks: chunks,
+    insert_pieces: first_inserts,
+    update_pieces: first_updates,
 }
 
 
 def attempt_rules(stream: Stream, spec: WriterSpec) -> Callable[[Batch], Attempt]:
     """The attempt that a writer of this kind makes."""
+    if spec.semantics == "recommended":
+        return update_pieces if stream == "heartbeats" else insert_pieces
     if stream != "heartbeats":
         return insert
     return one_by_one if spec.semantics == "seed" else in_chunks

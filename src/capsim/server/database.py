@@ -7,13 +7,14 @@ of a replicate; slow periods and faults are addressed by time.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capsim import rng
-from capsim.specs import DatabaseSpec, LatencySpec, Stream
+from capsim.specs import DatabaseSpec, LatencySpec
 from capsim.units import us_from_ms, us_from_s
 
 Kind = Literal["insert", "update", "query"]
@@ -21,7 +22,7 @@ Ints = NDArray[np.int64]
 
 
 class Statement(NamedTuple):
-    """One database call as a writer asks for it."""
+    """One database call as a part of the server asks for it."""
 
     kind: Kind
     item: int  # arrival number that addresses the draw
@@ -44,11 +45,25 @@ class Database(Protocol):
     connect_us: int
     by_address: bool
 
-    def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
-        """Duration and outcome of a statement that starts now."""
+    @property
+    def refused_us(self) -> int:
+        """How long it takes until a connection is refused [us]."""
+        return 1_000
+
+    @property
+    def downs_us(self) -> Sequence[int]:
+        """When it goes down, ascending: every connection breaks [us]."""
+        return ()
+
+    def is_down(self, when_us: int) -> bool:
+        """Whether it refuses connections at an instant."""
+        return False
+
+    def run(self, stream: str, attempt: int, statement: Statement, start_us: int, crowding: float = 1.0) -> Outcome:
+        """Duration and outcome of a statement that starts now; ``crowding`` is a factor on its latency."""
         ...
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
+    def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         """Durations of many statements of first attempts, ascending by item and start, if no fault interferes."""
         ...
 
@@ -141,7 +156,15 @@ class LatencyDatabase:
     def __init__(self, spec: DatabaseSpec, seed: int, replicate: int, of: str = "") -> None:
         self.connect_us = us_from_ms(spec.connect_ms)
         self._address, self._of = (seed, replicate), of
-        self._latency: dict[str, LatencySpec] = {"insert": spec.insert, "update": spec.update}
+        insert = spec.insert
+        if spec.unused_indexes:  # each row is written into each of them too
+            row_ms = insert.row_ms + spec.unused_indexes * spec.index_row_ms
+            insert = insert.model_copy(update={"row_ms": row_ms})
+        self._latency: dict[str, LatencySpec] = {"insert": insert, "update": spec.update, "query": spec.query}
+        self.refused_us = us_from_ms(spec.refused_ms)
+        self._cold_factor, self._warm_up_us = spec.cold_factor, us_from_s(spec.warm_up_s)
+        self._downs = sorted((us_from_s(f.from_s), us_from_s(f.to_s)) for f in spec.faults if f.kind == "down")
+        self.downs_us = [from_us for from_us, _ in self._downs]
         self._draws: dict[tuple[str, str, int], Draws] = {}
         bursts = spec.bursts
         self._slow = SlowPeriods(seed, replicate, bursts.calm_s, bursts.slow_s, bursts.factor) if bursts else None
@@ -150,22 +173,47 @@ class LatencyDatabase:
             for f in spec.faults
         ]
 
-    def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
-        """Duration and outcome of a statement that starts at ``start_us``; the first fault that covers it decides."""
+    def is_down(self, when_us: int) -> bool:
+        """Whether Postgres refuses connections at an instant."""
+        return any(from_us <= when_us < to_us for from_us, to_us in self._downs)
+
+    def _coldness(self, when_us: int) -> float:
+        """Factor on the latency of a call soon after Postgres was down, while its cache fills again."""
+        since_us = min((when_us - to_us for _, to_us in self._downs if to_us <= when_us), default=self._warm_up_us)
+        if since_us >= self._warm_up_us:
+            return 1.0
+        return self._cold_factor - (self._cold_factor - 1) * since_us / self._warm_up_us
+
+    def run(self, stream: str, attempt: int, statement: Statement, start_us: int, crowding: float = 1.0) -> Outcome:
+        """Duration and outcome of a statement that starts at ``start_us``; the first fault that covers it decides.
+
+        Whatever it is doing, a call ends with a failure when Postgres goes down.
+        """
+        outcome = self._run(stream, attempt, statement, start_us, crowding)
+        for from_us, _ in self._downs:
+            if start_us < from_us < start_us + outcome.duration_us:
+                return Outcome(from_us - start_us, "fail")
+        return outcome
+
+    def _run(self, stream: str, attempt: int, statement: Statement, start_us: int, crowding: float) -> Outcome:
         kind, item, rows = statement
         spec = self._latency[kind]
         duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, kind, attempt)[item]
         if self._slow is not None:
             duration_ms *= self._slow.factor_at(start_us)
-        duration_us = max(1, round(duration_ms * 1_000))
+        if self._downs:
+            duration_ms *= self._coldness(start_us)
+        duration_us = max(1, round(duration_ms * crowding * 1_000))
         for from_us, to_us, fault, fixed_us in self._faults:
             if from_us <= start_us < to_us:
                 if fault == "stall":
                     return Outcome(to_us - start_us, "ok")
+                if fault == "down":
+                    return Outcome(self.refused_us, "fail")
                 return Outcome(fixed_us or duration_us, "fail" if fault == "fail" else "ok")
         return Outcome(duration_us, "ok")
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
+    def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         """Durations [us] of many statements of first attempts, ascending by item and start, if no fault interferes."""
         spec = self._latency[kind]
         duration_ms = (spec.call_ms + spec.row_ms * rows) * self._draws_of(stream, kind, 1).many(items)
@@ -177,7 +225,8 @@ class LatencyDatabase:
     def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
         """Whether no fault and no change of the latency falls into each stretch, ascending."""
         steady = np.ones(len(from_us), bool)
-        for begin_us, end_us, _, _ in self._faults:
+        for begin_us, end_us, fault, _ in self._faults:
+            end_us += self._warm_up_us if fault == "down" else 0
             steady &= (to_us < begin_us) | (from_us >= end_us)
         if self._slow is not None:
             steady &= self._slow.same_period(from_us, to_us)

@@ -6,6 +6,7 @@ database, whose draws have addresses. So each is played alone, and what it held 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.parts import RedisFaultSpec
 from capsim.server.database import Database
 from capsim.server.lives import Life
+from capsim.server.log import Log
 from capsim.server.model import Happened, Server
+from capsim.server.queries import Metrics, Queries
+from capsim.server.redis import RedisClient
 from capsim.server.sampler import CoveredBlock, Sampler
+from capsim.server.sessions import Cleanup, OpenSessions
 from capsim.server.timeline import Timeline
-from capsim.specs import STREAMS, ServerSpec, Stream
+from capsim.server.visits import Source
+from capsim.specs import STREAMS, Scenario, Stream
 
 Ints = NDArray[np.int64]
+
+SUPERUSERS = 3  # connections that Postgres keeps for superusers (its default)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Part:
     heartbeat_sessions: Ints | None
     other_us: Ints
     covered_us: Sequence[tuple[int, int]]
+    queries_us: Ints
 
 
 @dataclass
@@ -44,16 +54,22 @@ class Process:
     number: int
     server: Server
     sampler: Sampler
+    queries: Queries | None = None
+    redis: RedisClient | None = None
     lost: dict[str, int] = field(default_factory=dict)  # items it held when it ended
 
 
 class Fleet:
     """Plays the processes of all replicas.
 
+    They share Postgres, which lets so many connections in. Processes that live at the same time are played one after
+    the other, an hour each, so within that hour the one that is played first has the first choice of connections.
+
     Parameters
     ----------
-    spec : ServerSpec
-        Of the scenario.
+    scenario : Scenario
+    seed, replicate : int
+        Address of the draws.
     lives : sequence of sequence of Life
         For each replica, its processes in order.
     database : callable
@@ -64,13 +80,18 @@ class Fleet:
 
     def __init__(
         self,
-        spec: ServerSpec,
+        scenario: Scenario,
+        seed: int,
+        replicate: int,
         lives: Sequence[Sequence[Life]],
         database: Callable[[int], Database],
         width_us: int,
         cut_us: int | None = None,
     ) -> None:
-        self._spec, self._database = spec, database
+        self._scenario, self._spec, self._database = scenario, scenario.server, database
+        self._address = (seed, replicate)
+        needed = scenario.server.cleanup is not None and scenario.workload.sessions is not None
+        self.sessions = OpenSessions() if needed else None
         self._width_us, self._cut_us = width_us, cut_us
         self._replicas = len(lives)
         self._coming = sorted(((life, replica) for replica, row in enumerate(lives) for life in row),
@@ -91,6 +112,8 @@ class Fleet:
         while self._coming and self._coming[0][0].accepts_from_us < block.to_us:
             life, replica = self._coming.pop(0)
             self._living.append(self._born(life, replica, block))
+        if self.sessions is not None:
+            self.sessions.begin(block.from_us, block.started)
         happened = []
         served = {stream: np.zeros(len(block.times[stream]), bool) for stream in STREAMS}
         for process in list(self._living):
@@ -98,6 +121,10 @@ class Fleet:
             for stream in STREAMS:
                 served[stream][chosen[stream]] = True
             if part.to_us > part.from_us:
+                if process.queries is not None:
+                    process.queries.come(part.queries_us)
+                if process.redis is not None:
+                    process.redis.come(part.from_us, [*part.times.values(), part.other_us], part.queries_us)
                 happened.append((process, process.sampler.play(process.server, part)))
             if process.life.end != "run" and process.life.end_us <= block.to_us:
                 self._living.remove(process)
@@ -109,6 +136,7 @@ class Fleet:
             self._seen[stream] += len(block.times[stream])
             self.refused[stream] += len(refused[stream])
         self._seen["other"] += len(block.other_us)
+        self._seen["queries"] += len(block.queries_us)
         return happened
 
     def _bury(self, process: Process) -> None:
@@ -122,6 +150,13 @@ class Fleet:
         spec = self._spec
         earlier = {s: self._seen[s] + int(block.times[s].searchsorted(life.accepts_from_us)) for s in STREAMS}
         writers: dict[Stream, object] = {stream: getattr(spec.writers, stream) for stream in STREAMS}
+        number = len(self.processes)
+        first_read = self._seen["queries"] + int(block.queries_us.searchsorted(life.accepts_from_us))
+        sources, redis = self._sources(life, replica, self._share(first_read, replica))
+        queries = next((source for source in sources if isinstance(source, Queries)), None)
+        database = self._scenario.database
+        most = database.max_connections - SUPERUSERS
+
         server = Server(
             writers,  # type: ignore[arg-type]
             spec.pool,
@@ -129,11 +164,54 @@ class Fleet:
             self._database(replica),
             http=spec.http,
             begins_us=life.accepts_from_us,
-            first_items={s: (n + self._replicas - 1 - replica) // self._replicas for s, n in earlier.items()},
+            first_items={s: self._share(n, replica) for s, n in earlier.items()},
+            sources=sources,
+            sessions=self.sessions,
+            parallel=database.parallel_calls,
+            room=lambda now_us: most - self._others_open(number, now_us),
         )
         if life.sigterm_us is not None:
             server.shut_down(life.sigterm_us)
-        return Process(life, replica, len(self.processes), server, Sampler(self._width_us, self._cut_us))
+        sampler = Sampler(self._width_us, self._cut_us, self._scenario, Log(spec.logger), redis)
+        return Process(life, replica, number, server, sampler, queries, redis)
+
+    def _share(self, count: int, replica: int) -> int:
+        """How many of the first ``count`` requests of a kind went to a replica."""
+        return (count + self._replicas - 1 - replica) // self._replicas
+
+    def _sources(self, life: Life, replica: int, first_read: int) -> tuple[list[Source], RedisClient | None]:
+        """What visits the database beside the writers of a process, and its connection to Redis."""
+        spec, sources = self._spec, list[Source]()
+        if spec.cleanup is not None:
+            sessions = OpenSessions() if self.sessions is None else self.sessions
+            sources.append(Cleanup(spec.cleanup, sessions, life.accepts_from_us, life.end_us))
+        faults: Sequence[RedisFaultSpec] = self._scenario.redis.faults
+        redis = RedisClient(spec.redis_client, faults) if faults else None
+        if self._scenario.workload.queries_hz:
+            seed, number = self._address
+            sources.append(
+                Queries(
+                    spec.queries,
+                    spec.cache,
+                    seed=seed,
+                    replicate=number,
+                    first=first_read,
+                    redis=None if redis is None else redis.answered_us,
+                )
+            )
+        if spec.metrics is not None:
+            sources.append(Metrics(spec.metrics, life.accepts_from_us, life.end_us))
+        return sources, redis
+
+    def _others_open(self, number: int, now_us: int) -> int:
+        """Connections that the other processes hold open at an instant."""
+        total = 0
+        for process in self.processes:
+            opened = process.server.pool.opened
+            if process.number != number and process.life.end_us > now_us and opened:
+                place = bisect_right(opened, (now_us, 1 << 62)) - 1
+                total += opened[place][1] if place >= 0 else 0
+        return total
 
     def _part_of(self, process: Process, block: CoveredBlock) -> tuple[Part, dict[Stream, slice]]:
         life = process.life
@@ -155,5 +233,6 @@ class Fleet:
             heartbeat_sessions=None if sessions is None else sessions[chosen["heartbeats"]],
             other_us=block.other_us[own("other", block.other_us)],
             covered_us=[(max(a, from_us), min(b, to_us)) for a, b in block.covered_us if a < to_us and b > from_us],
+            queries_us=block.queries_us[own("queries", block.queries_us)],
         )
         return part, chosen

@@ -7,6 +7,7 @@ one step; where parts compete for connections, call by call. Both follow the sam
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +15,18 @@ import simpy
 
 from capsim.server import clock
 from capsim.server.attempts import MANY, Attempt, Result
+from capsim.server.calls import call, opened
 from capsim.server.clock import Clock, Process, at
 from capsim.server.database import Database, Outcome, Statement
 from capsim.server.loop import Loop
 from capsim.server.pool import FAILED, WAITING, Pool
 from capsim.server.recorder import Facts
-from capsim.server.writer import LOOK, Batch, Writer
+from capsim.server.writer import GRACE_US, LOOK, Batch, Writer
 
 # Look-ahead tries so many flushes in one array operation, and after a vain try plays some singly first: the numbers
 # change nothing but the speed.
 MOST_AT_ONCE, LEAST_AT_ONCE, SINGLY = 1_024, 8, 4
-SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6) ...
-SHUTDOWN_GRACE_US = 3_000_000  # ... and for this long
+SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6)
 
 
 class Standing(NamedTuple):
@@ -53,6 +54,8 @@ class Flusher:
         Where starts of flushes and ends of attempts are recorded.
     loop : Loop, optional
         What has to build every insert, and may hand over items later than it seemed.
+    missed : list of int, optional
+        Where to note the items whose own update failed.
     """
 
     def __init__(
@@ -68,13 +71,16 @@ class Flusher:
         takes: Facts,
         attempts: Facts,
         loop: Loop | None = None,
+        missed: list[int] | None = None,
     ) -> None:
         self._env, self.writer, self.part = env, writer, part
         self._pool, self._database, self._rules = pool, database, attempt
         self._known_to_us, self._takes, self._attempts, self._loop = known_to_us, takes, attempts, loop
+        self.missed = missed
         self.calls_started: list[int] = []  # instants, of the attempt that is out
         self.outcomes: list[Outcome] = []  # of those calls, possibly ahead of time
         self.out: tuple[Batch, int, int] | None = None  # batch, attempt, start of the attempt that is out
+        self.pausing = False  # whether that attempt has failed, and the next one is waited for
         self._done: simpy.Event | None = None  # for a shutdown that waits for the end of a flush
         self.call_errors = self.calls_missing = 0
         self._waited_from_us: int | None = None  # of the last call, if its wait for a connection ran out
@@ -105,8 +111,14 @@ class Flusher:
             self._begun = None
             if batch is not None:
                 if self._loop is not None and begun is None:
-                    self._loop.flush(batch.taken_us, batch.rows)
+                    self._loop.insert(batch.taken_us, self._loop.flush_us(batch.rows))
                 yield from self._flush(batch)
+                while writer.goes_on:
+                    batch = writer.take(env.now, clock.DATABASE)
+                    assert batch is not None
+                    if self._loop is not None:
+                        self._loop.insert(batch.taken_us, self._loop.flush_us(batch.rows))
+                    yield from self._flush(batch)
 
     @property
     def resting(self) -> bool:
@@ -159,21 +171,34 @@ class Flusher:
             if batch is None:
                 continue
             played: list[tuple[int, int, int, int, Result]] = []
-            for attempt in (1, 2):
-                start_us = now_us
+            attempt, whole, pause_us = 0, batch, 0
+            while True:
+                attempt, start_us = attempt + 1, now_us + pause_us
                 self.calls_started[:] = [start_us]
                 self.outcomes.clear()
                 now_us, result = self._statements(batch, attempt, start_us)
                 played.append((attempt, start_us, now_us, len(self.calls_started), result))
                 if result.ok or now_us >= horizon_us:
                     break
+                batch = replace(batch, written=batch.written + result.counted)
+                pause = writer.pause_us(batch, attempt, now_us)
+                if pause is None or now_us + pause >= horizon_us:
+                    now_us += pause or 0
+                    break
+                pause_us = pause
+            batch = whole
             if now_us >= horizon_us:
                 self._begun = batch
                 return when_us
             self._record_take(batch)
             for attempt, start_us, end_us, calls, result in played:
-                self._record_attempt(batch, attempt, start_us, end_us, calls, result)
-            self._pool.record_hold(when_us, now_us)
+                last = attempt == len(played)
+                batch = self._record_attempt(batch, attempt, start_us, end_us, calls, result, last=last)
+            if writer.repaired:  # between its attempts it holds no connection
+                for _, start_us, end_us, _, _ in played:
+                    self._pool.record_hold(start_us, end_us)
+            else:
+                self._pool.record_hold(when_us, now_us)
             writer.finish(now_us)
 
     def _regular_flushes(self, phase: int, horizon_us: int, most: int) -> tuple[int, int] | None:
@@ -199,7 +224,7 @@ class Flusher:
         self._takes.add_all(part, start_us, phase, rows, first, following, following)
         self._attempts.add_all(part, series.number + np.arange(count), 1, start_us, end_us, 1, rows,
                                result.calls[:count], rows, result.inserted[:count], first, following,
-                               following)  # fmt: skip
+                               following, 1, 0)  # fmt: skip
         self._pool.record_holds(start_us, end_us)
         writer.take_all(series, count)
         last_us = int(end_us[-1])
@@ -218,7 +243,7 @@ class Flusher:
         phase = clock.SHUTDOWN
         if writer.flushing:
             writer.looks_pending = True
-            while writer.flushing and env.now - when_us < SHUTDOWN_GRACE_US:
+            while writer.flushing and env.now - when_us < GRACE_US:
                 yield at(env, env.now + SHUTDOWN_LOOK_US, clock.TIMER)
             writer.looks_pending = False
             phase = clock.TIMER
@@ -231,7 +256,7 @@ class Flusher:
 
     def _standing(self) -> Standing:
         writer = self.writer
-        in_flight = self.out[0].rows if self.out else 0
+        in_flight = self.out[0].left if self.out else 0
         dropped = writer.dropped_cap + writer.dropped_failed
         return Standing(self._env.now, writer.count, in_flight, writer.flushed, dropped)
 
@@ -240,17 +265,23 @@ class Flusher:
     def _flush(self, batch: Batch) -> Process:
         env, writer = self._env, self.writer
         self._record_take(batch)
-        for attempt in (1, 2):
-            start_us = env.now
-            self.out = (batch, attempt, start_us)
+        attempt = 0
+        while True:
+            attempt, start_us = attempt + 1, env.now
+            self.out, self.pausing = (batch, attempt, start_us), False
             self.calls_started.clear()
             self.outcomes.clear()
             result: Result = yield from (
                 self._in_one_step(batch, attempt) if self._pool.ample else self._call_by_call(batch, attempt)
             )
-            self._record_attempt(batch, attempt, start_us, env.now, len(self.calls_started), result)
-            if result.ok:
+            pause_us = None if result.ok else writer.pause_us(batch, attempt, env.now)
+            calls, last = len(self.calls_started), pause_us is None
+            batch = self._record_attempt(batch, attempt, start_us, env.now, calls, result, last=last)
+            if pause_us is None:
                 break
+            if pause_us:
+                self.out, self.pausing = (batch, attempt, start_us), True
+                yield at(env, env.now + pause_us, clock.TIMER)
         self.out = None
         writer.finish(env.now, self._waited_from_us)
         if self._done is not None:
@@ -262,29 +293,36 @@ class Flusher:
                         batch.next_item)  # fmt: skip
 
     def _record_attempt(
-        self, batch: Batch, attempt: int, start_us: int, end_us: int, calls: int, result: Result
-    ) -> None:
+        self, batch: Batch, attempt: int, start_us: int, end_us: int, calls: int, result: Result, *, last: bool
+    ) -> Batch:
+        """Note how an attempt went; returns the batch without the rows that it wrote before it failed."""
         self._attempts.add(self.part, batch.number, attempt, start_us, end_us, result.ok, batch.rows, calls,
                            result.counted, result.inserted, batch.first_item, batch.accepted_to,
-                           batch.next_item)  # fmt: skip
+                           batch.next_item, last, batch.left - result.counted if last else 0)  # fmt: skip
         self.call_errors += result.failed_calls
+        if result.failed_calls and self.missed is not None:
+            outcomes = enumerate(self.outcomes[: batch.rows])
+            self.missed += [batch.first_item + place for place, outcome in outcomes if outcome.result == "fail"]
         self.calls_missing += result.missing
         if result.ok:
             self.writer.succeed(batch, result.counted)
-        elif attempt == 2:
+            return batch
+        batch = self.writer.write_some(batch, result.counted)
+        if last:
             self.writer.give_up(batch)
+        return batch
 
     def _statements(self, batch: Batch, attempt: int, start_us: int) -> tuple[int, Result]:
         """All statements of an attempt that has a connection, one right after the other; when they end, and how.
 
         The first call has been noted as started; each further one starts when the last one ends.
         """
-        stream, run = self.writer.stream, self._database.run
+        stream, run, crowding = self.writer.stream, self._database.run, self._pool.crowding
         now_us = start_us
         program = self._rules(batch)
         statement = next(program)
         while True:
-            outcome = run(stream, attempt, statement, now_us)
+            outcome = run(stream, attempt, statement, now_us, crowding)
             now_us += outcome.duration_us
             self.outcomes.append(outcome)
             try:
@@ -297,11 +335,11 @@ class Flusher:
         """Play all calls of an attempt at once, as nothing can come between them, and sleep until the last ends."""
         env = self._env
         self.calls_started.append(env.now)
-        call = self._pool.ask(self.part)
-        if call.state == WAITING:
-            yield call.decided
+        asked = self._pool.ask(self.part)
+        if asked.state == WAITING:
+            yield asked.decided
         granted_us = env.now
-        if call.opens and not (yield from self._open()):
+        if asked.opens and not (yield from opened(env, self._pool, self._database, asked)):
             self.outcomes.append(Outcome(env.now - granted_us, "fail"))
             return (yield from self._call_by_call(batch, attempt))
         now_us, result = self._statements(batch, attempt, env.now)
@@ -340,29 +378,9 @@ class Flusher:
             return end.value
 
     def _call(self, attempt: int, statement: Statement) -> Process:
-        env, pool = self._env, self._pool
-        self.calls_started.append(env.now)
-        call = pool.ask(self.part)
-        if call.state == WAITING:
-            yield call.decided
-        self._waited_from_us = call.asked_us if call.state == FAILED else None
-        if call.state == FAILED:
-            return Outcome(env.now - call.asked_us, "fail")
-        granted_us = env.now
-        if call.opens and not (yield from self._open()):
-            return Outcome(env.now - granted_us, "fail")
-        outcome = self._database.run(self.writer.stream, attempt, statement, env.now)
-        yield at(env, env.now + outcome.duration_us, clock.DATABASE)
-        pool.release()
+        self.calls_started.append(self._env.now)
+        asked, outcome = yield from call(
+            self._env, self._pool, self._database, self.part, self.writer.stream, attempt, statement
+        )
+        self._waited_from_us = asked.asked_us if asked.state == FAILED else None
         return outcome
-
-    def _open(self) -> Process:
-        """Open the connection that was granted; False if that takes longer than it may."""
-        env, pool = self._env, self._pool
-        if pool.connect_us > pool.connect_timeout_us:
-            yield at(env, env.now + pool.connect_timeout_us, clock.DATABASE)
-            pool.discard()
-            return False
-        if pool.connect_us:
-            yield at(env, env.now + pool.connect_us, clock.DATABASE)
-        return True

@@ -46,7 +46,9 @@ class Served(NamedTuple):
     late, given_up : bool arrays
         Whether the client of each stopped waiting before that, and whether it was its last try.
     flush_us, flush_cpu_us, flush_done_us : int64 arrays
-        The building of inserts: start of the flush, CPU, when it was done [us].
+        Jobs that came up, inserts being built and results of visits: since when, CPU, when each was done [us].
+    tag : int64 array
+        What each of these is of: `capsim.server.loop.FLUSH`, or a visit.
     """
 
     free_us: int
@@ -59,6 +61,7 @@ class Served(NamedTuple):
     flush_us: Ints
     flush_cpu_us: Ints
     flush_done_us: Ints
+    tag: Ints
 
 
 def finished(at_us: Ints, cpu_us: Ints, free_us: int = 0) -> Ints:

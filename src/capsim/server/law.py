@@ -6,25 +6,27 @@ at `PoissonArrivals`; `LawSampler` adds to the bins what the exact sampler reads
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capsim import rng
 from capsim.server.database import Draws, LatencyDatabase
-from capsim.server.fleet import Part, Process
+from capsim.server.fleet import SUPERUSERS, Fleet, Process
 from capsim.server.jobs import Served, no_jobs
 from capsim.server.lives import Life
+from capsim.server.log import Log
+from capsim.server.loop import GC_EVERY
 from capsim.server.model import Block, Happened, Server, Stretch
 from capsim.server.poisson import PoissonArrivals
 from capsim.server.sampler import CoveredBlock, Sampler, Step, edges_of
-from capsim.server.timeline import Timeline
-from capsim.specs import STREAMS, HttpSpec, LatencySpec, ServerSpec, Stream
+from capsim.specs import STREAMS, LatencySpec, Scenario, Stream
 from capsim.units import US_PER_DAY, US_PER_MS, us_from_ms
 from capsim.workload.block import BLOCK_US
+from capsim.workload.block import Block as LoadBlock
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -80,9 +82,8 @@ class _Scattered:
 class LawServer(Server):
     """A server without its loop under Poisson arrivals that are drawn where a writer decides."""
 
-    def __init__(self, spec: ServerSpec, database: LatencyDatabase, rates: Rates) -> None:
-        writers: dict[Stream, object] = {stream: getattr(spec.writers, stream) for stream in STREAMS}
-        super().__init__(writers, spec.pool, spec.pool_limit, database)  # type: ignore[arg-type]
+    def __init__(self, rates: Rates, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.arrivals: dict[Stream, PoissonArrivals] = {}
         for stream, writer in self.writers.items():
             draws = rng.generator(rates.seed, rates.replicate, f"law {stream}")
@@ -92,7 +93,7 @@ class LawServer(Server):
     @property
     def settled(self) -> bool:
         """Whether no stretch will be taken back because a connection has yet to be opened."""
-        return not self.pool.connect_us or self.pool.open >= self.pool.parts
+        return self.pool.capacity >= self.pool.parts and not self._outside_us
 
     def in_loop(self, stream: Stream) -> int:
         """No item ever waits for a loop."""
@@ -107,45 +108,55 @@ class LawServer(Server):
         for writer in self.writers.values():
             writer.settle(block.to_us)
         takes, attempts = self.takes.drain(), self.attempts.drain()
-        changes, waits = self.pool.changes.drain(), self.pool.waits.drain()
         stretches = {stream: _flushes(part, takes, attempts) for part, stream in enumerate(STREAMS)}
-        return Happened(takes, attempts, changes, waits, stretches, _served(takes))
+        return Happened(
+            takes,
+            attempts,
+            connections=self.pool.changes.drain(),
+            waits=self.pool.waits.drain(),
+            stretches=stretches,
+            served=_served(),
+            visits=self.visits.facts.drain(),
+            refusals=self.pool.refusals,
+        )
 
 
 def _flushes(part: int, takes: dict[str, Ints], attempts: dict[str, Ints]) -> Stretch:
     """What the flushes of one writer did."""
     none = np.empty(0, np.int64)
-    own = takes["part"] == part
-    last = (attempts["part"] == part) & ((attempts["ok"] == 1) | (attempts["attempt"] == 2))
-    ok, rows, counted = (attempts[name][last] for name in ("ok", "rows", "counted"))
+    took, tried = takes["part"] == part, attempts["part"] == part
+    own = {name: column[tried] for name, column in attempts.items()}
     return Stretch(
         arrivals_us=none,
         stored_us=none,
         refused=none.astype(bool),
-        taken_us=takes["taken_us"][own],
-        taken_rows=takes["rows"][own],
-        ended_us=attempts["end_us"][last],
-        ended_rows=rows,
-        written_rows=counted * ok,
-        failed_rows=rows * (1 - ok),
-        uncounted_rows=(rows - counted) * ok,
+        taken_us=takes["taken_us"][took],
+        taken_rows=takes["rows"][took],
+        ended_us=own["end_us"],
+        ended_rows=own["rows"] * own["last"],
+        written_rows=own["counted"],
+        failed_rows=own["lost"] * (1 - own["ok"]),
+        uncounted_rows=own["lost"] * own["ok"],
         previous=None,
     )
 
 
-def _served(takes: dict[str, Ints]) -> Served:
+def _served() -> Served:
     """A loop that did nothing."""
     idle, none = no_jobs(), np.empty(0, np.int64)
     nobody = none.astype(bool)
-    return Served(0, idle.at_us, idle.kind, idle.cpu_us, none, nobody, nobody, none, none, none)
+    return Served(0, idle.at_us, idle.kind, idle.cpu_us, none, nobody, nobody, none, none, none, none)
 
 
 class LawSampler(Sampler):
     """The bins of a `LawServer`; counts of arrivals, buffers and the work of the loop are drawn where bins end."""
 
-    def __init__(self, width_us: int, cut_us: int | None, http: HttpSpec, gc_every: int, draws: np.random.Generator):
-        super().__init__(width_us, cut_us)
-        self._http, self._gc_every, self._uniform = http, gc_every, draws
+    def __init__(
+        self, width_us: int, cut_us: int | None, scenario: Scenario, log: Log, draws: np.random.Generator
+    ) -> None:
+        super().__init__(width_us, cut_us, scenario, log)
+        self._server, self._uniform = scenario.server, draws
+        self._logs = log.logs
         self._levels = dict.fromkeys(STREAMS, 0)
 
     def play(self, server: Server, block: CoveredBlock) -> Happened:
@@ -153,7 +164,7 @@ class LawSampler(Sampler):
         assert isinstance(server, LawServer)
         happened = super().play(server, block)
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
-        row, http = self._parts[-1], self._http
+        row, http = self._parts[-1], self._server.http
         width_us = np.diff(edges).astype(np.float64)
         requests, work_us = np.zeros(len(width_us), np.int64), np.zeros(len(width_us))
         longest_us = np.zeros(len(width_us))
@@ -170,12 +181,17 @@ class LawSampler(Sampler):
             work_us += np.bincount(place, stretch.taken_rows, len(width_us)) * http.row_cpu_ms * US_PER_MS
             np.maximum.at(longest_us, place, stretch.taken_rows * http.row_cpu_ms * US_PER_MS)
             longest_us = np.maximum(longest_us, np.where(arrived > 0, cpu_us, 0))
-        work_us += requests / self._gc_every * us_from_ms(http.gc_pause_ms)
+        work_us += requests / GC_EVERY * us_from_ms(http.gc_pause_ms)
         unknown = np.full(len(width_us), np.nan)
         row["requests"], row["loop_offered"] = requests, work_us / width_us
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)
         row["loop_block_max_ms"] = longest_us / US_PER_MS
         row["loop_wait_max_ms"] = row["loop_backlog_ms"] = unknown
+        refused = sum(row[f"{stream}_dropped_cap"] for stream in STREAMS) * self._logs("error")
+        lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
+        row["log_lines"], row["log_error_lines"] = row["log_lines"] + lines, row["log_error_lines"] + refused
+        for name in ("log_lines_dropped", "log_lines_max_hz"):  # by the second
+            row[name] = np.where(lines > 0, np.nan, row[name])
         return happened
 
     def _arrivals(
@@ -233,37 +249,36 @@ def _bin_of(times_us: Ints, edges: Ints) -> Ints:
     return found
 
 
-class LawFleet:
-    """One process under `Rates`, for as long as the run goes; stands in for `capsim.server.fleet.Fleet`."""
+class LawFleet(Fleet):
+    """One process under `Rates`, for as long as the run goes."""
 
-    def __init__(
-        self,
-        spec: ServerSpec,
-        database: LatencyDatabase,
-        rates: Rates,
-        *,
-        end_us: int,
-        width_us: int,
-        cut_us: int,
-        gc_every: int,
-    ) -> None:
-        life = Life(0, 0, end_us, None, end_us, "run")
-        draws = rng.generator(rates.seed, rates.replicate, "law buffers")
-        server = LawServer(spec, database, rates)
-        self._end_us = end_us
-        self.server = server
-        self.processes = [Process(life, 0, 0, server, LawSampler(width_us, cut_us, spec.http, gc_every, draws))]
-        self.refused: Counter[str] = Counter()
-        self.timeline = Timeline(width_us, cut_us)
+    def __init__(self, scenario: Scenario, rates: Rates, lives: Sequence[Sequence[Life]], *args: Any) -> None:
+        super().__init__(scenario, rates.seed, rates.replicate, lives, *args)
+        self._rates = rates
 
-    def play(self) -> Iterator[tuple[int, Happened]]:
-        """Play to the end, block by block: where each ends [us], and what happened."""
-        process, from_us = self.processes[0], 0
-        nothing = {stream: np.empty(0, np.int64) for stream in STREAMS}
-        while from_us < self._end_us:
-            # What may be taken back is played in small pieces.
-            to_us = min(self._end_us, from_us + (US_PER_DAY if self.server.settled else BLOCK_US))
-            covered: Sequence[tuple[int, int]] = [(from_us, to_us)]
-            block = Part(from_us, to_us, nothing, None, nothing["events"], covered)
-            yield to_us, process.sampler.play(self.server, block)
+    def blocks(self, until_us: int) -> Iterator[LoadBlock]:
+        """Blocks of load in which nothing has been made: days, or hours while a stretch may be taken back."""
+        from_us, none = 0, np.empty(0, np.int64)
+        while from_us < until_us:
+            servers = [process.server for process in self.processes]
+            settled = bool(servers) and all(isinstance(s, LawServer) and s.settled for s in servers)
+            to_us = min(until_us, from_us + (US_PER_DAY if settled else BLOCK_US))
+            yield LoadBlock(from_us, to_us, dict.fromkeys(STREAMS, none), None, none, ((from_us, to_us),))
             from_us = to_us
+
+    def _born(self, life: Life, replica: int, block: CoveredBlock) -> Process:
+        spec, database = self._spec, self._scenario.database
+        sources, _ = self._sources(life, replica, 0)
+        server = LawServer(
+            self._rates,
+            {stream: getattr(spec.writers, stream) for stream in STREAMS},
+            spec.pool,
+            spec.pool_limit,
+            self._database(replica),
+            sources=sources,
+            parallel=database.parallel_calls,
+            room=lambda _: database.max_connections - SUPERUSERS,
+        )
+        draws = rng.generator(*self._address, "law buffers")
+        sampler = LawSampler(self._width_us, self._cut_us, self._scenario, Log(spec.logger), draws)
+        return Process(life, replica, 0, server, sampler)

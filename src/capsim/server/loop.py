@@ -50,12 +50,16 @@ class Load(Protocol):
     def other_us(self) -> Ints: ...
 
 
+FLUSH = -1  # tag of the building of an insert; other tags say which visit a job is of
+
+
 @dataclass
-class _Flushes:
-    """Flushes of a stretch, in order of their start."""
+class _Inserted:
+    """Jobs that came up in a stretch, in order of their start: inserts being built, results of visits."""
 
     at_us: list[int] = field(default_factory=list)
     cpu_us: list[int] = field(default_factory=list)
+    tag: list[int] = field(default_factory=list)
 
 
 class Loop:
@@ -86,12 +90,13 @@ class Loop:
         self._served: list[Served] = []
         self._reached: dict[Stream, list[tuple[Ints, Ints | None]]] = {stream: [] for stream in writers}
         # Of the stretch.
+        self.heartbeats: tuple[Ints, Ints] = (np.empty(0, np.int64), np.empty(0, np.int64))  # sessions, arrivals [us]
         self._jobs = no_jobs()
         self._done_us: Ints = np.empty(0, np.int64)
         self._places: dict[Stream, tuple[int, NDArray[np.intp]]] = {}  # first number, and where its items are
         self._previous: dict[Stream, Ints | None] = {}
-        self._flushes = _Flushes()
-        self._flushes_done_us = 0
+        self._inserted = _Inserted()
+        self._inserted_done_us = 0
 
     def announce(self, at_us: Ints, cpu_us: Ints) -> None:
         """Jobs that will hold the loop: large results, say. Ascending, in blocks that have not begun [us]."""
@@ -129,7 +134,7 @@ class Loop:
         self._waiting = [part.where(slice(len(part.before(to_us).at_us), None)) for part in self._waiting]
         self._block_us = (to_us, end_us)
         self._jobs = found._replace(cpu_us=self._costs(found))
-        self._flushes, self._flushes_done_us = _Flushes(), 0
+        self._inserted, self._inserted_done_us = _Inserted(), 0
         self._done_us = finished(self._jobs.at_us, self._jobs.cpu_us, self._free_us)
         for kind, stream in enumerate(STREAMS):
             if stream not in self._writers:
@@ -137,6 +142,8 @@ class Loop:
             writer = self._writers[stream]
             places = np.flatnonzero(self._jobs.kind == kind)
             sessions = self._jobs.session[places] if stream == "heartbeats" and self._sessions else None
+            if sessions is not None:
+                self.heartbeats = sessions, self._jobs.at_us[places]
             self._places[stream] = (writer.arrivals.known, places)
             self._previous[stream] = writer.arrivals.extend(self._done_us[places], sessions, writer.seen)
         return to_us
@@ -171,15 +178,15 @@ class Loop:
 
     # --- flushes ----------------------------------------------------------------------------------------------------
 
-    def flush(self, when_us: int, rows: int) -> None:
-        """A flush starts now: it takes its turn, and requests that arrive later wait for it."""
+    def insert(self, when_us: int, took_us: int, tag: int = FLUSH) -> None:
+        """A job comes up now, a flush say: it takes its turn, and requests that arrive later wait for it."""
         at_us, cpu_us, done_us = self._jobs.at_us, self._jobs.cpu_us, self._done_us
-        took_us = self.flush_us(rows)
-        self._flushes.at_us.append(when_us)
-        self._flushes.cpu_us.append(took_us)
+        self._inserted.at_us.append(when_us)
+        self._inserted.cpu_us.append(took_us)
+        self._inserted.tag.append(tag)
         first = int(at_us.searchsorted(when_us, "right"))
-        before_us = max(when_us, self._free_us, self._flushes_done_us, int(done_us[first - 1]) if first else 0)
-        free_us = self._flushes_done_us = before_us + took_us
+        before_us = max(when_us, self._free_us, self._inserted_done_us, int(done_us[first - 1]) if first else 0)
+        free_us = self._inserted_done_us = before_us + took_us
         start, size = first, 64
         while start < len(at_us):
             moved = finished(at_us[start : start + size], cpu_us[start : start + size], free_us)
@@ -190,27 +197,27 @@ class Loop:
             start, size, free_us = start + size, 4 * size, int(moved[-1])
         self._tell(first, start + size)
 
-    def with_flushes(self, starts_us: Ints, rows: Ints) -> Ints:
-        """When everything would be done, were these flushes, ascending, to follow those that have begun."""
-        return self._with(*self._flush_arrays(starts_us, rows))[0]
+    def with_inserted(self, starts_us: Ints, cpu_us: Ints) -> Ints:
+        """When everything would be done, were these jobs, ascending, to follow those that have come up."""
+        return self._with(*self._inserted_arrays(starts_us, cpu_us))[0]
 
     def show(self, done_us: Ints) -> None:
-        """Let the writers see these times, found by `with_flushes`."""
+        """Let the writers see these times, found by `with_inserted`."""
         self._done_us = done_us
         self._tell(0, len(done_us))
 
     def show_begun(self) -> None:
-        """Let the writers see the times that follow from the flushes that have begun, and no others."""
+        """Let the writers see the times that follow from the jobs that have come up, and no others."""
         none = np.empty(0, np.int64)
-        self.show(self.with_flushes(none, none))
+        self.show(self.with_inserted(none, none))
 
-    def accept(self, starts_us: Ints, rows: Ints, done_us: Ints) -> None:
-        """These flushes do start; ``done_us`` is what `with_flushes` said of them."""
-        at_us, cpu_us = self._flush_arrays(starts_us, rows)
-        self._flushes = _Flushes(at_us.tolist(), cpu_us.tolist())
+    def accept(self, starts_us: Ints, cpu_us: Ints, tags: Ints, done_us: Ints) -> None:
+        """These jobs do come up; ``done_us`` is what `with_inserted` said of them."""
+        at_us, all_cpu_us = self._inserted_arrays(starts_us, cpu_us)
+        self._inserted = _Inserted(at_us.tolist(), all_cpu_us.tolist(), [*self._inserted.tag, *tags.tolist()])
         self.show(done_us)
-        ends_us = self._with(at_us, cpu_us)[1]
-        self._flushes_done_us = int(ends_us[-1]) if len(ends_us) else 0
+        ends_us = self._with(at_us, all_cpu_us)[1]
+        self._inserted_done_us = int(ends_us[-1]) if len(ends_us) else 0
 
     def moved(self, done_us: Ints) -> dict[Stream, tuple[Ints, Ints, Ints]]:
         """Items that would come at another time than shown: by stream their numbers, and both times [us]."""
@@ -222,10 +229,13 @@ class Loop:
                 found[stream] = (first + places.searchsorted(own), self._done_us[own], done_us[own])
         return found
 
-    def _flush_arrays(self, starts_us: Ints, rows: Ints) -> tuple[Ints, Ints]:
-        """Starts and CPU of the flushes that have begun, and of these after them [us]."""
-        cpu_us = np.rint(rows * self._row_cpu_ms * US_PER_MS).astype(np.int64)
-        begun = np.array((self._flushes.at_us, self._flushes.cpu_us), np.int64)
+    def flushes_us(self, rows: Ints) -> Ints:
+        """CPU of building inserts of so many rows each [us]."""
+        return np.rint(rows * self._row_cpu_ms * US_PER_MS).astype(np.int64)
+
+    def _inserted_arrays(self, starts_us: Ints, cpu_us: Ints) -> tuple[Ints, Ints]:
+        """Starts and CPU of the jobs that have come up, and of these after them [us]."""
+        begun = np.array((self._inserted.at_us, self._inserted.cpu_us), np.int64)
         return np.concatenate((begun[0], starts_us)), np.concatenate((begun[1], cpu_us))
 
     def _with(self, flush_us: Ints, flush_cpu_us: Ints) -> tuple[Ints, Ints]:
@@ -251,7 +261,7 @@ class Loop:
     def end_stretch(self) -> None:
         """The clock has passed the stretch: its times are final."""
         none = np.empty(0, np.int64)
-        flush_us, flush_cpu_us = self._flush_arrays(none, none)
+        flush_us, flush_cpu_us = self._inserted_arrays(none, none)
         done_us, flush_done_us = self._with(flush_us, flush_cpu_us)
         ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
         self._free_us = max(ends)
@@ -271,6 +281,7 @@ class Loop:
                 flush_us,
                 flush_cpu_us,
                 flush_done_us,
+                np.array(self._inserted.tag, np.int64),
             )
         )
         for stream, (_, places) in self._places.items():

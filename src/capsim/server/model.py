@@ -6,7 +6,7 @@ back what happened in it. Nothing older than the block is kept unless it still m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,15 +14,19 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from capsim.server import clock
 from capsim.server.arrivals import Arrivals
 from capsim.server.attempts import Attempt, attempt_rules
-from capsim.server.clock import Clock
+from capsim.server.clock import Clock, at
 from capsim.server.database import Database
 from capsim.server.flusher import Flusher
 from capsim.server.jobs import Served
-from capsim.server.loop import Loop
+from capsim.server.loop import FLUSH, Loop
 from capsim.server.pool import Pool
+from capsim.server.queries import Queries
 from capsim.server.recorder import Facts
+from capsim.server.sessions import Beats, Cleanup, OpenSessions
+from capsim.server.visits import Source, Visits
 from capsim.server.writer import Batch, Writer
 from capsim.specs import STREAMS, HttpSpec, PoolSpec, Stream, WriterSpec
 from capsim.units import us_from_s
@@ -33,7 +37,7 @@ MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own 
 
 TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
 ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
-            "first_item", "accepted_to", "next_item")  # fmt: skip
+            "first_item", "accepted_to", "next_item", "last", "lost")  # fmt: skip
 
 
 class Block(Protocol):
@@ -83,6 +87,10 @@ class Happened:
     waits: dict[str, Ints]
     stretches: dict[Stream, Stretch]
     served: Served | None  # by the loop, if there is one
+    visits: dict[str, Ints]  # columns as in `capsim.server.visits.VISITS`
+    due: dict[str, Ints] | None = None  # by the cleanup's runs, if there is one
+    cached: dict[str, Ints] | None = None  # bytes in the response cache, if there is one
+    refusals: int = 0  # connections that Postgres has refused so far
 
 
 class Server:
@@ -106,6 +114,14 @@ class Server:
         When its first block begins [us].
     first_items : mapping of stream to int, optional
         Numbers of the first arrivals that it will get; draws of the database are addressed by them.
+    sources : sequence of Source
+        What else visits the database, in the order of `capsim.server.visits.PARTS`.
+    sessions : OpenSessions, optional
+        What learns which heartbeats have been written.
+    parallel : int
+        Calls that the database runs side by side at full speed.
+    room : callable, optional
+        How many connections Postgres would let it have at an instant [us].
     """
 
     def __init__(
@@ -120,6 +136,10 @@ class Server:
         look_ahead: bool = True,
         begins_us: int = 0,
         first_items: Mapping[Stream, int] | None = None,
+        sources: Sequence[Source] = (),
+        sessions: OpenSessions | None = None,
+        parallel: int = 1 << 30,
+        room: Callable[[int], int] | None = None,
     ) -> None:
         self.env = Clock(begins_us)
         self.pool = Pool(
@@ -128,18 +148,34 @@ class Server:
             timeout_us=us_from_s(pool.pool_timeout_s),
             connect_us=database.connect_us,
             connect_timeout_us=us_from_s(pool.connect_timeout_s),
-            parts=len(writers),
+            # Reads come as they please; of everything else there is one at a time.
+            parts=None if any(isinstance(s, Queries) for s in sources) else len(writers) + len(sources),
+            parallel=parallel,
+            room=room,
         )
-        self._looks_ahead = look_ahead and database.by_address and self.pool.ample and self.pool.can_open
+        # Writers alone on a pool that is too small for them would be taken back all the time.
+        worth_it = self.pool.ample or bool(sources)
+        self._looks_ahead = look_ahead and database.by_address and worth_it and self.pool.can_open
         self._short = False  # look-ahead would have needed more connections than are open
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.flushes_ahead = 0  # played without an event
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
+        self._beats: Beats | None = None
+        if sessions is not None:
+            self._beats = Beats(self.attempts, (first_items or {}).get("heartbeats", 0))
+            sessions.beats.append(self._beats)
+        self._sessions = sessions
+        for when_us in database.downs_us:
+            if when_us >= begins_us:
+                self._outside_us.append(when_us)
+                down = at(self.env, when_us, clock.TIMER)
+                assert down.callbacks is not None
+                down.callbacks.append(lambda _: self.pool.break_all())
         self.writers: dict[Stream, Writer] = {}
         for stream in STREAMS:
             if stream in writers:
-                keyed = stream == "heartbeats" and writers[stream].semantics == "fixed"
+                keyed = stream == "heartbeats" and writers[stream].keyed
                 first = (first_items or {}).get(stream, 0)
                 self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
         self.loop = None if http is None else Loop(http, self.writers)
@@ -157,7 +193,16 @@ class Server:
                 takes=self.takes,
                 attempts=self.attempts,
                 loop=self.loop,
+                missed=self._beats.missed if self._beats is not None and stream == "heartbeats" else None,
             )
+        self.visits = Visits(
+            self.env,
+            sources,
+            pool=self.pool,
+            database=database,
+            loop=self.loop,
+            known_to_us=lambda: self.known_to_us,
+        )
 
     def shut_down(self, when_us: int) -> dict[Stream, simpy.Process]:
         """Call ``shutdown()`` of every writer at an instant; the processes end when it has resolved."""
@@ -167,7 +212,7 @@ class Server:
     def in_flight(self, stream: Stream) -> int:
         """Items of a writer that are out in a flush."""
         out = self.flushers[stream].out
-        return out[0].rows if out else 0
+        return out[0].left if out else 0
 
     def in_loop(self, stream: Stream) -> int:
         """Items of requests that came and have not been served."""
@@ -181,13 +226,16 @@ class Server:
             writer.settle(block.from_us)
             began[stream] = (writer.seen, writer.head)
         reached = self._play(block) if self.loop is None else self._serve(block, self.loop)
+        if self._beats is not None:
+            self._beats.drained()
+            self._beats.forget(self.writers["heartbeats"].head)
         takes, attempts = self.takes.drain(), self.attempts.drain()
         stretches = {}
         for stream, writer in self.writers.items():
             part = STREAMS.index(stream)
             took, tried = takes["part"] == part, attempts["part"] == part
             own_takes = {name: takes[name][took] for name in ("taken_us", "rows", "next_item")}
-            own_attempts = {name: attempts[name][tried] for name in ("attempt", "end_us", "ok", "rows", "counted")}
+            own_attempts = {name: attempts[name][tried] for name in ("end_us", "ok", "rows", "counted", "last", "lost")}
             times_us, previous = reached[stream]
             first, head = began[stream]
             stretches[stream] = _stretch(
@@ -195,7 +243,14 @@ class Server:
             )
         served = None if self.loop is None else self.loop.served()
         changes, waits = self.pool.changes.drain(), self.pool.waits.drain()
-        return Happened(takes, attempts, changes, waits, stretches, served)
+        due = cached = None
+        for source in self.visits.sources:
+            if isinstance(source, Cleanup):
+                due = source.due.drain()
+            elif isinstance(source, Queries) and source.cache is not None:
+                cached = source.cache.level.drain()
+        visits = self.visits.facts.drain()
+        return Happened(takes, attempts, changes, waits, stretches, served, visits, due, cached, self.pool.refusals)
 
     def _play(self, block: Block) -> dict[Stream, tuple[Ints, Ints | None]]:
         """Items reach their writers at once; when they did, and which of them repeat a session."""
@@ -203,6 +258,9 @@ class Server:
         for stream, writer in self.writers.items():
             times_us = block.times[stream]
             sessions = block.heartbeat_sessions if stream == "heartbeats" else None
+            if self._beats is not None and stream == "heartbeats":
+                assert sessions is not None
+                self._beats.come(sessions, times_us)
             reached[stream] = times_us, writer.arrivals.extend(times_us, sessions, writer.seen)
         self._run(block.to_us)
         for writer in self.writers.values():
@@ -214,6 +272,8 @@ class Server:
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
         while (to_us := loop.next_stretch()) is not None:
+            if self._beats is not None:
+                self._beats.come(*loop.heartbeats)
             self._run(to_us)
             loop.end_stretch()
         for writer in self.writers.values():
@@ -237,10 +297,10 @@ class Server:
         Then the same stretch is played again with the flushes that were found, until they are the flushes that follow.
         """
         env, flushers = self.env, self.flushers.values()
-        while not all(flusher.resting for flusher in flushers) and env.peek() < to_us:
+        while not self._resting and env.peek() < to_us:
             env.step()
         horizon_us = min([to_us, *(when_us for when_us in self._outside_us if when_us >= env.now)])
-        if env.now >= horizon_us or not all(flusher.resting for flusher in flushers):
+        if env.now >= horizon_us or not self._resting:
             return
         if any(flusher.writer.looks_pending for flusher in flushers):
             return
@@ -248,22 +308,30 @@ class Server:
             if self._try_ahead(horizon_us):
                 for flusher in flushers:
                     flusher.look_again()
+                self.visits.look_again()
                 return
             if self.loop is None or self._short:
                 break
         if self.loop is not None:
             self.loop.show_begun()
 
+    @property
+    def _resting(self) -> bool:
+        """Whether nothing is out."""
+        return self.visits.resting and all(flusher.resting for flusher in self.flushers.values())
+
     def _try_ahead(self, horizon_us: int) -> bool:
         """Play every writer up to the horizon; take it back if that was not the truth, and show the writers more."""
-        flushers, facts = self.flushers.values(), (self.takes, self.attempts, self.pool.changes)
+        flushers = self.flushers.values()
+        facts = (self.takes, self.attempts, self.pool.changes, self.visits.facts)
         marks = [len(fact) for fact in facts]
-        states = [flusher.state() for flusher in flushers]
+        states, visiting = [flusher.state() for flusher in flushers], self.visits.state()
         heads = {stream: writer.head for stream, writer in self.writers.items()}
         for flusher in flushers:
             flusher.look_ahead(horizon_us)
         begun = [flusher.begun for flusher in flushers if flusher.begun is not None]
-        self._short = self._needs_more_connections(self.pool.changes.since(marks[2]), [b.taken_us for b in begun])
+        since_us = [*(b.taken_us for b in begun), *self.visits.look_ahead(horizon_us)]
+        self._short = self._needs_more_connections(self.pool.changes.since(marks[2]), since_us)
         if not self._short:
             if self.loop is None:
                 self.flushes_ahead += len(self.takes) - marks[0]
@@ -271,11 +339,16 @@ class Server:
             takes, attempts = self.takes.since(marks[0]), self.attempts.since(marks[1])
             starts_us = np.concatenate((takes["taken_us"], np.array([b.taken_us for b in begun], np.int64)))
             rows = np.concatenate((takes["rows"], np.array([b.rows for b in begun], np.int64)))
-            order = np.argsort(starts_us, kind="stable")
-            flushes = (starts_us[order], rows[order])
-            done_us = self.loop.with_flushes(*flushes)
+            phases = np.concatenate((takes["phase"], np.array([b.phase for b in begun], np.int64)))
+            jobs = np.array(self.visits.jobs, np.int64).reshape(-1, 4)
+            starts_us = np.concatenate((starts_us, jobs[:, 0]))
+            cpu_us = np.concatenate((self.loop.flushes_us(rows), jobs[:, 2]))
+            tags = np.concatenate((np.full(len(rows), FLUSH), jobs[:, 3]))
+            order = np.lexsort((np.concatenate((phases, jobs[:, 1])), starts_us))
+            starts_us, cpu_us = starts_us[order], cpu_us[order]
+            done_us = self.loop.with_inserted(starts_us, cpu_us)
             if self._undisturbed(self.loop.moved(done_us), heads, takes, attempts):
-                self.loop.accept(*flushes, done_us)
+                self.loop.accept(starts_us, cpu_us, tags[order], done_us)
                 self.flushes_ahead += len(self.takes) - marks[0]
                 return True
             self.loop.show(done_us)
@@ -283,17 +356,18 @@ class Server:
             fact.cut(mark)
         for flusher, state in zip(flushers, states, strict=True):
             flusher.restore(state)
+        self.visits.restore(visiting)
         return False
 
     def _needs_more_connections(self, changes: dict[str, Ints], begun_us: list[int]) -> bool:
         """Whether what was played held more connections at once than are open."""
         pool = self.pool
-        if not pool.connect_us or pool.open >= pool.parts:
+        if pool.capacity >= pool.parts:
             return False
         when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
         change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
         held = np.cumsum(change[np.lexsort((change, when_us))])
-        return bool(held.max(initial=0) > pool.open)
+        return bool(held.max(initial=0) > pool.capacity)
 
     def _undisturbed(
         self,
@@ -342,19 +416,18 @@ def _stretch(
         cycles = np.concatenate(([head], takes["next_item"]))
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
-    last = (attempts["ok"] == 1) | (attempts["attempt"] == 2)
-    ok, rows = attempts["ok"][last], attempts["rows"][last]
-    counted = attempts["counted"][last]
+    # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
+    ok = attempts["ok"]
     return Stretch(
         arrivals_us=times_us,
         stored_us=times_us[stored],
         refused=refused,
         taken_us=takes["taken_us"],
         taken_rows=takes["rows"],
-        ended_us=attempts["end_us"][last],
-        ended_rows=rows,
-        written_rows=counted * ok,
-        failed_rows=rows * (1 - ok),
-        uncounted_rows=(rows - counted) * ok,
+        ended_us=attempts["end_us"],
+        ended_rows=attempts["rows"] * attempts["last"],
+        written_rows=attempts["counted"],
+        failed_rows=attempts["lost"] * (1 - ok),
+        uncounted_rows=attempts["lost"] * ok,
         previous=previous,
     )

@@ -2,13 +2,16 @@
 
 Who gets a connection is decided once per instant, in its last phase, when all releases of the instant have happened:
 calls that were waiting already go first, in their order; then those that asked in this instant, in the order of the
-parts (events, revenue, heartbeats). While the pool cannot run short that detour changes nothing and is not taken.
+parts (`capsim.server.parts`). While the pool cannot run short that detour changes nothing and is not taken.
+
+Postgres lets so many connections in, whoever opens them; one more is refused, and the call that wanted it fails. When
+Postgres goes down every connection breaks, and each has to be opened again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -25,12 +28,13 @@ WAITING, GRANTED, FAILED = 0, 1, 2
 class Call:
     """One request for a connection."""
 
-    __slots__ = ("asked_us", "decided", "opens", "part", "state")
+    __slots__ = ("asked_us", "decided", "opens", "part", "refused", "state")
 
     def __init__(self, env: Clock, part: int) -> None:
         self.part, self.asked_us = part, env.now
         self.state = WAITING
         self.opens = False  # granted, but the connection has yet to be opened
+        self.refused = False  # Postgres has no room for it
         self.decided = simpy.Event(env)
 
 
@@ -43,8 +47,12 @@ class Pool:
         Most connections that may be open.
     timeout_us, connect_us, connect_timeout_us : int
         How long a call waits before it fails; how long opening takes; how long opening may take [us].
-    parts : int
-        How many parts ask for connections; each holds or waits for at most one at a time.
+    parts : int or None
+        How many parts ask for connections, each for at most one at a time; None if nobody can say.
+    parallel : int
+        Calls that the database runs side by side at full speed.
+    room : callable, optional
+        How many connections Postgres would let this pool have at an instant [us].
     """
 
     def __init__(
@@ -55,13 +63,19 @@ class Pool:
         timeout_us: int,
         connect_us: int,
         connect_timeout_us: int,
-        parts: int,
+        parts: int | None,
+        parallel: int = 1 << 30,
+        room: Callable[[int], int] | None = None,
     ) -> None:
         self._env = env
         self.limit, self.timeout_us = limit, timeout_us
         self.connect_us, self.connect_timeout_us = connect_us, connect_timeout_us
-        self.parts = parts
+        self.parts = 1 << 30 if parts is None else parts
+        self._parallel, self._room = parallel, room
         self.open = self.idle = 0  # open counts those being opened too
+        self._broken = 0  # held when Postgres went down, and of no use any more
+        self.opened: list[tuple[int, int]] = []  # when, and how many are open from then on
+        self.refusals = 0
         self._queue: deque[Call] = deque()
         self._asked: list[Call] = []
         self._arbitrating = False
@@ -69,6 +83,16 @@ class Pool:
         self.timeouts = 0
         self.changes = Facts("when_us", "change")  # +1: a connection is taken, -1: given back
         self.waits = Facts("part", "asked_us", "decided_us", "granted")  # of calls that were not served at once
+
+    @property
+    def crowding(self) -> float:
+        """Factor on the latency of a call that starts now: connections in use over those that run at full speed."""
+        return max(1.0, (self.open - self.idle) / self._parallel)
+
+    @property
+    def capacity(self) -> int:
+        """Connections that can be used without having to open one first."""
+        return min(self.open if self.connect_us else self.limit, self._parallel)
 
     @property
     def ample(self) -> bool:
@@ -116,8 +140,9 @@ class Pool:
         if self.idle:
             self.idle -= 1
         else:
-            self.open += 1
+            self._count(+1)
             call.opens = True
+            call.refused = self._room is not None and self.open > self._room(self._env.now)
 
     def _expire(self, call: Call, _: simpy.Event) -> None:
         if call.state == WAITING:
@@ -130,14 +155,29 @@ class Pool:
     # --- giving back ------------------------------------------------------------------------------------------------
 
     def release(self) -> None:
-        """A connection is idle again."""
-        self.idle += 1
+        """A connection is idle again, unless it broke."""
+        if self._broken:
+            self._broken -= 1
+            self._count(-1)
+        else:
+            self.idle += 1
         self._free()
 
     def discard(self) -> None:
         """A connection could not be opened."""
-        self.open -= 1
+        self._broken = max(self._broken - 1, 0)
+        self._count(-1)
         self._free()
+
+    def break_all(self) -> None:
+        """Postgres goes down: what is idle is gone, what is held will be."""
+        held = self.open - self.idle
+        self._count(-self.idle)
+        self.idle, self._broken = 0, held
+
+    def _count(self, change: int) -> None:
+        self.open += change
+        self.opened.append((self._env.now, self.open))
 
     def _free(self) -> None:
         self.changes.add(self._env.now, -1)

@@ -7,7 +7,7 @@ number of bins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 
 from capsim import tables
 from capsim.server import responses
+from capsim.server.jobs import JOB
+from capsim.server.log import Log
 from capsim.server.model import Block, Happened, Server, Stretch
-from capsim.specs import STREAMS
+from capsim.server.redis import RedisClient
+from capsim.server.visits import PARTS
+from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S
 
 Ints = NDArray[np.int64]
+
+LOG_COLUMNS = ("log_lines", "log_error_lines", "log_lines_dropped", "log_lines_max_hz", "log_behind_max_lines")
 
 
 class CoveredBlock(Block, Protocol):
@@ -90,10 +96,24 @@ class Sampler:
         Width of the bins [us].
     cut_us : int, optional
         An instant at which one bin ends and another begins, whatever the width: the end of the load as given.
+    scenario, log, redis : optional
+        What the reads, the log lines and the commands to Redis are counted by; without them there are none.
     """
 
-    def __init__(self, width_us: int, cut_us: int | None = None) -> None:
+    def __init__(
+        self,
+        width_us: int,
+        cut_us: int | None = None,
+        scenario: Scenario | None = None,
+        log: Log | None = None,
+        redis: RedisClient | None = None,
+    ) -> None:
         self._width_us, self._cut_us = width_us, cut_us
+        self._scenario, self._log, self._redis = scenario, log, redis
+        self._results = Step()
+        self._cached_bytes = 0
+        self._due = 0
+        self._refusals = 0
         self._writers = {stream: _WriterBins() for stream in STREAMS}
         self._in_use = Step()
         self._open = 0
@@ -142,19 +162,102 @@ class Sampler:
             }
         ended_us = attempts["end_us"]
         beats = attempts["part"] == STREAMS.index("heartbeats")
-        row["db_calls"] = counted(ended_us, attempts["calls"])
+        visits = happened.visits
+        row["db_calls"] = counted(ended_us, attempts["calls"]) + counted(visits["end_us"], visits["calls"])
         row["db_rows"] = counted(ended_us, attempts["inserted"])
         row["db_updates"] = counted(ended_us, np.where(beats, attempts["counted"], 0))
-        # Connections given back in an instant go first, as in the pool.
+        row["db_updates"] += counted(visits["end_us"], visits["updated"])
+        row |= self._of_visits(happened, edges, counted)
+        row |= self._of_log(happened, edges)
+        # Connections given back in an instant go first, as in the pool. (Calls of one instant take no time.)
         keys = np.sort(2 * changed["when_us"] + (changed["change"] > 0))
         in_use = self._in_use.bins(keys >> 1, 2 * (keys & 1) - 1, edges)
         row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
-        # Connections stay open, so as many are open as were ever held at once.
-        opened = np.maximum.accumulate(np.concatenate(([self._open], row["pool_in_use_max"])))[1:]
-        self._open = int(opened[-1])
-        row["pool_open_max"] = opened * server.pool.can_open
+        row["pool_open_max"] = self._opened(server, edges)
+        row["connections_refused"] = np.zeros(bins, np.int64)
+        row["connections_refused"][-1] = happened.refusals - self._refusals
+        self._refusals = happened.refusals
         self._parts.append(row)
         return happened
+
+    def _opened(self, server: Server, edges: Ints) -> Ints:
+        """Most connections that are open in each bin."""
+        times_us, levels = (np.array(column, np.int64) for column in zip(*server.pool.opened, strict=True)) if (
+            server.pool.opened) else (np.empty(0, np.int64), np.empty(0, np.int64))  # fmt: skip
+        inside = (times_us >= edges[0]) & (times_us < edges[-1])
+        times_us, levels = times_us[inside], levels[inside]
+        place = _places(times_us, edges)
+        ends = np.diff(_bounds(times_us, edges)).cumsum()
+        level = np.concatenate(([self._open], levels))
+        begin = level[np.concatenate(([0], ends[:-1]))]
+        most = begin.copy()
+        np.maximum.at(most, place, levels)
+        self._open = int(level[-1])
+        return most * server.pool.can_open
+
+    def _of_visits(self, happened: Happened, edges: Ints, counted: Callable[..., Ints]) -> dict[str, Ints]:
+        """Reads, the results that they hold in the heap, and what the cleanup did."""
+        visits, served, bins = happened.visits, happened.served, len(edges) - 1
+        assert served is not None
+        reads = visits["part"] == PARTS.index("queries")
+        end_us, rows, ok = visits["end_us"][reads], visits["rows"][reads], visits["ok"][reads]
+        # A result is in the heap from the end of its call until its response is built.
+        tags = visits["number"][reads] * len(PARTS) + PARTS.index("queries")
+        order = np.argsort(served.tag, kind="stable")
+        places = order[np.minimum(served.tag[order].searchsorted(tags), max(len(order) - 1, 0))]
+        built_us = np.minimum(served.flush_done_us[places], edges[-1] - 1) if len(tags) else end_us
+        held = rows * (1 - visits["cached"][reads])
+        mean, most = self._results.bins(*_merged((np.maximum(built_us, end_us), -held), (end_us, held)), edges)
+        row_bytes = 0.0
+        if self._scenario is not None:
+            spec = self._scenario.server.queries
+            row_bytes = spec.row_json_bytes * (spec.compressed_share if spec.compression else 1.0)
+        found = {
+            "queries": counted(end_us),
+            "queries_cached": counted(end_us, visits["cached"][reads]),
+            "queries_failed": counted(end_us, 1 - ok),
+            "response_bytes": counted(end_us, np.rint(rows * ok * row_bytes).astype(np.int64)),
+            "result_mean_rows": mean,
+            "result_max_rows": most,
+            "read_rows": counted(end_us, held),
+            "sessions_closed": counted(
+                visits["end_us"], visits["updated"] * (visits["part"] == PARTS.index("cleanup"))
+            ),
+        }
+        found["sessions_due_max"], found["sessions_closed_alive"] = np.full(bins, self._due), np.zeros(bins, np.int64)
+        if happened.due is not None and len(happened.due["when_us"]):
+            level = _held(happened.due["when_us"], happened.due["due"], edges, self._due)
+            found["sessions_due_max"], self._due = level, int(happened.due["due"][-1])
+            found["sessions_closed_alive"] = counted(happened.due["when_us"], happened.due["closed_alive"])
+        found["cached_max_bytes"] = np.full(bins, self._cached_bytes)
+        if happened.cached is not None and len(happened.cached["when_us"]):
+            found["cached_max_bytes"] = _held(
+                happened.cached["when_us"], happened.cached["bytes"], edges, self._cached_bytes
+            )
+            self._cached_bytes = int(happened.cached["bytes"][-1])
+        found["redis_queued_max"] = found["redis_rejected"] = np.zeros(bins, np.int64)
+        if self._redis is not None:
+            found["redis_queued_max"], found["redis_rejected"] = self._redis.bins(edges)
+        return found
+
+    def _of_log(self, happened: Happened, edges: Ints) -> dict[str, NDArray[np.generic]]:
+        """Log lines; which event logs a line of which level is recorded (oracle §3 to §6)."""
+        served, attempts, visits = happened.served, happened.attempts, happened.visits
+        assert served is not None
+        if self._log is None:
+            return {name: np.zeros(len(edges) - 1) for name in LOG_COLUMNS}
+        ok, failed = attempts["ok"], attempts["ok"] == 0
+        lines: dict[str, list[tuple[Ints, Ints | int]]] = {
+            "info": [(attempts["end_us"], ok), (visits["end_us"], visits["part"] == PARTS.index("cleanup"))],
+            # A failed first try logs one line, a failed last one another.
+            "error": [(attempts["end_us"][failed], 1), (visits["end_us"], 1 - visits["ok"])],
+            "warn": [],
+        }
+        for stretch in happened.stretches.values():
+            lines["error"].append((stretch.refused_us, 1))
+            lines["warn"].append((stretch.ended_us, stretch.uncounted_rows))
+        requests = served.kind < JOB
+        return self._log.bins(edges, served.done_us[requests], lines)
 
     @staticmethod
     def _buffer(level: Step, happened: Stretch, edges: Ints) -> tuple[NDArray[np.float64], Ints, Ints]:
@@ -187,6 +290,14 @@ def _bounds(times_us: Ints, edges_us: Ints) -> Ints:
 def _places(times_us: Ints, edges_us: Ints) -> Ints:
     """The bin of each of many changes, ascending."""
     return np.repeat(np.arange(len(edges_us) - 1), np.diff(_bounds(times_us, edges_us)))
+
+
+def _held(times_us: Ints, levels: Ints, edges_us: Ints, before: int) -> Ints:
+    """Largest level in each bin of a level that is told whenever it changes."""
+    bounds = _bounds(times_us, edges_us)
+    begin = np.concatenate(([before], levels))[bounds[:-1]]
+    np.maximum.at(begin, _places(times_us, edges_us), levels)
+    return begin
 
 
 def _merged(*changes: tuple[Ints, Ints]) -> tuple[Ints, Ints]:

@@ -1,7 +1,8 @@
 """The rules of a batch writer, by index: which arrival or timer starts the next flush, and what it takes.
 
 The rules are those recorded from the production server (semantics ``seed`` and ``fixed``), quirks included: a spent
-timer still counts as armed, and an arrival at a full buffer asks for nothing. They are applied to stretches of
+timer still counts as armed, and an arrival at a full buffer asks for nothing. Beside them stand the rules of the
+repaired writer (``recommended``, docs/recommended-writer.md). They are applied to stretches of
 arrivals instead of one by one. What makes that possible: between two takes the stored arrivals are one run of numbers
 (first the buffer fills, then everything is refused), so a few numbers say all there is to know about the buffer.
 
@@ -11,7 +12,7 @@ This module knows neither SimPy nor the database: `next_flush` says when somethi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from capsim.server.arrivals import Arrivals
 from capsim.specs import Stream, WriterSpec
 
 SPENT = -1  # a timer that fired during a flush: armed for ever, until a flush starts or an arrival completes a batch
+FIRST_PAUSE_US, LONGEST_PAUSE_US = 100_000, 5_000_000  # ``recommended``: before the second attempt; at most
+GRACE_US = 3_000_000  # a shutdown waits for so long (recorded: oracle §6); ``recommended`` retries no longer than that
 LOOK = 0  # phase of a decision that only says: more arrivals have to be known before there is a decision
 
 
@@ -35,6 +38,12 @@ class Batch:
     rows: int
     taken_us: int
     phase: int
+    written: int = 0  # rows of it that earlier attempts wrote (``recommended``)
+
+    @property
+    def left(self) -> int:
+        """Rows still to be written."""
+        return self.rows - self.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,8 @@ class Writer:
     def __init__(self, stream: Stream, spec: WriterSpec, arrivals: Arrivals) -> None:
         self.stream = stream
         self.looks_again = spec.semantics == "fixed"
+        self.repaired = spec.semantics == "recommended"
+        self._retry_for_us = spec.retry_for_ms * 1_000
         self._batch_rows, self._delay_us, self._cap = spec.batch_rows, spec.delay_ms * 1_000, spec.cap
         self.arrivals = arrivals
         self.seen = arrivals.first  # arrivals before this number have been dealt with
@@ -71,6 +82,9 @@ class Writer:
         self.count = 0  # entries in the buffer
         self._accepted_to: int | None = None  # first arrival refused since the last take
         self._due_us: int | None = None  # None, SPENT, or when the timer fires
+        self.held = 0  # rows of the batch that is out and that count against the cap (``recommended``)
+        self.goes_on = False  # ``recommended``: the next flush starts where the last one ended
+        self.closed_us: int | None = None
         self._requested = False  # `fixed` found a full batch at the end of a flush
         self.flushing = False
         self.closing = False
@@ -91,9 +105,12 @@ class Writer:
     def next_flush(self, now_us: int, known_to_us: int) -> tuple[int, int] | None:
         """When the next flush starts, if no shutdown interferes: ``(when_us, phase)``; None for never.
 
-        The phase is `clock.TIMER`, `clock.REQUEST`, or `LOOK` when the arrivals known so far (all before
-        ``known_to_us``) do not decide it: ask again at that time. Not to be called while a flush is out.
+        The phase is `clock.TIMER`, `clock.REQUEST`, `clock.DATABASE` (where the last flush ended), or
+        `LOOK` when the arrivals known so far (all before ``known_to_us``) do not decide it: ask again at that time. Not
+        to be called while a flush is out.
         """
+        if self.goes_on:
+            return now_us, clock.DATABASE
         if self._requested:
             return now_us, clock.REQUEST
         due = self._due_us
@@ -130,6 +147,8 @@ class Writer:
         """
         if self.closing or self.arrivals.coalescing or self._accepted_to is not None or self._requested:
             return None
+        if self.repaired and (self.goes_on or 2 * self._batch_rows > self._cap):
+            return None  # a batch that is out may leave too little room for the next one
         if self._due_us == SPENT or (self.count > 0 and self._due_us is None) or self._batch_rows > self._cap:
             return None
         due_us = self.arrivals.time_us(self.seen) + self._delay_us if self._due_us is None else self._due_us
@@ -181,6 +200,7 @@ class Writer:
             self.requests_made += count
         self.head = self.seen = end
         self.count, self._due_us, self.flushing = 0, None, True
+        self.held = int(rows[-1]) if self.repaired else 0
         if self._stuck_from_us is not None:
             self.stuck.append((self._stuck_from_us, int(series.start_us[0])))
             self._stuck_from_us = None
@@ -199,7 +219,9 @@ class Writer:
         if self.closing:
             self.rejected += stop - start
             return
-        room = self._cap - self.count
+        # One place is always left beside a batch that is out: an empty buffer must not have refused anything, or what
+        # is stored after the flush would be no one run of numbers with what came before.
+        room = (max(self._cap - self.held, 1) if self.held else self._cap) - self.count
         offered = self.arrivals.new_entries(start, stop, self.head) if room > 0 else 0
         refused_from = stop if room > 0 else start
         if offered >= room > 0:  # the arrival that fills the buffer is stored, the next one is refused
@@ -231,7 +253,7 @@ class Writer:
     def take(self, when_us: int, phase: int) -> Batch | None:
         """Start a flush: the whole buffer, unless a batch is out (None) or there is nothing to take (None)."""
         self.settle(when_us, through=phase >= clock.SHUTDOWN)
-        self._requested = False
+        self._requested = self.goes_on = False
         if self.flushing:
             return None
         self._due_us = None
@@ -247,6 +269,7 @@ class Writer:
                 self.stuck.append((self._stuck_from_us, when_us))
             self._stuck_from_us = None
         self.batches += 1
+        self.held = self.count if self.repaired else 0
         self.head, self.count, self._accepted_to = self.seen, 0, None
         self.flushing = True
         return batch
@@ -254,12 +277,27 @@ class Writer:
     def succeed(self, batch: Batch, counted: int) -> None:
         """An attempt succeeded and reports this many items; the others are lost, and nobody says so."""
         self.flushed += counted
-        self.uncounted += batch.rows - counted
+        self.uncounted += batch.left - counted
+
+    def write_some(self, batch: Batch, counted: int) -> Batch:
+        """An attempt failed after it had written this many rows: the batch without them."""
+        self.flushed += counted
+        return replace(batch, written=batch.written + counted) if counted else batch
+
+    def pause_us(self, batch: Batch, attempt: int, now_us: int) -> int | None:
+        """After a failed attempt: how long to wait before the next one; None to give the batch up."""
+        if not self.repaired:
+            return 0 if attempt == 1 else None
+        pause_us = min(FIRST_PAUSE_US << min(attempt - 1, 10), LONGEST_PAUSE_US)
+        last_us = batch.taken_us + self._retry_for_us
+        if self.closed_us is not None:
+            last_us = min(last_us, self.closed_us + GRACE_US)
+        return pause_us if now_us + pause_us <= last_us else None
 
     def give_up(self, batch: Batch) -> None:
-        """The second attempt failed: the batch is gone."""
+        """The last attempt failed: what is left of the batch is gone."""
         self.failed_batches += 1
-        self.dropped_failed += batch.rows
+        self.dropped_failed += batch.left
 
     def finish(self, when_us: int, waited_from_us: int | None = None) -> None:
         """The flush is over, one way or the other.
@@ -273,7 +311,13 @@ class Writer:
             armed_us = due - self._delay_us
             if due < when_us or waited_from_us is None or armed_us < waited_from_us:
                 due = self._due_us = SPENT
-        self.flushing = False
+        self.flushing, self.held = False, 0
+        if self.repaired:
+            # The buffer's first item has armed the timer, so only three things can have been missed: a timer that fired
+            # during the flush, a batch that filled up, and (no new items, but a full buffer) a shutdown.
+            waits = due is not None and due != SPENT and self._accepted_to is None
+            self.goes_on = self.count > 0 and not waits
+            return
         if self.looks_again and self.count:
             if self.count >= self._batch_rows:
                 self._requested = True
@@ -289,6 +333,7 @@ class Writer:
         self.settle(when_us, through=True)
         self.closing = True
         self.closed_from = self.seen
+        self.closed_us = when_us
         self._due_us = None
 
     def stuck_at(self, end_us: int) -> int | None:

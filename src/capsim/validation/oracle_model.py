@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.server.attempts import Attempt, Result, attempt_rules, in_chunks
-from capsim.server.database import Ints, Kind, Outcome, Statement
+from capsim.server.database import Database, Ints, Kind, Outcome, Statement
 from capsim.server.flusher import Standing
 from capsim.server.model import Server
 from capsim.server.writer import Batch
@@ -22,7 +22,7 @@ STREAM: dict[str, Stream] = {"event": "events", "revenue": "revenue", "heartbeat
 RESULT = {"ok": "ok", "fail": "fail", "notfound": "missing"}
 
 
-class ScriptedDatabase:
+class ScriptedDatabase(Database):
     """Answers calls from a script, numbering them over the whole case."""
 
     connect_us = 0
@@ -32,7 +32,7 @@ class ScriptedDatabase:
         self._script = script
         self.calls = 0
 
-    def run(self, stream: Stream, attempt: int, statement: Statement, start_us: int) -> Outcome:
+    def run(self, stream: str, attempt: int, statement: Statement, start_us: int, crowding: float = 1.0) -> Outcome:
         duration_ms, outcome = self._script.answer(self.calls, start_us // US_PER_MS)
         self.calls += 1
         return Outcome(duration_ms * US_PER_MS, RESULT[outcome])  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from capsim.reference.server import Ingestion
 from capsim.reference.service import Service
 from capsim.reference.settings import Settings
 from capsim.reference.virtual import VirtualLoop
+from capsim.server.database import Database as ModelDatabase
 from capsim.server.database import Kind, LatencyDatabase
 from capsim.server.database import Outcome as ModelOutcome
 from capsim.server.database import Statement as ModelStatement
@@ -119,7 +120,7 @@ def play_model(scenario: Scenario, arrivals: Arrivals, database: Any) -> Seen:
             "dropped_failed": writer.dropped_failed,
             "uncounted": int((good[:, 5] - good[:, 6]).sum()),
             "buffered": writer.count,
-            "in_flight": out[0].rows if out else 0,
+            "in_flight": out[0].left if out else 0,
             "flushes": writer.batches,
         }
         attempts[stream] = tried
@@ -353,7 +354,7 @@ async def _read(service: Service) -> None:
         await asyncio.sleep(1.0)
 
 
-class MeasuredDatabase:
+class MeasuredDatabase(ModelDatabase):
     """A database of the model's kind that answers with measured durations, call by call of each writer.
 
     Beyond the last one measured, a call takes the writer's median.
@@ -369,7 +370,9 @@ class MeasuredDatabase:
             for stream, calls in run.calls.items()
         }
 
-    def run(self, stream: Stream, attempt: int, statement: ModelStatement, start_us: int) -> ModelOutcome:
+    def run(
+        self, stream: str, attempt: int, statement: ModelStatement, start_us: int, crowding: float = 1.0
+    ) -> ModelOutcome:
         """The next measured call of this writer."""
         if not self._calls[stream]:
             return ModelOutcome(self._usual[stream], "ok")

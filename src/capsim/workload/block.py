@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Block:
         Where in the block the load has data. Outside nothing new arrives; live sessions play on.
     started, ended : Sessions or None
         Sessions that start, and that end, in this block; None for a load without sessions.
+    queries_us : int64[n]
+        Sorted analytics reads; they come on top of the requests.
     """
 
     from_us: int
@@ -62,6 +64,7 @@ class Block:
     covered_us: tuple[tuple[int, int], ...]
     started: Sessions | None = None
     ended: Sessions | None = None
+    queries_us: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def requests(self) -> int:
@@ -82,4 +85,5 @@ class Block:
             covered_us=tuple((a, min(b, to_us)) for a, b in self.covered_us if a < to_us),
             started=self.started and self.started.where(self.started.start_us < to_us),
             ended=self.ended and self.ended.where(self.ended.end_us < to_us),
+            queries_us=self.queries_us[: self.queries_us.searchsorted(to_us)],
         )

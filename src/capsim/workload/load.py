@@ -80,7 +80,8 @@ class Load:
                 count = times["heartbeats"].size
                 sessions = (heartbeats + np.arange(count, dtype=np.int64)) % self.workload.live_sessions
                 heartbeats += count
-            block = Block(from_us, to_us, times, sessions, np.empty(0, np.int64), self._covered(from_us, to_us))
+            block = Block(from_us, to_us, times, sessions, np.empty(0, np.int64), self._covered(from_us, to_us),
+                          queries_us=self._queries(number))  # fmt: skip
             if players:
                 block = players.play(block)
             yield block.until(self.until_us)
@@ -131,6 +132,18 @@ class Load:
             cut = times.searchsorted(to_us)
             now[stream], later[stream] = times[:cut], times[cut:]
         return now, later
+
+    def _queries(self, number: int) -> Ints:
+        """Sorted analytics reads of one block, where the load has data; Poisson."""
+        from_us, to_us = number * BLOCK_US, (number + 1) * BLOCK_US
+        draws = self.chance.at("queries", number)
+        rate_hz = self.workload.queries_hz * self.workload.scale
+        times = np.sort(from_us + draws.integers(0, BLOCK_US, int(draws.poisson(rate_hz * BLOCK_US / US_PER_S))))
+        if not times.size:
+            return times
+        edges = np.array(self._covered(from_us, to_us), np.int64).ravel()
+        inside: Ints = times[edges.searchsorted(times, "right") % 2 == 1]
+        return inside
 
     def _passes(self, from_us: int, to_us: int) -> Iterator[tuple[int, int, int]]:
         """Passes that a block touches: number, and from-to within the pass [us]."""

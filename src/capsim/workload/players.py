@@ -53,6 +53,7 @@ class Players:
             covered_us=block.covered_us,
             started=started,
             ended=ended,
+            queries_us=block.queries_us,
         )
 
     def _begin(self, start_us: Ints, block_us: int) -> Sessions:

@@ -1,0 +1,90 @@
+"""Log lines of a process, second by second: how many, of which level, and how many the platform drops.
+
+Counted from what has happened, on arrays. A full buffer logs a line for every item that it refuses; Railway keeps 500
+lines a second of a replica and drops the rest (facts: railway §5).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim.parts import LoggerSpec
+from capsim.units import US_PER_S
+
+Ints = NDArray[np.int64]
+
+KEPT_HZ = 500  # lines a second and replica that Railway keeps
+LEVELS = ("debug", "info", "warn", "error")
+
+
+class Log:
+    """What one process logs.
+
+    Parameters
+    ----------
+    spec : LoggerSpec
+        Of the scenario.
+    """
+
+    def __init__(self, spec: LoggerSpec) -> None:
+        self._spec = spec
+        self._behind = 0.0  # lines that a slow reader has not taken
+
+    def logs(self, level: str) -> bool:
+        """Whether lines of a level are logged."""
+        return LEVELS.index(level) >= LEVELS.index(self._spec.level)
+
+    def bins(
+        self, edges_us: Ints, requests_us: Ints, lines: dict[str, list[tuple[Ints, Ints | int]]]
+    ) -> dict[str, NDArray[np.generic]]:
+        """The log's columns of `capsim.tables.SAMPLES`.
+
+        Parameters
+        ----------
+        edges_us : int64 array
+            Edges of the bins of one block [us].
+        requests_us : int64 array
+            Requests served [us].
+        lines : dict of level to list of (times, weights)
+            Everything else that is logged [us, lines].
+        """
+        spec = self._spec
+        first_s, last_s = int(edges_us[0]) // US_PER_S, -(-int(edges_us[-1]) // US_PER_S)
+        size = last_s - first_s
+
+        def per_second(times_us: Ints, weights: Ints | float) -> NDArray[np.float64]:
+            places = np.clip(times_us // US_PER_S - first_s, 0, size - 1)
+            if isinstance(weights, np.ndarray):
+                return np.bincount(places, weights, size)
+            return weights * np.bincount(places, minlength=size)
+
+        levels = {level: np.zeros(size) for level in LEVELS}
+        levels["info"] += per_second(requests_us, spec.lines_per_request)
+        for level, parts in lines.items():
+            for times_us, weights in parts:
+                levels[level] += per_second(times_us, weights)
+        total = sum((levels[level] for level in LEVELS if self.logs(level)), np.zeros(size))
+        errors = levels["error"] if self.logs("error") else np.zeros(size)
+        dropped = np.maximum(np.floor(total) - KEPT_HZ, 0)
+        behind = np.zeros(size)
+        if spec.consumer_hz != "none":
+            # A queue: what came so far less what could be taken, never below nothing.
+            net = np.cumsum(total - spec.consumer_hz) + self._behind
+            behind = net - np.minimum(np.minimum.accumulate(net), 0)
+            self._behind = float(behind[-1])
+        # A bin that ends within a second has that second's lines up to its share; bins are whole seconds as a rule.
+        place = np.clip(edges_us / US_PER_S - first_s, 0, size)
+
+        def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            cumulative = np.interp(place, np.arange(size + 1), np.concatenate(([0], np.cumsum(values))))
+            return np.diff(cumulative)
+
+        bounds = np.clip(np.floor(place).astype(np.int64), 0, size - 1)
+        return {
+            "log_lines": summed(total),
+            "log_error_lines": summed(errors),
+            "log_lines_dropped": summed(dropped),
+            "log_lines_max_hz": np.maximum.reduceat(total, bounds[:-1]),
+            "log_behind_max_lines": np.maximum.reduceat(behind, bounds[:-1]),
+        }

@@ -1,0 +1,278 @@
+"""Parts of the server that visit the database now and then: cleanup runs, analytics queries, calls of the metrics.
+
+A visit is a program, a generator of steps: a statement, work for the one thread, a wait. It does not know how time
+passes, so the same program is played by the engine, call by call through the pool, or ahead of it where every call is
+served at once. Which of the two is right is for `capsim.server.model` to see.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import simpy
+
+from capsim.server import clock
+from capsim.server.calls import call
+from capsim.server.clock import Clock, Process, at
+from capsim.server.database import Database, Outcome, Statement
+from capsim.server.loop import Loop
+from capsim.server.pool import Pool
+from capsim.server.recorder import Facts
+from capsim.specs import STREAMS
+
+# Who asks for a connection, in the order in which those who ask in one instant are served.
+PARTS = (*STREAMS, "cleanup", "queries", "metrics")
+
+VISITS = ("part", "number", "start_us", "end_us", "ok", "rows", "cached", "calls", "updated")
+
+
+class Compute(NamedTuple):
+    """Work for the one thread; nobody waits for it but the response."""
+
+    cpu_us: int
+
+
+class Wait(NamedTuple):
+    """Nothing to do until an instant."""
+
+    until_us: int
+
+
+class Seen(NamedTuple):
+    """What a program is told when it goes on: the instant, and how its statement ended."""
+
+    now_us: int
+    outcome: Outcome | None
+
+
+class End(NamedTuple):
+    """What came of a visit."""
+
+    ok: bool
+    rows: int = 0
+    cached: bool = False
+    updated: int = 0
+
+
+Program = Generator[Statement | Compute | Wait, Seen, End]
+
+
+class Source(Protocol):
+    """Where visits of one part come from."""
+
+    name: str
+
+    def next_us(self) -> int | None:
+        """When the next visit starts [us]; None if none is known."""
+        ...
+
+    def begin(self) -> tuple[int, Program] | None:
+        """Start the next visit: its number and its program; None if it does not take place."""
+        ...
+
+    def state(self) -> Any:
+        """All that passes, for `restore`."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Be again as `state` said."""
+        ...
+
+
+class _Visit:
+    """A visit on its way."""
+
+    __slots__ = ("calls", "held_from_us", "number", "part", "program", "source", "start_us", "step", "step_us")
+
+    def __init__(self, source: Source, number: int, program: Program, start_us: int) -> None:
+        self.source, self.number, self.program, self.start_us = source, number, program, start_us
+        self.part = PARTS.index(source.name)
+        self.calls = 0
+        self.held_from_us = -1
+        self.step: Statement | Wait | None = None  # what it is doing ...
+        self.step_us = start_us  # ... and since when
+
+
+class Visits:
+    """Plays the visits of all sources, by the engine or ahead of it, and records them.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        In the order of `PARTS`.
+    known_to_us : callable
+        Until when starts of visits are known.
+    loop : Loop, optional
+        The thread that their results need.
+    """
+
+    def __init__(
+        self,
+        env: Clock,
+        sources: Sequence[Source],
+        *,
+        pool: Pool,
+        database: Database,
+        loop: Loop | None,
+        known_to_us: Any,
+    ) -> None:
+        self._env, self.sources = env, list(sources)
+        self._pool, self._database, self._loop, self._known_to_us = pool, database, loop, known_to_us
+        self.facts = Facts(*VISITS)
+        self.out = 0  # visits that the engine is playing
+        self._begun: list[_Visit] = []  # while looking ahead, to be finished by the engine
+        self.jobs: list[tuple[int, int, int, int]] = []  # when, phase, CPU, tag: found while looking ahead
+        self._process = env.process(self._run()) if sources else None
+
+    # --- by the engine ----------------------------------------------------------------------------------------------
+
+    def _first(self) -> tuple[int, Source] | None:
+        """The source whose visit is next, and when."""
+        soonest: tuple[int, Source] | None = None
+        for source in self.sources:
+            when_us = source.next_us()
+            if when_us is not None and (soonest is None or when_us < soonest[0]):
+                soonest = when_us, source
+        return soonest
+
+    def _run(self) -> Process:
+        env = self._env
+        while True:
+            first = self._first()
+            when_us = self._known_to_us() if first is None else min(first[0], self._known_to_us())
+            try:
+                yield at(env, max(when_us, env.now), clock.ARRIVAL)
+            except simpy.Interrupt:
+                continue
+            if first is None or first[0] > env.now:
+                continue
+            started = first[1].begin()
+            if started is not None:
+                visit = _Visit(first[1], *started, env.now)
+                self.out += 1
+                env.process(self._play(visit, self._advance(visit, None)))
+
+    def _play(self, visit: _Visit, step: Statement | Wait | None) -> Process:
+        env = self._env
+        while step is not None:
+            if isinstance(step, Wait):
+                yield at(env, max(step.until_us, env.now), clock.ARRIVAL)
+                step = self._advance(visit, None)
+            else:
+                visit.calls += 1
+                name = visit.source.name
+                _, outcome = yield from call(env, self._pool, self._database, visit.part, name, 1, step)
+                step = self._advance(visit, outcome)
+        self.out -= 1
+
+    def _advance(self, visit: _Visit, outcome: Outcome | None) -> Statement | Wait | None:
+        return self._next(visit, Seen(self._env.now, outcome), clock.DATABASE if outcome else clock.ARRIVAL, None)
+
+    def _next(
+        self, visit: _Visit, seen: Seen, phase: int, jobs: list[tuple[int, int, int, int]] | None
+    ) -> Statement | Wait | None:
+        """Let a program go on to its next statement or wait; None when it is over."""
+        fresh = visit.step is None and seen.outcome is None and visit.calls == 0
+        try:
+            step = next(visit.program) if fresh else visit.program.send(seen)
+            while isinstance(step, Compute):
+                tag = visit.number * len(PARTS) + visit.part
+                if jobs is not None:
+                    jobs.append((seen.now_us, phase, step.cpu_us, tag))
+                elif self._loop is not None:
+                    self._loop.insert(seen.now_us, step.cpu_us, tag)
+                step = visit.program.send(Seen(seen.now_us, None))
+        except StopIteration as stop:
+            end: End = stop.value
+            self.facts.add(visit.part, visit.number, visit.start_us, seen.now_us, int(end.ok), end.rows,
+                           int(end.cached), visit.calls, end.updated)  # fmt: skip
+            visit.step = None
+            return None
+        visit.step, visit.step_us = step, seen.now_us
+        return step
+
+    # --- ahead of it ------------------------------------------------------------------------------------------------
+
+    @property
+    def resting(self) -> bool:
+        """Whether the engine plays no visit."""
+        return self.out == 0
+
+    def state(self) -> list[Any]:
+        """All that passes, for `restore`."""
+        return [source.state() for source in self.sources]
+
+    def restore(self, states: list[Any]) -> None:
+        """Be again as `state` said."""
+        self._begun, self.jobs = [], []
+        for source, state in zip(self.sources, states, strict=True):
+            source.restore(state)
+
+    def look_ahead(self, horizon_us: int) -> list[int]:
+        """Play all visits up to the horizon as if every call were served at once; since when calls are out then [us].
+
+        What is not over by then is left to the engine, from the step that it is in.
+        """
+        self.jobs, self._begun = [], []
+        doing: list[tuple[int, int, int, int, _Visit, Outcome | None]] = []  # ends of steps
+        order = 0
+
+        def follow(visit: _Visit, step: Statement | Wait | None) -> None:
+            nonlocal order
+            order += 1
+            if step is None or isinstance(step, Wait):
+                if visit.held_from_us >= 0:
+                    self._pool.record_hold(visit.held_from_us, visit.step_us if step else now_us)
+                    visit.held_from_us = -1
+                if step is not None:
+                    heapq.heappush(doing, (step.until_us, clock.ARRIVAL, order, visit.number, visit, None))
+                return
+            visit.calls += 1
+            if visit.held_from_us < 0:
+                visit.held_from_us = visit.step_us
+            outcome = self._database.run(visit.source.name, 1, step, visit.step_us)
+            end_us = visit.step_us + outcome.duration_us
+            heapq.heappush(doing, (end_us, clock.DATABASE, order, visit.number, visit, outcome))
+
+        while True:
+            first = self._first()
+            start = None if first is None or first[0] >= horizon_us else (first[0], clock.ARRIVAL)
+            if doing and doing[0][0] < horizon_us and (start is None or doing[0][:2] <= start):
+                now_us, phase, _, _, visit, outcome = heapq.heappop(doing)
+                follow(visit, self._next(visit, Seen(now_us, outcome), phase, self.jobs))
+            elif first is not None and start is not None:
+                now_us = first[0]
+                started = first[1].begin()
+                if started is not None:
+                    visit = _Visit(first[1], *started, now_us)
+                    follow(visit, self._next(visit, Seen(now_us, None), clock.ARRIVAL, self.jobs))
+            else:
+                break
+        since_us = []
+        for *_, visit, _outcome in sorted(doing, key=lambda entry: entry[2]):
+            self._begun.append(visit)
+            if isinstance(visit.step, Statement):
+                if visit.held_from_us < visit.step_us:
+                    self._pool.record_hold(visit.held_from_us, visit.step_us)
+                since_us.append(visit.step_us)
+        return since_us
+
+    def look_again(self) -> None:
+        """`look_ahead` was right: go on from there."""
+        begun, self._begun, self.jobs = self._begun, [], []
+        for visit in begun:
+            self.out += 1
+            self._env.process(self._finish(visit))
+        if self._process is not None:
+            self._process.interrupt()
+
+    def _finish(self, visit: _Visit) -> Process:
+        """A visit that `look_ahead` began: its step starts (again) when it did, by the engine."""
+        step = visit.step
+        assert step is not None
+        yield at(self._env, max(visit.step_us, self._env.now), clock.DATABASE)
+        if isinstance(step, Statement):
+            visit.calls -= 1
+        yield from self._play(visit, step)
