@@ -72,10 +72,12 @@ class Played:
             for replica in range(spec.process.replicas)
         ]
 
-        kind = LawDatabase if fidelity == "law" else LatencyDatabase
-
         def database(replica: int) -> LatencyDatabase:
-            return kind(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
+            if fidelity == "law":
+                return LawDatabase(
+                    scenario.database, seed, replicate, single=not spec.writers.heartbeats.keyed
+                )
+            return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
 
         bins = (us_from_s(resolution_s), load.span_us)
         blocks: Iterable[Block]

@@ -23,9 +23,8 @@ from capsim.server.loop import GC_EVERY
 from capsim.server.model import Block, Happened, Server, Stretch
 from capsim.server.poisson import PoissonArrivals
 from capsim.server.sampler import CoveredBlock, Sampler, Step, edges_of
-from capsim.specs import STREAMS, LatencySpec, Scenario, Stream
+from capsim.specs import STREAMS, DatabaseSpec, LatencySpec, Scenario, Stream
 from capsim.units import US_PER_DAY, US_PER_MS, us_from_ms
-from capsim.workload.block import BLOCK_US
 from capsim.workload.block import Block as LoadBlock
 
 Ints = NDArray[np.int64]
@@ -34,6 +33,8 @@ Floats = NDArray[np.float64]
 # Sums of at most so many uniform variables are drawn as sums, larger ones as normal variables of the same mean and
 # variance: their distribution functions differ by less than 0.03 / n (first Edgeworth term), 0.0019 from 16 on.
 FEW = 16
+
+SHORT_US = 1_800_000_000  # chosen for speed; it changes no law
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,15 @@ class LawDatabase(LatencyDatabase):
     """The database of the scenario, with draws that cost by the call and not by the item.
 
     The exact engine makes a table of draws with one entry an item, of which a batch of 100 uses one. Here a draw is
-    computed from its address alone; where every item has a call of its own, the table stays.
+    computed from its address alone; where every item has a call of its own (``single``), the table stays.
     """
 
+    def __init__(self, spec: DatabaseSpec, seed: int, replicate: int, of: str = "", *, single: bool) -> None:
+        super().__init__(spec, seed, replicate, of)
+        self._single = single
+
     def _draws_of(self, stream: str, kind: str, attempt: int) -> Draws:
-        if kind != "insert":
+        if kind == "update" and self._single:
             return super()._draws_of(stream, kind, attempt)
         key = (stream, kind, attempt)
         if key not in self._draws:
@@ -90,11 +95,6 @@ class LawServer(Server):
             self.arrivals[stream] = PoissonArrivals(rates.hz[stream], draws)
             writer.arrivals = self.arrivals[stream]  # type: ignore[assignment]
 
-    @property
-    def settled(self) -> bool:
-        """Whether no stretch will be taken back because a connection has yet to be opened."""
-        return self.pool.capacity >= self.pool.parts and not self._outside_us
-
     def in_loop(self, stream: Stream) -> int:
         """No item ever waits for a loop."""
         return 0
@@ -102,9 +102,13 @@ class LawServer(Server):
     def advance(self, block: Block) -> Happened:
         """Play the next block; what it says of single arrivals is empty."""
         for arrivals in self.arrivals.values():
-            arrivals.may_forget = self.settled
             arrivals.begin(block.from_us)
-        self._run(block.to_us)
+        until_us = block.from_us
+        while until_us < block.to_us:
+            # A stretch that may be taken back, because a connection has yet to be opened, should be short.
+            settled = self.pool.capacity >= self.pool.parts
+            until_us = block.to_us if settled else min(block.to_us, until_us + SHORT_US)
+            self._run(until_us)
         for writer in self.writers.values():
             writer.settle(block.to_us)
         takes, attempts = self.takes.drain(), self.attempts.drain()
@@ -257,12 +261,10 @@ class LawFleet(Fleet):
         self._rates = rates
 
     def blocks(self, until_us: int) -> Iterator[LoadBlock]:
-        """Blocks of load in which nothing has been made: days, or hours while a stretch may be taken back."""
+        """Blocks of load in which nothing has been made."""
         from_us, none = 0, np.empty(0, np.int64)
         while from_us < until_us:
-            servers = [process.server for process in self.processes]
-            settled = bool(servers) and all(isinstance(s, LawServer) and s.settled for s in servers)
-            to_us = min(until_us, from_us + (US_PER_DAY if settled else BLOCK_US))
+            to_us = min(until_us, from_us + US_PER_DAY)
             yield LoadBlock(from_us, to_us, dict.fromkeys(STREAMS, none), None, none, ((from_us, to_us),))
             from_us = to_us
 

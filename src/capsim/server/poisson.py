@@ -10,6 +10,7 @@ Source: J. F. C. Kingman, "Poisson Processes", Oxford 1993, sections 2.4 (condit
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 
 import numpy as np
@@ -34,11 +35,6 @@ class PoissonArrivals:
     begins_us : int
         No arrival comes before [us].
 
-    Attributes
-    ----------
-    may_forget : bool
-        Whether what was drawn ahead and decided nothing may be drawn anew; not while a stretch may be taken back.
-
     Notes
     -----
     Times are real numbers of microseconds; whoever asks gets them rounded down, as the engine's clock would. Exact but
@@ -58,10 +54,9 @@ class PoissonArrivals:
     def __init__(self, rate_hz: float, draws: np.random.Generator, begins_us: int = 0) -> None:
         self._per_us = rate_hz / 1e6
         self._draws = draws
-        self.may_forget = False
         # What is known: at each of these instants, how many arrivals came before it, and how many up to it. The two
         # differ by one where the instant is that of an arrival.
-        self._at_us, self._before, self._upto = [float(begins_us)], [0], [0]
+        self._at_us, self._before, self._upto = array("d", [begins_us]), array("q", [0]), array("q", [0])
 
     # --- one answer -------------------------------------------------------------------------------------------------
 
@@ -170,15 +165,17 @@ class PoissonArrivals:
         since_us = np.concatenate(([self._at_us[-1]], exact_us[:-1]))
         within = self._draws.poisson((due_us - since_us) * self._per_us)
         following = numbers[-1] + np.cumsum(1 + within)
-        self._at_us += np.column_stack((due_us, exact_us)).ravel().tolist()
-        self._before += np.repeat(following, 2).tolist()
-        self._upto += np.column_stack((following, following + 1)).ravel().tolist()
+        self._add(
+            np.column_stack((due_us, exact_us)), np.repeat(following, 2), np.column_stack((following, following + 1))
+        )
         return np.concatenate((np.array(numbers, np.int64), following))
 
     def forget_after(self, number: int) -> None:
-        """Draw anew what comes after arrival ``number``: it was looked at, but nothing was decided by it."""
-        if self.may_forget:
-            self._cut(bisect_right(self._before, number))
+        """Draw anew what comes after arrival ``number``: it was looked at, but nothing was decided by it.
+
+        What has decided something stays known even if the stretch is taken back and played again.
+        """
+        self._cut(bisect_right(self._before, number))
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
@@ -186,8 +183,7 @@ class PoissonArrivals:
         """Nobody will ask about what was before ``from_us``."""
         self.before(from_us, 0)
         place = max(bisect_right(self._at_us, from_us) - 1, 0)
-        for known in (self._at_us, self._before, self._upto):
-            del known[:place]
+        del self._at_us[:place], self._before[:place], self._upto[:place]
 
     def path(self, edges_us: Ints) -> tuple[Floats, Ints, Ints]:
         """All known instants of a stretch, its edges among them, with the numbers of arrivals before and up to each.
@@ -216,18 +212,17 @@ class PoissonArrivals:
         return at_us[own], before[own], upto[own]
 
     def _from(self, place: int) -> tuple[Floats, Ints, Ints]:
-        return (
-            np.array(self._at_us[place:]),
-            np.array(self._before[place:], np.int64),
-            np.array(self._upto[place:], np.int64),
-        )
+        at_us, before, upto = (np.array(known[place:]) for known in (self._at_us, self._before, self._upto))
+        return at_us, before, upto
 
     def _set(self, place: int, at_us: Floats, before: Ints, upto: Ints) -> None:
         self._cut(place)
-        self._at_us += at_us.tolist()
-        self._before += before.tolist()
-        self._upto += upto.tolist()
+        self._add(at_us, before, upto)
+
+    def _add(self, at_us: Floats, before: Ints, upto: Ints) -> None:
+        self._at_us.frombytes(at_us.tobytes())
+        self._before.frombytes(before.tobytes())
+        self._upto.frombytes(upto.tobytes())
 
     def _cut(self, place: int) -> None:
-        for known in (self._at_us, self._before, self._upto):
-            del known[place:]
+        del self._at_us[place:], self._before[place:], self._upto[place:]
