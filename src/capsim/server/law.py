@@ -80,8 +80,10 @@ class _Scattered:
         if self._spec.distribution == "constant":
             return np.ones(len(items))
         if self._spec.distribution == "lognormal":
-            return np.exp(self._spec.sigma * self._draws.normal(items))
-        return self._draws.exponential(items) / np.log(2)
+            factors: Floats = np.exp(self._spec.sigma * self._draws.normal(items))
+        else:
+            factors = self._draws.exponential(items) / np.log(2)
+        return factors
 
 
 class LawServer(Server):
@@ -191,11 +193,12 @@ class LawSampler(Sampler):
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)
         row["loop_block_max_ms"] = longest_us / US_PER_MS
         row["loop_wait_max_ms"] = row["loop_backlog_ms"] = unknown
-        refused = sum(row[f"{stream}_dropped_cap"] for stream in STREAMS) * self._logs("error")
+        refused = self._logs("error") * np.sum([row[f"{stream}_dropped_cap"] for stream in STREAMS], axis=0)
         lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
-        row["log_lines"], row["log_error_lines"] = row["log_lines"] + lines, row["log_error_lines"] + refused
+        for name, more in (("log_lines", lines), ("log_error_lines", refused)):
+            row[name] = row[name].astype(np.float64) + more
         for name in ("log_lines_dropped", "log_lines_max_hz"):  # by the second
-            row[name] = np.where(lines > 0, np.nan, row[name])
+            row[name] = np.where(lines > 0, np.nan, row[name].astype(np.float64))
         return happened
 
     def _arrivals(
@@ -216,7 +219,8 @@ class LawSampler(Sampler):
         def refused(numbers: Ints) -> Ints:
             if not len(bounds):
                 return np.zeros(len(numbers), np.int64)
-            return np.rint(np.interp(numbers, bounds, totals)).astype(np.int64)
+            found: Ints = np.rint(np.interp(numbers, bounds, totals)).astype(np.int64)
+            return found
 
         at_edges = np.searchsorted(at_us, edges)
         arrived, dropped = np.diff(before[at_edges]), np.diff(refused(before[at_edges]))
