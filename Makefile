@@ -54,7 +54,7 @@ lint: .venv/test.stamp
 # `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
 LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
-LOCKED_EXTRAS = --extra notebooks --extra postgres --extra server --extra traces # `node` is too large for every test
+LOCKED_EXTRAS = --extra notebooks --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
 lock:
 	$(LOCK) $(LOCKED_EXTRAS) --group dev --output-file requirements/test.txt
 	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt

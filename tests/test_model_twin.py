@@ -12,7 +12,7 @@ import pytest
 from capsim.server.database import LatencyDatabase, Statement
 from capsim.server.model import Happened, Server
 from capsim.specs import STREAMS, Scenario
-from twin import DurationUs, TwinResult, simulate
+from twin import PARTS, DurationUs, TwinResult, simulate
 from twin_random import Case, random_case, to_toml
 
 SEED = 5  # of the database's draws; the configurations are numbered
@@ -22,8 +22,11 @@ def shared_database(scenario: Scenario) -> DurationUs:
     """The model's own draws, for the twin: only the rules are compared, not the arithmetic of a latency."""
     database = LatencyDatabase(scenario.database, SEED, 0)
 
-    def duration_us(kind: str, stream: str, attempt: int, item: int, rows: int, start_us: int) -> tuple[int, bool]:
-        outcome = database.run(stream, attempt, Statement(kind, item, rows), start_us)  # type: ignore[arg-type]
+    def duration_us(
+        kind: str, stream: str, attempt: int, item: int, rows: int, start_us: int, crowding: float
+    ) -> tuple[int, bool]:
+        statement = Statement(kind, item, rows)  # type: ignore[arg-type]
+        outcome = database.run(stream, attempt, statement, start_us, crowding)
         return outcome.duration_us, outcome.result != "fail"
 
     return duration_us
@@ -34,7 +37,14 @@ def played_by_model(case: Case, blocks: int, *, look_ahead: bool = True) -> tupl
     server_spec = case.scenario.server
     writers = {stream: getattr(server_spec.writers, stream) for stream in STREAMS}
     database = LatencyDatabase(case.scenario.database, SEED, 0)
-    server = Server(writers, server_spec.pool, server_spec.pool_limit, database, look_ahead=look_ahead)
+    server = Server(
+        writers,
+        server_spec.pool,
+        server_spec.pool_limit,
+        database,
+        look_ahead=look_ahead,
+        parallel=case.scenario.database.parallel_calls,
+    )
     if case.shutdown_us is not None:
         server.shut_down(case.shutdown_us)
     edges = np.linspace(0, case.end_us + 1, blocks + 1).astype(int)
@@ -82,7 +92,7 @@ def facts_of_model(server: Server, happened: list[Happened], end_us: int) -> dic
         }
     names = ("part", "asked_us", "decided_us", "granted")
     waits = [
-        (STREAMS[part], asked, decided)
+        (PARTS[part], asked, decided)
         for block in happened
         for part, asked, decided, granted in zip(*(block.waits[n].tolist() for n in names), strict=True)
         if granted
@@ -223,7 +233,7 @@ def test_much_of_it_is_played_ahead_and_much_is_not() -> None:
     shares = shares_ahead((n, random_case(random.Random(n))) for n in range(200))
 
     assert shares["coupled pool"][2] == 0  # nobody may look ahead where a call can wait for another's connection
-    least = {"undisturbed": 0.3, "slow periods": 0.1, "faults": 0.05, "shutdown": 0.01}
+    least = {"undisturbed": 0.3, "slow periods": 0.04, "faults": 0.05, "shutdown": 0.01}
     assert all(bound < shares[name][2] < 1 for name, bound in least.items())
 
 

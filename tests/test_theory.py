@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from capsim.cli import main
+from capsim.intervals import TooShort, batch_interval
 from capsim.server.jobs import finished
 from capsim.server.pool import Pool
 from capsim.validation import queueing, theory
@@ -60,9 +61,9 @@ def test_a_run_whose_batches_remember_each_other_is_refused_an_interval():
     drifting = np.cumsum(np.random.default_rng(1).standard_normal(10_000))
     steady = np.random.default_rng(1).standard_normal(10_000)
 
-    assert theory.batch_interval(steady).holds(0)
-    with pytest.raises(theory.TooShort, match="make the run longer"):
-        theory.batch_interval(drifting)
+    assert batch_interval(steady).holds(0)
+    with pytest.raises(TooShort, match="make the run longer"):
+        batch_interval(drifting)
 
 
 @pytest.mark.slow

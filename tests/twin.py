@@ -29,7 +29,8 @@ from twin_writer import (
 
 __all__ = ["Attempt", "Grant", "TwinResult", "WriterResult", "play_case", "simulate"]
 
-DurationUs = Callable[[str, str, int, int, int, int], tuple[int, bool]]
+DurationUs = Callable[[str, str, int, int, int, int, float], tuple[int, bool]]
+PARTS = (*STREAMS, "cleanup", "queries", "metrics")  # who is served first of those who ask in one instant
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Grant:
     asked_us: int
     granted_us: int = -1  # still -1 at the end: it gave up, or waits
     released_us: int = -1
+    opens: bool = False  # a connection has to be opened for it
+    refused: bool = False  # and Postgres has no room for that
 
 
 class Pool:
@@ -56,6 +59,15 @@ class Pool:
         self._asked: list[tuple[Grant, Callable[[], None]]] = []  # in this instant
         self._waiting: list[tuple[Grant, Callable[[], None]]] = []  # since earlier ones, in order
         self._settling = False
+        database = scenario.database
+        self._parallel = database.parallel_calls
+        self._open = self._broken = 0
+        self._room = database.max_connections - 3
+        self._refused_us = round(database.refused_ms * 1000)
+        self._downs = [(round(f.from_s * 1e6), round(f.to_s * 1e6)) for f in database.faults if f.kind == "down"]
+        for from_us, _ in self._downs:
+            clock.at(from_us, TIMERS, self._break_all)
+        self.refusals = 0
         self.grants: list[Grant] = []
 
     def call(self, part: str, kind: Kind, attempt: int, item: int, rows: int, done: Done) -> None:
@@ -74,12 +86,19 @@ class Pool:
         self._settling = False
         self._held -= self._given_back
         self._given_back = 0
-        self._waiting += sorted(self._asked, key=lambda asked: STREAMS.index(asked[0].part))
+        self._waiting += sorted(self._asked, key=lambda asked: PARTS.index(asked[0].part))
         self._asked = []
+        granted = []
         while self._waiting and self._held < self._limit:
             grant, go_on = self._waiting.pop(0)
             grant.granted_us = self._clock.now_us
             self._held += 1
+            grant.opens = not self._idle
+            grant.refused = grant.opens and self._open >= self._room
+            self._idle -= not grant.opens
+            self._open += grant.opens
+            granted.append(go_on)
+        for go_on in granted:  # what starts now is slowed down by all that starts now
             go_on()
 
     def _give_up(self, grant: Grant, done: Done) -> None:
@@ -89,7 +108,8 @@ class Pool:
 
     def _connect(self, grant: Grant, kind: Kind, attempt: int, item: int, rows: int, done: Done) -> None:
         def run() -> None:
-            duration_us, ok = self._duration_us(kind, grant.part, attempt, item, rows, self._clock.now_us)
+            crowding = max(1.0, (self._open - self._idle) / self._parallel)
+            duration_us, ok = self._duration_us(kind, grant.part, attempt, item, rows, self._clock.now_us, crowding)
             self._clock.at(
                 self._clock.now_us + duration_us, CALL_ENDS, lambda: release("ok" if ok else "fail")
             )
@@ -97,13 +117,21 @@ class Pool:
         def release(outcome: str, is_open: bool = True) -> None:
             grant.released_us = self._clock.now_us
             self._given_back += 1
+            if self._broken:
+                self._broken -= 1
+                is_open = False
             self._idle += is_open
+            self._open -= not is_open
             self._settle_later()
             done(outcome)
 
-        if self._idle:
-            self._idle -= 1
+        if not grant.opens:
             run()
+            return
+        now_us = self._clock.now_us
+        if grant.refused or any(from_us <= now_us < to_us for from_us, to_us in self._downs):
+            self.refusals += 1
+            self._clock.at(now_us + self._refused_us, CALL_ENDS, lambda: release("fail", is_open=False))
         elif self._connect_us > self._connect_timeout_us:
             self._clock.at(
                 self._clock.now_us + self._connect_timeout_us,
@@ -114,6 +142,12 @@ class Pool:
             run()
         else:
             self._clock.at(self._clock.now_us + self._connect_us, CALL_ENDS, run)
+
+
+    def _break_all(self) -> None:
+        self._broken = self._open - self._idle
+        self._open -= self._idle
+        self._idle = 0
 
 
 @dataclass(frozen=True)
@@ -161,13 +195,7 @@ def simulate(
     pool = Pool(clock, scenario, duration_us)
     writers: dict[str, Writer] = {}
     for stream in STREAMS:
-        spec = getattr(scenario.server.writers, stream)
-        cap = None if spec.buffer_cap_rows == "none" else spec.buffer_cap_rows
-        rules = Rules(
-            stream == "heartbeats", spec.semantics == "fixed", spec.batch_rows, spec.delay_ms * 1000, cap,
-            recommended=spec.semantics == "recommended", retry_for_us=spec.retry_for_ms * 1000,
-        )  # fmt: skip
-        writers[stream] = Writer(stream, rules, clock, pool)
+        writers[stream] = Writer(stream, rules_of(scenario, stream), clock, pool)
     for stream, writer in writers.items():
         for i, at_us in enumerate(arrivals.get(stream, ())):
             session = heartbeat_sessions[i] if heartbeat_sessions and stream == "heartbeats" else None
@@ -185,6 +213,20 @@ def simulate(
     clock.run(end_us, look)
     grants = sorted(pool.grants, key=lambda grant: (grant.asked_us, STREAMS.index(grant.part)))
     return TwinResult({stream: _result(writer) for stream, writer in writers.items()}, grants)
+
+
+def rules_of(scenario: Scenario, stream: str) -> Rules:
+    """What a writer is told before the run."""
+    spec = getattr(scenario.server.writers, stream)
+    return Rules(
+        stream == "heartbeats",
+        spec.semantics == "fixed",
+        spec.batch_rows,
+        spec.delay_ms * 1000,
+        None if spec.buffer_cap_rows == "none" else spec.buffer_cap_rows,
+        recommended=spec.semantics == "recommended",
+        retry_for_us=spec.retry_for_ms * 1000,
+    )
 
 
 def _result(writer: Writer) -> WriterResult:

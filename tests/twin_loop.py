@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capsim.specs import STREAMS, HttpSpec, Scenario
-from twin import DurationUs, Grant, Pool, TwinResult, _result
-from twin_writer import ARRIVALS, CONNECTIONS, SHUTDOWN, Clock, Rules, Writer
+from twin import DurationUs, Grant, Pool, TwinResult, _result, rules_of
+from twin_writer import ARRIVALS, CONNECTIONS, SHUTDOWN, Clock, Writer
 
 THREAD = CONNECTIONS + 1  # what starts next is decided when everything else of the instant has happened
 PATIENCE = ARRIVALS + 0.5  # an answer in the very instant is in time
@@ -106,10 +106,7 @@ def simulate(
     writers: dict[str, Writer] = {}
     thread = Thread(clock, scenario.server.http, writers)
     for stream in STREAMS:
-        spec = getattr(scenario.server.writers, stream)
-        cap = None if spec.buffer_cap_rows == "none" else spec.buffer_cap_rows
-        rules = Rules(stream == "heartbeats", spec.semantics == "fixed", spec.batch_rows, spec.delay_ms * 1000, cap)
-        writers[stream] = Building(stream, rules, clock, pool, thread=thread)
+        writers[stream] = Building(stream, rules_of(scenario, stream), clock, pool, thread=thread)
     for kind in CLASSES:
         for i, at_us in enumerate(arrivals.get(kind, ())):
             session = heartbeat_sessions[i] if heartbeat_sessions and kind == "heartbeats" else None

@@ -137,6 +137,7 @@ class Writer:
     first_cap_drop_us: int = -1
     cap_drop_starts_us: list[int] = field(default_factory=list)
     previous_was_dropped: bool = False
+    missed: list[int] = field(default_factory=list)  # places in the batch whose own update failed
     next_line_us: int = 0  # of the recommended writer: one line a second says how many were refused
     taken_us: int = 0
     written: int = 0  # rows of the batch that is out that are in the database
@@ -265,6 +266,7 @@ class Writer:
         """Yield each call as (kind, rows), be sent its outcome; return (success, items counted)."""
         rules, rows = self.rules, len(self.batch)
         counted = 0
+        self.missed = []
         if rules.recommended:
             for start in range(self.written, rows, PIECE_ROWS):
                 piece = min(PIECE_ROWS, rows - start)
@@ -273,9 +275,11 @@ class Writer:
                 counted += piece
             return True, counted
         if rules.heartbeats and not rules.fixed:
-            for _ in self.batch:
+            for place in range(rows):
                 outcome = yield "update", 1
                 counted += outcome != "fail"
+                if outcome == "fail":
+                    self.missed.append(place)
                 if outcome != "ok":
                     self.log["warn" if outcome == "fail" else "debug"] += 1
             return True, counted

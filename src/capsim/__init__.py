@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from capsim.scenario import load, names
     from capsim.specs import Scenario
     from capsim.stress import stress
+    from capsim.sweep.growth import growth
+    from capsim.sweep.run import sweep
+    from capsim.sweep.sensitivity import sensitivity
     from capsim.trace import Trace, find_trace, read_trace
     from capsim.trace.describe import describe
 
@@ -41,14 +44,17 @@ __all__ = [
     "constants",
     "describe",
     "find_trace",
+    "growth",
     "load",
     "load_document",
     "names",
     "plots",
     "read_trace",
     "result_of",
+    "sensitivity",
     "simulate",
     "stress",
+    "sweep",
 ]
 
 _HOMES = {
@@ -62,13 +68,16 @@ _HOMES = {
     "constants": "memory",
     "describe": "trace",
     "find_trace": "trace",
+    "growth": "sweep.growth",
     "load": "scenario",
     "load_document": "document",
     "names": "scenario",
     "read_trace": "trace",
     "result_of": "document",
+    "sensitivity": "sweep.sensitivity",
     "simulate": "run",
     "stress": "stress",
+    "sweep": "sweep.run",
 }
 
 

@@ -7,6 +7,7 @@ invoices do.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from capsim.errors import PriceError
-from capsim.pricing import METERS, Limits, Meter, Plan, Prices, PriceTable, limits_on, plan_on, prices_on
+from capsim.pricing import METERS, Limits, Meter, Plan, Prices, PriceTable, limits_on, plan_on, prices_on, readings
 from capsim.specs import Scenario
 from capsim.units import GB, MIB
 from capsim.usage import SERVICES, Basis, Number, Quantity, Usage, Window, service_usage
@@ -211,6 +212,69 @@ def _workspace_line(
         upper_usd=upper,
         source=source,
     )
+
+
+def either(usages: Sequence[Usage], plan: str, date: dt.date, *, seats: int = 1) -> tuple[Decimal, Decimal]:
+    """The lowest and the highest total of an invoice over every reading of an ambiguous date [USD].
+
+    Parameters
+    ----------
+    usages, seats
+        As for `invoice`.
+    plan : str
+        Its name.
+    date : datetime.date
+        First day of the cycle.
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> usage = Usage(service="server", memory_gb_minutes=Quantity(43_200 * 2.5))
+    >>> [str(total) for total in either([usage], "pro", dt.date(2025, 5, 1), seats=3)]
+    ['25.00', '85.00']
+    """
+    totals = [
+        invoice(usages, prices, rule, seats=seats)[-1].bracket[0] for prices, rule in readings(plan, date)
+    ]
+    return min(totals), max(totals)
+
+
+def bucket(average_gb: Number, prices: Prices, days: Number = 30) -> tuple[int, Decimal]:
+    """What a bucket costs: whole GB-months of 30 days, rounded up, and their price [USD].
+
+    Parameters
+    ----------
+    average_gb : number
+        Mean of the daily sizes [GB].
+    prices : Prices
+    days : number
+        Length of the cycle [d].
+
+    Raises
+    ------
+    PriceError
+        If something is stored and buckets had no price at that date.
+
+    References
+    ----------
+    docs.railway.com/storage-buckets/billing (2026-02-06).
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> bucket(5.1, prices_on(dt.date(2026, 2, 3)))
+    (6, Decimal('0.09'))
+    """
+    if not (math.isfinite(average_gb) and average_gb >= 0 and math.isfinite(days) and days > 0):
+        raise PriceError(f"a bucket of {average_gb} GB over {days} days; give 0 or more, over more than 0 days")
+    whole = math.ceil(Fraction(average_gb) * Fraction(days) / 30)
+    price = prices.row.bucket_gb_month_usd
+    if price is None and whole:
+        raise PriceError(
+            f'{prices.file}: bucket_gb_month_usd is "none" on {prices.on}, but a bucket is used; '
+            "bill from a later date, or add the price to the row"
+        )
+    return whole, cents(whole * Fraction(price or 0))
 
 
 def bill(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from capsim.errors import CapsimError
 from capsim.server.law import Rates
+from capsim.server.log import with_lines
 from capsim.server.loop import GC_EVERY
 from capsim.specs import STREAMS, Scenario
 
@@ -69,7 +70,7 @@ def loop_law(scenario: Scenario) -> LoopLaw:
     >>> loop_law(Scenario(name="x", workload=load, billing={"from": "2026-02-03"})).utilisation < 0.1
     True
     """
-    http, rates = scenario.server.http, rates_of(scenario, 0, 0).hz
+    http, rates = with_lines(scenario.server.http, scenario.server.logger), rates_of(scenario, 0, 0).hz
     work = second = 0.0  # per second: work [s], and sum of its squares [s^2]
     for stream in STREAMS:
         rate_hz, cpu_s = rates[stream], getattr(http, f"{stream}_cpu_ms") / 1e3

@@ -18,6 +18,7 @@ from pathlib import Path
 from capsim.errors import CapsimError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+STAGING = ".capsim-"  # how the name of a folder begins in which files are made
 SUMS = "SHA256SUMS"  # names every file of an output folder; `sha256sum -c` checks it
 
 
@@ -74,7 +75,7 @@ def folder(out: Path) -> Iterator[Path]:
     if out.exists() and any(out.iterdir()) and not (out / SUMS).is_file():
         raise CapsimError(f"{out}: holds files that capsim did not write; empty it or choose another --out")
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".capsim-", dir=place))
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=place))
     except OSError as error:
         raise CapsimError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
     try:

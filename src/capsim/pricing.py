@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
@@ -58,7 +58,8 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     effective_from: dt.date = Field(alias="from")
-    ambiguous_until: dt.date | None = None  # before this day `note` tells what else may apply
+    ambiguous_until: dt.date | None = None  # before this day `note` tells what else may apply ...
+    or_as_on: dt.date | None = None  # ... which is the row of this other day
     mark: Literal["official", "third-party", "computed", "unconfirmed"]
     source: Annotated[str, Field(min_length=1)]
     note: str
@@ -67,6 +68,8 @@ class _Row(BaseModel):
     def _explains_itself(self) -> Self:
         if self.ambiguous_until and (self.ambiguous_until <= self.effective_from or not self.note):
             raise ValueError("ambiguous_until needs a day after from, and a note that says what may apply")
+        if bool(self.ambiguous_until) != bool(self.or_as_on):
+            raise ValueError("ambiguous_until and or_as_on go together: until when, and as on which other day")
         return self
 
     def caveat_on(self, date: dt.date) -> str:
@@ -294,6 +297,43 @@ def limits_on(plan: str, date: dt.date, table: PriceTable | None = None) -> Limi
     """
     table = table or bundled_prices()
     return _latest([row for row in table.limits if row.plan == plan], date)
+
+
+def readings(name: str, date: dt.date, table: PriceTable | None = None) -> list[tuple[Prices, Plan]]:
+    """Every reading of a date's prices and a plan's rule that may be right; the first is the one that bills use.
+
+    Parameters
+    ----------
+    name : str
+        Of the plan.
+    date : datetime.date
+        First day of the billed cycle.
+    table : PriceTable, optional
+        Another table than the bundled one.
+
+    Returns
+    -------
+    list of (Prices, Plan)
+        One, or several while a row is ambiguous.
+
+    Raises
+    ------
+    PriceError
+        As for `prices_on` and `plan_on`.
+
+    Examples
+    --------
+    >>> len(readings("hobby", dt.date(2026, 2, 3))), len(readings("pro", dt.date(2025, 5, 1)))
+    (1, 4)
+    """
+    table = table or bundled_prices()
+    prices, plan = prices_on(date, table), plan_on(name, date, table)
+    rows, plans = [prices], [plan]
+    if prices.row.or_as_on and prices.row.caveat_on(date):
+        rows.append(replace(prices, row=prices_on(prices.row.or_as_on, table).row))
+    if plan.or_as_on and plan.caveat_on(date):
+        plans.append(plan_on(name, plan.or_as_on, table))
+    return [(row, rule) for row in rows for rule in plans]
 
 
 _AnyRow = TypeVar("_AnyRow", bound=_Row)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from capsim.accounting import accounting
+from capsim.continued import how
 from capsim.cost import bill, limit_notes
 from capsim.errors import CapsimError
 from capsim.fidelity import NOTE, Fidelity, check_law
@@ -22,6 +23,7 @@ from capsim.provenance import certificate
 from capsim.scenario import warnings
 from capsim.server.responses import Responses, Saturation, saturation
 from capsim.specs import Scenario
+from capsim.stops import stop_notes
 from capsim.summary import Window, summary
 from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
 from capsim.workload import Load, load_of
@@ -230,9 +232,18 @@ def simulate(
     )
 
 
+_FATAL = {
+    "abort": "runs out of heap (V8 gives up, exit code 134)",
+    "oom-kill": "is killed by the kernel at its container's limit (exit code 137)",
+    "hang": "hangs at its container's limit and answers nothing",
+}
+_DIES = "; what it holds is lost, and so is what comes until the next process is healthy"
+_LOST = {"abort": _DIES, "oom-kill": _DIES, "hang": "; nothing restarts it: all that comes is lost until a deploy"}
+
+
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
     found = [*warnings(scenario), *heap_notes(scenario)]
-    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario)]
+    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario), *stop_notes(samples, scenario)]
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(
@@ -240,15 +251,12 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: lis
             f"do, and requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
         )
     if deaths:
-        found.append(
-            f"the server runs out of heap {len(deaths)} times, first {deaths[0].at_us / US_PER_S:,.0f} s after the "
-            "start of the load; what it holds is lost, and so is what comes until the next process is healthy"
-        )
+        for end, said in _FATAL.items():
+            at_us = [death.at_us for death in deaths if death.end == end]
+            if at_us:
+                times = f"{len(at_us)} times, first" if len(at_us) > 1 else "once,"
+                when = f"{at_us[0] / US_PER_S:,.0f} s after the start of the load"
+                found.append(f"the server {said} {times} {when}{_LOST[end]}")
     if load.span_us < MONTH_US:
-        days = load.span_us / (24 * 60 * US_PER_MINUTE)
-        unit = "day" if days == 1 else "days"
-        found.append(
-            f"the load covers {days:.3g} {unit}; the month repeats it from the start with fresh draws, "
-            "whatever day of the week it began on"
-        )
+        found.append(how(load.span_us))
     return found

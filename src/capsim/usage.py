@@ -195,7 +195,8 @@ def _egress(service: str, window: Window, scenario: Scenario, gb_text: str) -> Q
         return Quantity(0, basis="assumed", source="reached over the private network, which is free")
     each = scenario.billing.response_bytes
     return Quantity(
-        Fraction(window.total("requests")) * Fraction(each) / scenario.billing.gb_bytes,
+        (Fraction(window.total("requests")) * Fraction(each) + Fraction(window.total("response_bytes")))
+        / scenario.billing.gb_bytes,
         basis="assumed",
-        source=f"requests x {each:g} bytes of response, {gb_text}",
+        source=f"requests x {each:g} bytes of response, and the results of reads, {gb_text}",
     )

@@ -87,7 +87,7 @@ def _job(side: str, options: Options, cache: Cache) -> Job:
     scenario = load(side)
     plan_on(scenario.billing.plan, scenario.billing.from_date)
     prices_on(scenario.billing.from_date)
-    scenario, trace = _with_load(scenario, options, cache)
+    scenario, trace = with_load(scenario, options, cache)
     if options.fidelity == "law":
         from capsim.fidelity import check_law
         from capsim.plan import applied
@@ -115,7 +115,7 @@ def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> It
         yield run
 
 
-def _with_load(scenario: Scenario, options: Options, cache: Cache) -> tuple[Scenario, Trace | None]:
+def with_load(scenario: Scenario, options: Options, cache: Cache) -> tuple[Scenario, Trace | None]:
     """The scenario under the load that the options ask for, and the trace if there is one."""
     if options.scale is not None:
         scenario = scenario.replace("workload.scale", options.scale)

@@ -24,8 +24,8 @@ class Options:
     replicates: int
     fidelity: Literal["exact", "law"]
     out: Path | None
-    as_json: bool
-    against: Path | None
+    as_json: bool = False
+    against: Path | None = None
 
 
 class FiniteRange(click.FloatRange):
@@ -95,12 +95,28 @@ _DECORATORS = (
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options, as one `Options`."""
+    return _given(command, _DECORATORS, [field.name for field in fields(Options)])
 
+
+def common_load(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options of its load, its chance and its folder, and not those of a result document."""
+    names = [field.name for field in fields(Options) if field.name not in ("as_json", "against", "out", "replicates")]
+    return _given(command, _DECORATORS[: len(names)], names)
+
+
+def _given(
+    command: Callable[..., None], decorators: tuple[Callable[..., Any], ...], names: list[str]
+) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        mine = {field.name: given.pop(field.name) for field in fields(Options)}
-        command(**given, options=Options(**mine))
+        defaults = {"replicates": 1, "out": None}
+        command(**_without(given, names), options=Options(**(defaults | {n: given[n] for n in names})))
 
-    for decorator in reversed(_DECORATORS):
+    for decorator in reversed(decorators):
         wrapper = decorator(wrapper)
     return wrapper
+
+
+def _without(given: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """What a command keeps of its arguments when the shared ones are taken out."""
+    return {name: value for name, value in given.items() if name not in names}

@@ -30,6 +30,7 @@ class Progress:
         self._name = name
         self._bar = None
         self._said_s = time.monotonic()
+        self._first: tuple[float, float] | None = None  # instant and share: work that was done before does not count
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -39,11 +40,22 @@ class Progress:
 
     def __call__(self, share: float) -> None:
         """Say that a share of the work is done [0..1]."""
+        now_s = time.monotonic()
+        if self._first is None:
+            self._first = now_s, share
         if self._bar is not None:
             self._bar.update(100 * share - self._bar.n)
-        elif time.monotonic() - self._said_s >= PLAIN_EVERY_S:
-            self._said_s = time.monotonic()
-            click.echo(f"capsim: {self._name}: {share:.0%} done", err=True)
+        elif now_s - self._said_s >= PLAIN_EVERY_S:
+            self._said_s = now_s
+            click.echo(f"capsim: {self._name}: {share:.0%} done{self._left(now_s, share)}", err=True)
+
+    def _left(self, now_s: float, share: float) -> str:
+        """How long the rest will take if it goes on like this."""
+        since_s, from_share = self._first or (now_s, share)
+        if share <= from_share or share >= 1:
+            return ""
+        left_s = (now_s - since_s) * (1 - share) / (share - from_share)
+        return f", about {left_s:.0f} s left" if left_s < 120 else f", about {left_s / 60:.0f} min left"
 
     def __enter__(self) -> Self:
         return self

@@ -8,8 +8,14 @@ measurements made on 2026-11-23 (node 20.20.2, PostgreSQL 15.18, Redis 7.0.15, L
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
+
+from capsim.errors import CapsimError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +56,13 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("heartbeat_row", 330, "bytes", "308-355", "measured", "L3, array (semantics seed)"),
     Constant("heartbeat_map_row", 373, "bytes", "373-408", "measured", "L3, Map (semantics fixed)"),
     Constant("insert_text_row", 1116, "bytes", "one batch of 100 rows: 109 KiB", "measured", "memory section 2"),
+    Constant("result_row", 0.449, "KiB", "rms 2.4 MiB of heap, 1k-2M rows", "fitted", "L10, through pg"),
+    Constant("response_text", 3.2, "1", "one run", "measured", "L10: text and buffer of a response over its JSON"),
+    Constant("queued_command", 2.3, "KiB", "one run", "measured", "memory section 8, promise included"),
+    Constant("stalled_line", 1476, "bytes", "one run", "measured", "L13: a 251 B line in a pipe nobody reads"),
+    Constant("line_cpu_console", 12, "us", "about", "measured", "memory section 7"),
+    Constant("line_cpu_files", 26, "us", "about", "measured", "memory section 7: console and two files"),
+    Constant("pg_data_index", 44, "bytes", "175 bytes for four", "measured", "C10: one index, one row"),
     # --- V8 heap
     Constant("live_base", 7.2, "MiB", "7.0-7.7 at 50-1000 req/s", "measured", "old space after full collections"),
     Constant("promoted_request", 10.1, "KiB", "+-8 %; 7.7 at 50 req/s", "fitted", "L6"),
@@ -128,6 +141,26 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("speed_missing", 0.6, "1", "0.4-0.8", "measured", "the same: how much less at the second collection"),
     Constant("speed_learned", 3.0, "1", "2-4", "measured", "the same: collections until most of it is caught up"),
     Constant("speed_sigma", 0.2, "1", "0.1-0.4", "measured", "the same: spread of its logarithm"),
+    Constant("scavenge_pause", 0.70, "ms", "+-0.1", "measured", "own run, 500/s: half of new space of 1 MiB"),
+    Constant(
+        "scavenge_pause_power", 0.78, "1", "15 % at 4 MiB", "fitted", "own runs: 0.70, 2.43, 6.1 ms at 1, 4, 16 MiB"
+    ),
+    Constant("scavenge_pause_quota", 0.15, "1", "one run", "fitted", "own run: 9.7 ms under 0.2 CPU, 6.1 without"),
+    Constant(
+        "scavenge_cpu", 0.36, "ms", "0 to 1.7 (logging)", "measured", "own runs: time stopped for each that comes more"
+    ),
+    Constant(
+        "off_heap_share",
+        0.012,
+        "1",
+        "0.010-0.014",
+        "fitted",
+        "anonymous memory at the end of eight leaks in 512 MiB, 268 to 482 MiB: within 2",
+    ),
+    Constant("node24_live", 0.5, "MiB", "+-0.3", "fitted", "Node 24 beside 20, the kit's server: after collections"),
+    Constant("node24_file", 6.2, "MiB", "+-0.2", "fitted", "the same: mapped program files"),
+    Constant("node24_off_heap", 2.5, "MiB", "+-2", "fitted", "the same: RSS - RssFile - heapTotal"),
+    Constant("hung_cpu", 0.45, "vCPU", "0.4-0.5", "measured", "cgroup section 3: two processes that hung in 512 MiB"),
     # --- out of memory by the cap
     Constant(
         "beyond_cap", 33.0, "MiB", "29.3-33.2", "measured", "C14: peak use of a container less the cap, four caps"
@@ -236,6 +269,8 @@ CONSTANTS: tuple[Constant, ...] = (
 )
 
 _VALUES = {c.name: c.value for c in CONSTANTS}
+_AROUND = re.compile(r"\+-\s*(\d+(?:\.\d+)?)\s*(%)?")
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(?:\s*(%))?")
 
 
 def value(name: str) -> float:
@@ -247,6 +282,73 @@ def value(name: str) -> float:
     2387
     """
     return _VALUES[name]
+
+
+@contextmanager
+def overridden(values: Mapping[str, float]) -> Iterator[None]:
+    """Let constants have other values for a while, in this process: to see what depends on them.
+
+    How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
+    does not follow.
+
+    Raises
+    ------
+    CapsimError
+        If there is no constant of that name.
+
+    Examples
+    --------
+    >>> with overridden({"event_row": 2400.0}):
+    ...     value("event_row")
+    2400.0
+    >>> value("event_row")
+    2387
+    """
+    for name in values:
+        if name not in _VALUES:
+            near = difflib.get_close_matches(name, _VALUES, n=1)
+            hint = f"did you mean {near[0]}?" if near else "cs.constants() lists them"
+            raise CapsimError(f"constants.{name}: there is no such constant; {hint}")
+    kept = dict(_VALUES)
+    _VALUES.update(values)
+    try:
+        yield
+    finally:
+        _VALUES.update(kept)
+
+
+def bracket(constant: Constant) -> tuple[float, float] | None:
+    """Lowest and highest value of a constant, where its ``error`` says them in numbers.
+
+    Parameters
+    ----------
+    constant : Constant
+
+    Returns
+    -------
+    (float, float) or None
+        None where the error is in words only, such as "unknown"; both equal where it is "exact".
+
+    Examples
+    --------
+    >>> [bracket(c) for c in CONSTANTS if c.name in ("event_row", "collector_speed", "pg_data_revenue")]
+    [(2339.26, 2434.74), (215.0, 300.0), None]
+    """
+    text, number = constant.error, constant.value
+    if text == "exact":
+        return number, number
+    if text.startswith("factor "):
+        factor = float(text.removeprefix("factor "))
+        return number / factor, number * factor
+    if found := _AROUND.match(text):
+        off = float(found[1]) * (number / 100 if found[2] else 1)
+        return number - off, number + off
+    if found := _RANGE.match(text):
+        scale = 0.01 if found[3] else 1.0
+        low, high = float(found[1]) * scale, float(found[2]) * scale
+        # A range in another unit than the constant's does not hold it, and is not read.
+        return (low, high) if low <= number * (1 + 1e-9) and high >= number * (1 - 1e-9) else None
+    return None
 
 
 def constants() -> pd.DataFrame:

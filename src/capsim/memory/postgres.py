@@ -186,7 +186,7 @@ def _wanted(samples: pd.DataFrame, scenario: Scenario) -> Files:
     """Files as the load makes them grow, on a volume without end."""
     width = samples["width_s"].to_numpy(np.float64)
     rows = samples["db_rows"].to_numpy(np.float64)
-    data_row, wal_row = _row_bytes(samples)
+    data_row, wal_row = _row_bytes(samples, scenario)
     written = np.cumsum(rows * data_row) / MIB
     wal = np.cumsum(rows * wal_row + samples["db_updates"].to_numpy(np.float64) * value("pg_wal_update")) / MIB
     directory = wal_directory_mib(wal, width)
@@ -230,7 +230,7 @@ def _analyzed(rows: Floats, rows_at_start: int) -> Floats:
     return np.asarray(1 - missed**times, dtype=np.float64)
 
 
-def _row_bytes(samples: pd.DataFrame) -> tuple[Floats, Floats]:
+def _row_bytes(samples: pd.DataFrame, scenario: Scenario) -> tuple[Floats, Floats]:
     """Bytes of table with indexes, and of WAL, for an inserted row of each bin: events and revenue as they
     were written.
 
@@ -240,6 +240,8 @@ def _row_bytes(samples: pd.DataFrame) -> tuple[Floats, Floats]:
     written = {s: samples[f"{s}_written_rows"].to_numpy(np.float64) for s in STREAMS}
     inserts = written["events"] + written["revenue"]
     np.divide(written["events"], inserts, out=share, where=inserts > 0)
-    data = share * value("pg_data_event") + (1 - share) * value("pg_data_revenue")
-    wal = share * value("pg_wal_event") + (1 - share) * value("pg_wal_revenue")
+    # An index that no query uses is written, and logged, all the same; only the events' table has them.
+    unused = share * scenario.database.unused_indexes * value("pg_data_index")
+    data = share * value("pg_data_event") + (1 - share) * value("pg_data_revenue") + unused
+    wal = share * value("pg_wal_event") + (1 - share) * value("pg_wal_revenue") + unused
     return data, wal

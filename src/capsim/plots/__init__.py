@@ -6,9 +6,10 @@ limit far above everything else is written into the figure instead of flattening
 """
 
 from capsim.plots.canvas import style
-from capsim.plots.run import RunPlots, bill, buffers, load, losses, memory, services
+from capsim.plots.run import RunPlots, bill, buffers, levels, load, losses, memory, services
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
 from capsim.plots.steps import Caps, steps, steps_of
+from capsim.plots.sweep import load_growth, sensitivities, sweep_means
 from capsim.plots.trace import dispersion, dispersions, rate, rates
 
 __all__ = [
@@ -21,14 +22,18 @@ __all__ = [
     "compare_stress",
     "dispersion",
     "dispersions",
+    "levels",
     "load",
+    "load_growth",
     "looks",
     "losses",
     "memory",
     "rate",
     "rates",
+    "sensitivities",
     "services",
     "steps",
     "steps_of",
     "style",
+    "sweep_means",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -89,6 +90,29 @@ def buffers(steps: pd.DataFrame, caps: Caps | None = None, ax: Axes | None = Non
     }
     limits(ax, {names[rows]: rows for rows in names}, "items")
     return over_time(ax, steps, "Buffers of the writers", "buffered [items]")
+
+
+@styled
+def levels(
+    samples: pd.DataFrame, columns: Mapping[str, str], title: str, ylabel: str, ax: Axes | None = None
+) -> Axes:
+    """Columns of the samples against time, bin by bin, for the parts that have no plot of their own.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Columns of `capsim.tables.SAMPLES`, or others of the same rows beside ``time_s`` and ``width_s``.
+    columns : mapping of str to str
+        What to draw, at most six, and what each is called in the legend.
+    title, ylabel : str
+        With the unit in brackets.
+    """
+    ax = canvas(ax)
+    colours = (BLUE, VERMILLION, GREEN, ORANGE, PINK, SKY)
+    styles = ("-", "--", "-.", ":", "-", "--")
+    for (column, label), colour, style in zip(columns.items(), colours, styles, strict=False):
+        line(ax, samples, column, colour, style, label=label)
+    return over_time(ax, samples, title, ylabel)
 
 
 @styled
@@ -199,6 +223,10 @@ class RunPlots:
     def losses(self, ax: Axes | None = None) -> Axes:
         """Losses by writer; see `capsim.plots.losses`."""
         return losses(self.steps(), ax)
+
+    def levels(self, columns: Mapping[str, str], title: str, ylabel: str, ax: Axes | None = None) -> Axes:
+        """Columns of the samples against time; see `capsim.plots.levels`."""
+        return levels(self._run.window(self._window), columns, title, ylabel, ax)
 
     def bill(self, ax: Axes | None = None) -> Axes:
         """The bill of the window; see `capsim.plots.bill`."""

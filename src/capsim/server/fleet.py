@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from capsim.parts import RedisFaultSpec
 from capsim.server.database import Database
 from capsim.server.lives import Life
-from capsim.server.log import Log
+from capsim.server.log import Log, with_lines
 from capsim.server.model import Happened, Server
 from capsim.server.queries import Metrics, Queries
 from capsim.server.redis import RedisClient
@@ -162,7 +162,7 @@ class Fleet:
             spec.pool,
             spec.pool_limit,
             self._database(replica),
-            http=spec.http,
+            http=with_lines(spec.http, spec.logger),
             begins_us=life.accepts_from_us,
             first_items={s: self._share(n, replica) for s, n in earlier.items()},
             sources=sources,

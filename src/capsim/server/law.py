@@ -18,7 +18,7 @@ from capsim.server.database import Draws, LatencyDatabase
 from capsim.server.fleet import SUPERUSERS, Fleet, Process
 from capsim.server.jobs import Served, no_jobs
 from capsim.server.lives import Life
-from capsim.server.log import Log
+from capsim.server.log import Log, with_lines
 from capsim.server.loop import GC_EVERY
 from capsim.server.model import Block, Happened, Server, Stretch
 from capsim.server.poisson import PoissonArrivals
@@ -170,7 +170,7 @@ class LawSampler(Sampler):
         assert isinstance(server, LawServer)
         happened = super().play(server, block)
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
-        row, http = self._parts[-1], self._server.http
+        row, http = self._parts[-1], with_lines(self._server.http, self._server.logger)
         width_us = np.diff(edges).astype(np.float64)
         requests, work_us = np.zeros(len(width_us), np.int64), np.zeros(len(width_us))
         longest_us = np.zeros(len(width_us))
@@ -197,7 +197,10 @@ class LawSampler(Sampler):
         lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
         for name, more in (("log_lines", lines), ("log_error_lines", refused)):
             row[name] = row[name].astype(np.float64) + more
-        for name in ("log_lines_dropped", "log_lines_max_hz"):  # by the second
+        by_second = ["log_lines_dropped", "log_lines_max_hz"]
+        if any(writer.repaired for writer in server.writers.values()):  # one line a second says how many
+            by_second += ["log_lines", "log_error_lines"]
+        for name in by_second:
             row[name] = np.where(lines > 0, np.nan, row[name].astype(np.float64))
         return happened
 

@@ -9,13 +9,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.memory.constants import value
 from capsim.parts import LoggerSpec
+from capsim.server.jobs import CLASSES
+from capsim.specs import HttpSpec
 from capsim.units import US_PER_S
 
 Ints = NDArray[np.int64]
 
+LINE_US = {False: "line_cpu_console", True: "line_cpu_files"}  # of one line, without and with file transports
+
 KEPT_HZ = 500  # lines a second and replica that Railway keeps
 LEVELS = ("debug", "info", "warn", "error")
+
+
+def with_lines(http: HttpSpec, logger: LoggerSpec) -> HttpSpec:
+    """The loop of a server that also writes the lines of its requests.
+
+    Examples
+    --------
+    >>> with_lines(HttpSpec(events_cpu_ms=0.25), LoggerSpec(level="info", files=5)).events_cpu_ms
+    0.276
+    """
+    if not logger.lines_per_request or LEVELS.index(logger.level) > LEVELS.index("info"):
+        return http
+    line_ms = logger.lines_per_request * value(LINE_US[logger.files > 0]) / 1_000
+    names = [f"{name}_cpu_ms" for name in CLASSES]
+    return http.model_copy(update={name: getattr(http, name) + line_ms for name in names})
 
 
 class Log:

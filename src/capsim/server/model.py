@@ -228,7 +228,8 @@ class Server:
         reached = self._play(block) if self.loop is None else self._serve(block, self.loop)
         if self._beats is not None:
             self._beats.drained()
-            self._beats.forget(self.writers["heartbeats"].head)
+            out = self.flushers["heartbeats"].out
+            self._beats.forget(self.writers["heartbeats"].head if out is None else out[0].first_item)
         takes, attempts = self.takes.drain(), self.attempts.drain()
         stretches = {}
         for stream, writer in self.writers.items():

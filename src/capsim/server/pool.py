@@ -91,13 +91,16 @@ class Pool:
 
     @property
     def capacity(self) -> int:
-        """Connections that can be used without having to open one first."""
-        return min(self.open if self.connect_us else self.limit, self._parallel)
+        """Connections that can be used at full speed without it making a difference that one is opened first."""
+        roomy = self._room is None or self._room(self._env.now) >= min(self.limit, self.parts)
+        return min(self.open if self.connect_us or not roomy else self.limit, self._parallel)
 
     @property
     def ample(self) -> bool:
-        """Whether no call can ever wait: every part may hold a connection at once."""
-        return self.limit >= self.parts
+        """Whether no call can wait, be slowed down or be refused: every part may hold a connection at once."""
+        if min(self.limit, self._parallel) < self.parts:
+            return False
+        return self._room is None or self._room(self._env.now) >= self.parts
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

@@ -253,8 +253,11 @@ class Sampler:
             "error": [(attempts["end_us"][failed], 1), (visits["end_us"], 1 - visits["ok"])],
             "warn": [],
         }
-        for stretch in happened.stretches.values():
-            lines["error"].append((stretch.refused_us, 1))
+        for stream, stretch in happened.stretches.items():
+            refused_us, writers = stretch.refused_us, self._scenario and self._scenario.server.writers
+            if writers and getattr(writers, stream).semantics == "recommended":  # one line a second says how many
+                refused_us = np.unique(refused_us // US_PER_S) * US_PER_S
+            lines["error"].append((refused_us, 1))
             lines["warn"].append((stretch.ended_us, stretch.uncounted_rows))
         requests = served.kind < JOB
         return self._log.bins(edges, served.done_us[requests], lines)

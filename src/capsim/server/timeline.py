@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 # Columns that say the most of one process are not added up: each process has a buffer and a heap of its own.
-_OF_ONE = ("_buffer_max_rows", "_in_flight_max_rows", "_rss_peak_mib", "_max_hz", "_max_lines", "_max_bytes", "_due_max",
-           "loop_offered", "loop_utilisation",
+_OF_ONE = ("_buffer_max_rows", "_in_flight_max_rows", "_rss_peak_mib", "_max_hz", "_max_lines", "_max_bytes",
+           "_due_max",           "loop_offered", "loop_utilisation",
            "loop_wait_max_ms", "loop_block_max_ms", "loop_backlog_ms")  # fmt: skip
 
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.errors import CapsimError
-from capsim.replicates import t_quantile
+from capsim.intervals import TooShort, batch_interval, interval
 from capsim.validation import queueing
 
 Floats = NDArray[np.float64]
@@ -27,23 +26,7 @@ INTERVALS = 200  # to one cell, where coverage is counted
 LEAST, MOST = 180, 198  # of those that cover
 LEAST_SHARE, MOST_SHARE = 0.94, 0.96  # over all cells
 SURE = 0.999  # confidence of the one interval of a short check: all are to hold at once
-BATCHES = 30
 SHORTEST = {"seen": 1_600, "relaxations": 30}  # of a replicate: customers that wait (in all), relaxation times
-
-
-class Interval(NamedTuple):
-    """A mean and half the width of its interval."""
-
-    mean: float
-    half_width: float
-
-    def holds(self, value: float) -> bool:
-        """Whether the interval covers a value."""
-        return abs(value - self.mean) <= self.half_width
-
-
-class TooShort(CapsimError):
-    """A run that is too short to say how far its mean can be trusted."""
 
 
 class Check(NamedTuple):
@@ -51,49 +34,6 @@ class Check(NamedTuple):
 
     passed: bool
     text: str
-
-
-def interval(means: Floats, confidence: float = 0.95) -> Interval:
-    """Student's interval from independent values, about normal.
-
-    Examples
-    --------
-    >>> interval(np.array([1.0, 2.0, 3.0])).mean
-    2.0
-    """
-    width = t_quantile(len(means) - 1, confidence) * means.std(ddof=1) / math.sqrt(len(means))
-    return Interval(float(means.mean()), float(width))
-
-
-def batch_interval(values: Floats, batches: int = BATCHES) -> Interval:
-    """95 % interval of the mean of one long run, from the means of equal batches.
-
-    Parameters
-    ----------
-    values : array, shape (n,)
-        Successive observations without the warm-up.
-    batches : int
-        Into how many batches they are cut.
-
-    Raises
-    ------
-    TooShort
-        If the means of neighbouring batches are alike (lag-1 autocorrelation above what chance allows in one case of
-        twenty): the batches are shorter than the memory of the system, and the interval would be too narrow.
-
-    Examples
-    --------
-    >>> batch_interval(np.arange(100.0))
-    Traceback (most recent call last):
-    capsim.validation.theory.TooShort: the means of neighbouring batches are correlated (0.90); make the run longer
-    """
-    size = len(values) // batches
-    means = values[: size * batches].reshape(batches, size).mean(axis=1)
-    apart = means - means.mean()
-    correlation = float((apart[1:] * apart[:-1]).sum() / (apart**2).sum()) if apart.any() else 0.0
-    if correlation > 1.645 / math.sqrt(batches):
-        raise TooShort(f"the means of neighbouring batches are correlated ({correlation:.2f}); make the run longer")
-    return interval(means)
 
 
 def _lengths(load: float, waiting: float) -> tuple[int, int]:
