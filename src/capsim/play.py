@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim import tables
+from capsim.errors import CapsimError
+from capsim.fidelity import Fidelity, rates_of
 from capsim.memory import ended, of_services
 from capsim.memory.limits import hung_columns
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process
+from capsim.server.law import LawDatabase, LawFleet
 from capsim.server.lives import FATAL, Fatal, lives
 from capsim.server.model import Happened
 from capsim.server.responses import Responses
@@ -22,6 +25,7 @@ from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S, us_from_s
 from capsim.workload import Load
+from capsim.workload.block import Block
 
 SERVER_COLUMNS = tuple(column for column in tables.MEMORY if column.name.startswith("server_"))
 MOST_DEATHS = 50  # of one run; a server that dies more often is not worth simulating further
@@ -61,6 +65,7 @@ class Played:
         keep: bool,
         windows_us: Sequence[int],
         progress: Callable[[float], None] | None,
+        fidelity: Fidelity = "exact",
     ) -> None:
         self.scenario, self.end_us = scenario, load.until_us
         spec = scenario.server
@@ -70,13 +75,22 @@ class Played:
             rows.append(lives(spec.process, spec.lifecycle, load.until_us, own))
 
         def database(replica: int) -> LatencyDatabase:
+            if fidelity == "law":
+                return LawDatabase(scenario.database, seed, replicate, single=not spec.writers.heartbeats.keyed)
             return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
 
-        self.fleet = Fleet(scenario, seed, replicate, rows, database, us_from_s(resolution_s), load.span_us)
+        bins = (us_from_s(resolution_s), load.span_us)
+        blocks: Iterable[Block]
+        self.fleet: Fleet
+        if fidelity == "law":
+            fleet = LawFleet(scenario, rates_of(scenario, seed, replicate), rows, database, *bins)
+            self.fleet, blocks = fleet, fleet.blocks(load.until_us)
+        else:
+            self.fleet, blocks = Fleet(scenario, seed, replicate, rows, database, *bins), load.blocks()
         self.happened: list[tuple[Process, Happened]] = []
         self._waits: list[dict[str, NDArray[np.int64]]] = []
         self.responses = Responses([load.span_us, *windows_us])
-        for block in load.blocks():
+        for block in blocks:
             played = self.fleet.play(block)
             self._waits += [happened.waits for _, happened in played]
             for _, happened in played:
@@ -210,6 +224,7 @@ def play(
     keep: bool,
     windows_us: Sequence[int] = (),
     progress: Callable[[float], None] | None,
+    fidelity: Fidelity = "exact",
 ) -> tuple[Played, list[Death]]:
     """Play a load, again from the start whenever the memory of a process turns out to end it on the way.
 
@@ -228,8 +243,15 @@ def play(
             keep=keep,
             windows_us=windows_us,
             progress=progress,
+            fidelity=fidelity,
         )
         death = played.new_death(deaths)
+        if death is not None and fidelity == "law":
+            raise CapsimError(
+                f"{scenario.name}: fidelity law: the server runs out of heap {death.at_us / US_PER_S:,.0f} s after the "
+                "start of the load, and what a death loses is told of single requests; use fidelity exact, or raise "
+                "server.node.heap_cap_mib"
+            )
         if death is None or len(deaths) >= MOST_DEATHS:
             return played, deaths
         deaths = [*deaths, death]

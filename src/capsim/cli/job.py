@@ -112,6 +112,11 @@ def _job(side: str, options: Options, cache: Cache) -> Job:
     plan_on(scenario.billing.plan, scenario.billing.from_date)
     prices_on(scenario.billing.from_date)
     scenario, trace = with_load(scenario, options, cache)
+    if options.fidelity == "law":
+        from capsim.fidelity import check_law
+        from capsim.plan import applied
+
+        check_law(applied(scenario), trace)
     return Job([scenario.name], lambda: [result_of(_replicates(scenario, trace, options))])
 
 
@@ -123,7 +128,14 @@ def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> It
         if options.replicates > 1:
             name += f", replicate {replicate + 1} of {options.replicates}"
         with Progress(name) as progress:
-            run = simulate(scenario, trace, seed=options.seed, replicate=replicate, progress=progress)
+            run = simulate(
+                scenario,
+                trace,
+                seed=options.seed,
+                replicate=replicate,
+                fidelity=options.fidelity,
+                progress=progress,
+            )
         yield run
 
 

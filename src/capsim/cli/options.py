@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +22,7 @@ class Options:
     to: str | None
     seed: int
     replicates: int
+    fidelity: Literal["exact", "law"]
     out: Path | None
     as_json: bool = False
     against: Path | None = None
@@ -68,6 +69,13 @@ _DECORATORS = (
         default=1,
         show_default=True,
         help="Runs with fresh chance; from 2 on, means with 95 % intervals.",
+    ),
+    click.option(
+        "--fidelity",
+        type=click.Choice(["exact", "law"]),
+        default="exact",
+        show_default=True,
+        help="law: draw only what decides, for Poisson loads (rate_hz); much faster.",
     ),
     click.option(
         "--out",
