@@ -177,7 +177,7 @@ def test_the_seeds_targets_are_all_there():
     spec = read("seed")
     limits = {(t.metric, t.most, t.least) for t in spec.target}
     assert {("server_rss_mean", 512, None), ("server_rss_peak", 800, None), ("server_heap_mean", 200, None),
-            ("pool_open_peak", 10, None), ("items_lost_share", 0.01, None), ("bill_saving", None, 0.6)} <= limits  # fmt: skip
+            ("pool_open_peak", 10, None), ("items_lost_share", 0.01, None), ("bill_saving", None, 0.6)} <= limits
 
 
 def test_contradicting_targets_are_refused_in_one_line(tmp_path):
