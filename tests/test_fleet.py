@@ -90,7 +90,7 @@ def test_a_process_that_runs_out_of_heap_dies_and_is_replaced() -> None:
         database__faults=[{"kind": "stall", "from_s": 60, "to_s": 660}],
     )
 
-    assert (run.lives.end == "crash").sum() >= 1
+    assert (run.lives.end == "abort").sum() >= 1
     assert total(run, "lost_exit") > 10_000
     assert any("out of heap" in warning for warning in run.warnings)
 

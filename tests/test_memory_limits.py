@@ -2,8 +2,8 @@
 
 import pytest
 
-from capsim.memory import live, server
-from capsim.memory.limits import ending_of_a_leak, heap_notes, node_defaults, safe_heap_cap_mib
+from capsim.memory import server
+from capsim.memory.limits import ending_of_a_leak, heap_limit_mib, heap_notes, node_defaults, safe_heap_cap_mib
 from capsim.specs import Scenario
 from capsim.tables import SAMPLES, empty
 
@@ -22,6 +22,25 @@ MEASURED_DEFAULTS = [  # container, heap_size_limit less three semi-spaces, semi
 @pytest.mark.parametrize(("container", "heap", "semi"), MEASURED_DEFAULTS)
 def test_defaults_are_the_measured_ones(container, heap, semi):
     got = node_defaults(container)
+
+    assert (got.heap_cap_mib, got.semi_space_mib) == (heap, semi)
+
+
+@pytest.mark.parametrize(
+    ("container", "heap", "semi"),
+    [
+        (128, 256, 1),
+        (512, 256, 1),
+        (1024, 512, 16),
+        (2048, 1024, 32),
+        (4096, 2048, 64),
+        (8192, 2048, 64),
+        (None, 4096, 64),
+    ],
+)
+def test_defaults_of_node_24_are_the_measured_ones(container, heap, semi):
+    """heap_size_limit of v24.19.0 in memory cgroups, three semi-spaces more: 259, 259, 560, 1120, 2240, 2240, 4288."""
+    got = node_defaults(container, 24)
 
     assert (got.heap_cap_mib, got.semi_space_mib) == (heap, semi)
 
@@ -59,15 +78,15 @@ def on(plan, cap="none"):
 
 @pytest.mark.parametrize(("plan", "limit"), [("free", 256), ("hobby", 2048), ("pro", 4096)])
 def test_without_a_cap_the_heap_limit_follows_the_container(plan, limit):
-    assert live.heap_limit_mib(on(plan)) == limit
-    assert live.heap_limit_mib(on(plan, 512)) == 512
+    assert heap_limit_mib(on(plan)) == limit
+    assert heap_limit_mib(on(plan, 512)) == 512
 
 
 def test_a_small_container_keeps_new_space_small():
     """1 MiB a half up to 512 MiB of container, also with a cap set by hand; 16 MiB on a large plan."""
     minute = empty(SAMPLES).reindex(range(3)).fillna(0)
     minute = minute.assign(time_s=[0.0, 60.0, 120.0], width_s=60.0, requests=30_000)
-    heaps = {plan: server.columns(minute, on(plan, 256))["server_heap_mib"][-1] for plan in ("free", "hobby")}
+    heaps = {plan: server.columns(minute, on(plan, 256))[0]["server_heap_mib"][-1] for plan in ("free", "hobby")}
 
     assert heaps["hobby"] - heaps["free"] == pytest.approx(30, abs=3)
 

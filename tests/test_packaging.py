@@ -38,10 +38,11 @@ def locked(path: Path) -> dict[str, str]:
 
 def test_conda_users_get_the_same_bounds_as_pip_users():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-    python = next(line for line in conda if line.startswith("python>"))
+    python = next(line for line in conda if str(line).startswith("python>"))
 
     assert python == f"python{PROJECT['project']['requires-python']}"
-    rest = [line for line in conda if line not in (python, "pip")]
+    by_pip = [line for group in conda if isinstance(group, dict) for line in group["pip"]]
+    rest = [line for line in conda if isinstance(line, str) and line not in (python, "pip")] + by_pip
     assert specifiers(rest, CONDA_NAMES) == specifiers(CORE + EXTRAS + GROUPS["build"])
 
 

@@ -263,7 +263,7 @@ def result_of(runs: Iterable[RunLike]) -> Result:
     head["provenance"]["replicates"] = replicates
     return Result.model_validate({
         "capsim_version": version("capsim"),
-        **_published(head | sections),
+        **published(head | sections),
         "replicates": replicates,
         "warnings": tuple(warnings),
     })  # fmt: skip
@@ -294,14 +294,14 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}") + 0.0
 
 
-def _published(value: Any) -> Any:
+def published(value: Any) -> Any:
     """Plain data with numbers rounded to `DIGITS`; what is not a number becomes None."""
     if isinstance(value, Mapping):
-        return {str(k): _published(v) for k, v in value.items()}
+        return {str(k): published(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_published(v) for v in value]
+        return [published(v) for v in value]
     if hasattr(value, "tolist"):  # NumPy scalars and arrays
-        return _published(value.tolist())
+        return published(value.tolist())
     if isinstance(value, float):
         return rounded(value) if math.isfinite(value) else None
     return value
@@ -309,7 +309,12 @@ def _published(value: Any) -> Any:
 
 def dumps(document: Document) -> str:
     """The document as JSON text, a row of a table per line: a changed figure is one changed line."""
-    return _layout(_whole(document.model_dump(mode="json")), 0) + "\n"
+    return layout(document.model_dump(mode="json"))
+
+
+def layout(data: Any) -> str:
+    """Plain data as JSON text, a row of a table per line."""
+    return _layout(_whole(data), 0) + "\n"
 
 
 def _whole(value: Any) -> Any:

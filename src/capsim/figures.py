@@ -87,18 +87,18 @@ def _memory(results: Sequence[Result]) -> Iterator[Figure]:
         told = "; ".join(f"{named(r)} {number(metric(r, 'server_rss_mean'), 'MiB')} MiB" for r in results)
         alt = f"Line plot of the server's resident memory over the load. Means: {told}."
         sides = {result.name: _steps(result, "trace") for result in results}
-        yield _figure("compare_memory", "", "memory", alt, lambda: plots.compare_memory(sides))
+        yield drawn("compare_memory", "", "memory", alt, lambda: plots.compare_memory(sides))
     for result in results:
         mean, peak = metric(result, "server_rss_mean"), metric(result, "server_rss_peak")
         alt = (
             f"Line plot of the server's memory in {named(result)} over {span(result.trace_span_s)}: resident set "
             f"{number(mean, 'MiB')} MiB on average, {number(peak, 'MiB')} MiB at most, with heap and billed bracket."
         )
-        yield _figure("memory", result.name, "memory", alt, plots.memory, _steps(result, "trace"), _caps(result))
+        yield drawn("memory", result.name, "memory", alt, plots.memory, _steps(result, "trace"), _caps(result))
         services = ("server", "postgres", "redis")
         told = "; ".join(f"{s} {number(metric(result, f'{s}_billed_mean', window), 'MiB')} MiB" for s in services)
         alt = f"Line plot of the billed memory in {named(result)} over {_words(result, window)}. Means: {told}."
-        yield _figure("services", result.name, "memory", alt, plots.services, _steps(result, window), _caps(result))
+        yield drawn("services", result.name, "memory", alt, plots.services, _steps(result, window), _caps(result))
 
 
 def _losses(results: Sequence[Result]) -> Iterator[Figure]:
@@ -109,15 +109,15 @@ def _losses(results: Sequence[Result]) -> Iterator[Figure]:
             f"Line plot of the load over {span(result.trace_span_s)}: {number(mean, '1/s')} requests a second on "
             f"average, {number(peak, '1/s')} in the busiest minute."
         )
-        yield _figure("load", "" if alike else result.name, "losses", alt, plots.load, _steps(result, "trace"))
+        yield drawn("load", "" if alike else result.name, "losses", alt, plots.load, _steps(result, "trace"))
     for result in results:
         peaks = [f"{s} {number(metric(result, f'{s}_buffer_peak'), 'items')}" for s in STREAMS]
         alt = f"Line plot of the items in the writers' buffers in {named(result)}. Peaks: {'; '.join(peaks)}."
-        yield _figure("buffers", result.name, "losses", alt, plots.buffers, _steps(result, "trace"), _caps(result))
+        yield drawn("buffers", result.name, "losses", alt, plots.buffers, _steps(result, "trace"), _caps(result))
         lost = metric(result, "items_lost")
         if lost:  # an empty plot says less than the sentence on the page
             alt = f"Line plot of the items lost per second in {named(result)}, {number(lost, 'items')} in all."
-            yield _figure("losses", result.name, "losses", alt, plots.losses, _steps(result, "trace"))
+            yield drawn("losses", result.name, "losses", alt, plots.losses, _steps(result, "trace"))
 
 
 def _stress(results: Sequence[Result]) -> Iterator[Figure]:
@@ -130,7 +130,7 @@ def _stress(results: Sequence[Result]) -> Iterator[Figure]:
             for test in tests
         ]
         alt = f"Bars of the items lost or stuck under stress. Lost: {'; '.join(told)}."
-        yield _figure("stress", "", "stress", alt, lambda: plots.compare_stress(sides))
+        yield drawn("stress", "", "stress", alt, lambda: plots.compare_stress(sides))
 
 
 def _bill(results: Sequence[Result]) -> Iterator[Figure]:
@@ -140,16 +140,17 @@ def _bill(results: Sequence[Result]) -> Iterator[Figure]:
         told = "; ".join(f"{named(result)} {number(paid[0], 'USD')} USD" for result, paid in billed)
         alt = f"Bars of the bills: usage by service, and what is to be paid: {told}."
         sides = {result.name: result.table("bill", window) for result, _ in billed}
-        yield _figure("compare_bill", "", "bill", alt, lambda: plots.compare_bill(sides))
+        yield drawn("compare_bill", "", "bill", alt, lambda: plots.compare_bill(sides))
     for result, paid in billed:
         alt = (
             f"Bars of the bill of {named(result)} by service and line; to pay {number(paid[0], 'USD')} USD "
             f"({number(paid[1], 'USD')} to {number(paid[2], 'USD')} USD by page cache)."
         )
-        yield _figure("bill", result.name, "bill", alt, plots.bill, result.table("bill", window))
+        yield drawn("bill", result.name, "bill", alt, plots.bill, result.table("bill", window))
 
 
-def _figure(kind: str, side: str, section: str, alt: str, plot: Callable[..., Axes], *tables: object) -> Figure:
+def drawn(kind: str, side: str, section: str, alt: str, plot: Callable[..., Axes], *tables: object) -> Figure:
+    """One figure: a plot drawn as every format, the same bytes each time."""
     ax = plot(*tables)
     drawing = ax.get_figure(root=True)
     assert drawing is not None

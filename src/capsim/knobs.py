@@ -10,9 +10,11 @@ import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from capsim.specs import Scenario, Spec
+from capsim.spec import Spec
+from capsim.specs import Scenario
 
 # Suffix of a key: what it measures, how large one is among its kind, and how a reader would say it.
 UNITS: dict[str, tuple[str, float, str]] = {
@@ -51,6 +53,11 @@ class Key:
     meaning: str
 
 
+@cache  # a search makes thousands of variants, and each is validated with its schema
+def _schema(spec: type[Spec]) -> dict[str, Any]:
+    return spec.model_json_schema()
+
+
 @dataclass(frozen=True)
 class Node:
     """A place in the JSON Schema of a spec, with the definitions that it refers to."""
@@ -61,7 +68,7 @@ class Node:
     @classmethod
     def of(cls, spec: type[Spec]) -> Node:
         """The root of a spec's schema."""
-        body = spec.model_json_schema()
+        body = _schema(spec)
         return cls(body, body.get("$defs", {}))
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim import tables
-from capsim.memory import heap_exceeded_at, of_server, of_services
+from capsim.errors import CapsimError
+from capsim.fidelity import Fidelity, rates_of
+from capsim.memory import ended, of_services
+from capsim.memory.limits import hung_columns
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process
-from capsim.server.lives import lives
+from capsim.server.law import LawDatabase, LawFleet
+from capsim.server.lives import FATAL, Fatal, lives
 from capsim.server.model import Happened
 from capsim.server.responses import Responses
 from capsim.server.timeline import together
@@ -21,6 +25,7 @@ from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S, us_from_s
 from capsim.workload import Load
+from capsim.workload.block import Block
 
 SERVER_COLUMNS = tuple(column for column in tables.MEMORY if column.name.startswith("server_"))
 MOST_DEATHS = 50  # of one run; a server that dies more often is not worth simulating further
@@ -28,10 +33,11 @@ MOST_DEATHS = 50  # of one run; a server that dies more often is not worth simul
 
 @dataclass(frozen=True)
 class Death:
-    """A process that ran out of heap."""
+    """A process that its memory ended."""
 
     replica: int
     at_us: int
+    end: Fatal
 
 
 class Played:
@@ -59,22 +65,32 @@ class Played:
         keep: bool,
         windows_us: Sequence[int],
         progress: Callable[[float], None] | None,
+        fidelity: Fidelity = "exact",
     ) -> None:
         self.scenario, self.end_us = scenario, load.until_us
         spec = scenario.server
-        rows = [
-            lives(spec.process, spec.lifecycle, load.until_us, [d.at_us for d in deaths if d.replica == replica])
-            for replica in range(spec.process.replicas)
-        ]
+        rows = []
+        for replica in range(spec.process.replicas):
+            own = [(death.at_us, death.end) for death in deaths if death.replica == replica]
+            rows.append(lives(spec.process, spec.lifecycle, load.until_us, own))
 
         def database(replica: int) -> LatencyDatabase:
+            if fidelity == "law":
+                return LawDatabase(scenario.database, seed, replicate, single=not spec.writers.heartbeats.keyed)
             return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
 
-        self.fleet = Fleet(scenario, seed, replicate, rows, database, us_from_s(resolution_s), load.span_us)
+        bins = (us_from_s(resolution_s), load.span_us)
+        blocks: Iterable[Block]
+        self.fleet: Fleet
+        if fidelity == "law":
+            fleet = LawFleet(scenario, rates_of(scenario, seed, replicate), rows, database, *bins)
+            self.fleet, blocks = fleet, fleet.blocks(load.until_us)
+        else:
+            self.fleet, blocks = Fleet(scenario, seed, replicate, rows, database, *bins), load.blocks()
         self.happened: list[tuple[Process, Happened]] = []
         self._waits: list[dict[str, NDArray[np.int64]]] = []
         self.responses = Responses([load.span_us, *windows_us])
-        for block in load.blocks():
+        for block in blocks:
             played = self.fleet.play(block)
             self._waits += [happened.waits for _, happened in played]
             for _, happened in played:
@@ -84,15 +100,17 @@ class Played:
                 self.happened += played
             if progress is not None:
                 progress(block.to_us / load.until_us)
-        self._tables = [of_server(process.sampler.table(), scenario) for process in self.fleet.processes]
+        answers = [ended(process.sampler.table(), scenario) for process in self.fleet.processes]
+        self._tables, self._ends = [table for table, _ in answers], [end for _, end in answers]
 
     def new_death(self, known: list[Death]) -> Death | None:
-        """The earliest process that runs out of heap, if it is not one of those known."""
+        """The earliest process that its memory ends, if it is not one of those known."""
         found = []
-        for process, table in zip(self.fleet.processes, self._tables, strict=True):
-            at_s = heap_exceeded_at(table, self.scenario)
-            if at_s is not None and us_from_s(at_s) < process.life.end_us:
-                found.append(Death(process.replica, us_from_s(at_s)))
+        for process, end in zip(self.fleet.processes, self._ends, strict=True):
+            # A known end cuts the last bin short, which may move it by a moment: it is the same one all the same.
+            if end is not None and process.life.end not in FATAL and us_from_s(end.at_s) < process.life.end_us:
+                kind: Fatal = "oom-kill" if end.kind == "kill" else end.kind
+                found.append(Death(process.replica, us_from_s(end.at_s), kind))
         new = [death for death in found if death not in known]
         return min(new, key=lambda death: death.at_us) if new else None
 
@@ -102,12 +120,28 @@ class Played:
         if len(self._tables) == 1 and only.accepts_to_us == only.end_us == self.end_us:
             return of_services(self._tables[0], self.scenario)
         bins = self.fleet.timeline.bins()
-        samples = together(self._tables, bins, (*tables.SAMPLES, *SERVER_COLUMNS))
+        samples = together([*self._tables, *self._hung(bins)], bins, (*tables.SAMPLES, *SERVER_COLUMNS))
         for stream in STREAMS:
             refused = samples[f"{stream}_refused_down"]
             samples[f"{stream}_arrived"] += refused
             samples["requests"] += refused
         return of_services(samples, self.scenario)
+
+    def _hung(self, bins: pd.DataFrame) -> list[pd.DataFrame]:
+        """What processes hold and use while they hang, in rows of their own."""
+        found = []
+        for process, table in zip(self.fleet.processes, self._tables, strict=True):
+            life = process.life
+            if life.holds_to_us is None:
+                continue
+            from_s, to_s = life.end_us / US_PER_S, life.holds_to_us / US_PER_S
+            start = np.maximum(bins["time_s"].to_numpy(), from_s)
+            width = np.minimum((bins["time_s"] + bins["width_s"]).to_numpy(), to_s) - start
+            inside = width > 1e-9
+            rows = tables.empty(tables.SAMPLES).reindex(range(int(inside.sum()))).fillna(0)
+            hung = hung_columns(table.iloc[-1], self.scenario)
+            found.append(rows.assign(time_s=start[inside], width_s=width[inside], **hung))
+        return found
 
     def batches(self) -> pd.DataFrame:
         """`capsim.tables.BATCHES`."""
@@ -190,8 +224,9 @@ def play(
     keep: bool,
     windows_us: Sequence[int] = (),
     progress: Callable[[float], None] | None,
+    fidelity: Fidelity = "exact",
 ) -> tuple[Played, list[Death]]:
-    """Play a load, again from the start whenever a process turns out to run out of heap on the way.
+    """Play a load, again from the start whenever the memory of a process turns out to end it on the way.
 
     What a death loses and when the next process is up changes all that follows, so a play with one death more is
     needed for each; deaths are rare, and a deployment that has used up its restarts stays down.
@@ -208,8 +243,15 @@ def play(
             keep=keep,
             windows_us=windows_us,
             progress=progress,
+            fidelity=fidelity,
         )
         death = played.new_death(deaths)
+        if death is not None and fidelity == "law":
+            raise CapsimError(
+                f"{scenario.name}: fidelity law: the server runs out of heap {death.at_us / US_PER_S:,.0f} s after the "
+                "start of the load, and what a death loses is told of single requests; use fidelity exact, or raise "
+                "server.node.heap_cap_mib"
+            )
         if death is None or len(deaths) >= MOST_DEATHS:
             return played, deaths
         deaths = [*deaths, death]

@@ -27,7 +27,9 @@ def versions() -> dict[str, str]:
     return {**found, "python": platform.python_version()}
 
 
-def certificate(scenario: Scenario, load: Mapping[str, Any], *, seed: int, replicate: int = 0) -> dict[str, Any]:
+def certificate(
+    scenario: Scenario, load: Mapping[str, Any], *, seed: int, replicate: int = 0, fidelity: str = "exact"
+) -> dict[str, Any]:
     """Everything needed to repeat a run: scenario, load, seed, versions.
 
     Parameters
@@ -38,6 +40,8 @@ def certificate(scenario: Scenario, load: Mapping[str, Any], *, seed: int, repli
         What the load says of itself; with a trace its name and sha256.
     seed, replicate : int
         The address of the run's chance.
+    fidelity : {"exact", "law"}
+        How it was played.
 
     Returns
     -------
@@ -55,6 +59,7 @@ def certificate(scenario: Scenario, load: Mapping[str, Any], *, seed: int, repli
         "load": portable(dict(load)),
         "seed": seed,
         "replicate": replicate,
+        "fidelity": fidelity,
         "versions": versions(),
     }
 

@@ -13,6 +13,7 @@ from capsim.accounting import accounting
 from capsim.continued import how
 from capsim.cost import bill, limit_notes
 from capsim.errors import CapsimError
+from capsim.fidelity import NOTE, Fidelity, check_law
 from capsim.memory.limits import heap_notes
 from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
@@ -64,6 +65,8 @@ class Run:
         What the reader of the figures should know.
     provenance : dict
         Everything needed to repeat the run.
+    fidelity : {"exact", "law"}
+        How it was played; see `capsim.fidelity`.
     """
 
     scenario: Scenario
@@ -79,6 +82,7 @@ class Run:
     _accounting: pd.DataFrame = field(repr=False)
     _responses: Responses = field(repr=False)
     _peak_hz: float = field(repr=False)
+    fidelity: Fidelity = "exact"
 
     def accounting(self) -> pd.DataFrame:
         """What became of every item of the whole run, one row a writer; see `capsim.accounting`."""
@@ -133,6 +137,7 @@ def simulate(
     batches: bool = False,
     arrivals: bool = False,
     resolution_s: float = 60.0,
+    fidelity: Fidelity = "exact",
     progress: Progress | None = None,
 ) -> Run:
     """Simulate a scenario under its load.
@@ -153,6 +158,10 @@ def simulate(
         Keep one row for every arrival, with what became of it and how long it waited; grows with the load.
     resolution_s : float
         Width of the bins of `Run.samples` [s]; an hour must be a whole number of them.
+    fidelity : {"exact", "law"}
+        ``law`` makes no arrivals and draws only what decides: writers, pool and database have the same distribution
+        as behind a loop that takes no time. For Poisson loads of constant rate, many times faster; it refuses what it
+        cannot tell.
     progress : callable, optional
         Told the share that is done, from 0 to 1.
 
@@ -178,6 +187,8 @@ def simulate(
             "arrivals=True: single arrivals are told for one process only; leave server.lifecycle and replicas out"
         )
     scenario = applied(scenario)
+    if fidelity == "law":
+        check_law(scenario, trace, arrivals=arrivals)
     if scenario.server.process.replicas > 1 and scenario.server.cleanup and scenario.workload.sessions:
         raise CapsimError(
             f"{scenario.name}: server.process.replicas = {scenario.server.process.replicas} with server.cleanup and "
@@ -200,6 +211,7 @@ def simulate(
         keep=batches or arrivals,
         windows_us=(load.span_us, MONTH_US),
         progress=progress,
+        fidelity=fidelity,
     )
     samples = played.samples()
     return Run(
@@ -211,12 +223,22 @@ def simulate(
         stuck=played.stuck(),
         waits=played.waits(),
         lives=played.lives(),
-        warnings=tuple(_warnings(scenario, samples, load, deaths)),
-        provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate),
+        warnings=tuple([NOTE] * (fidelity == "law") + _warnings(scenario, samples, load, deaths)),
+        provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate, fidelity=fidelity),
         _accounting=accounting(played.fleet),
         _responses=played.responses,
         _peak_hz=load.peak_hz,
+        fidelity=fidelity,
     )
+
+
+_FATAL = {
+    "abort": "runs out of heap (V8 gives up, exit code 134)",
+    "oom-kill": "is killed by the kernel at its container's limit (exit code 137)",
+    "hang": "hangs at its container's limit and answers nothing",
+}
+_DIES = "; what it holds is lost, and so is what comes until the next process is healthy"
+_LOST = {"abort": _DIES, "oom-kill": _DIES, "hang": "; nothing restarts it: all that comes is lost until a deploy"}
 
 
 def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
@@ -229,10 +251,12 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: lis
             f"do, and requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
         )
     if deaths:
-        found.append(
-            f"the server runs out of heap {len(deaths)} times, first {deaths[0].at_us / US_PER_S:,.0f} s after the "
-            "start of the load; what it holds is lost, and so is what comes until the next process is healthy"
-        )
+        for end, said in _FATAL.items():
+            at_us = [death.at_us for death in deaths if death.end == end]
+            if at_us:
+                times = f"{len(at_us)} times, first" if len(at_us) > 1 else "once,"
+                when = f"{at_us[0] / US_PER_S:,.0f} s after the start of the load"
+                found.append(f"the server {said} {times} {when}{_LOST[end]}")
     if load.span_us < MONTH_US:
         found.append(how(load.span_us))
     return found

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from capsim import paths
 from capsim.errors import ScenarioError
 from capsim.knobs import Key, Node, keys, schema, shown, shown_table, suggestion
-from capsim.specs import STREAMS, LatencySpec, MixSpec, RedisSpec, Scenario, Spec, WriterSpec
+from capsim.spec import Spec
+from capsim.specs import STREAMS, LatencySpec, MixSpec, RedisSpec, Scenario, WriterSpec
 
 __all__ = ["Key", "dumps", "keys", "load", "loads", "names", "schema", "validated", "warnings"]
 

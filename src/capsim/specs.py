@@ -191,9 +191,28 @@ class NodeSpec(Spec):
     heap_cap_mib: Annotated[int, Field(ge=16, le=65_536)] | Literal["none"] = Field(
         default="none", description='--max-old-space-size as the server really gets it; "none" for no cap'
     )
+    semi_space_mib: Annotated[int, Field(ge=1, le=1_024)] | Literal["default"] = Field(
+        default="default",
+        description='--max-semi-space-size; "default" for what Node derives from its container: little in a small one',
+    )
+    version: Literal[20, 24] = Field(default=20, description="major version of Node; V8 11.3 or 13.6")
+    loaded_mib: Annotated[float, Field(ge=0, le=65_536, allow_inf_nan=False)] = Field(
+        default=0.0, description="data that the program loads at its start and keeps, beside the rows that it buffers"
+    )
     # A container on Railway sees its host's CPUs (facts: railway §6; range 32-64)
     cpus_visible: Count = Field(
         default=48, description="CPUs that the process sees; on Railway its host's, from 32 to 64"
+    )
+
+
+class ContainerSpec(Spec):
+    """What the server's container is held to; by default what the plan lets one replica have."""
+
+    memory_limit_mib: Annotated[int, Field(ge=64, le=10**6)] | Literal["plan"] = Field(
+        default="plan", description='memory limit; "plan" for the most that the plan allows'
+    )
+    cpu: Annotated[float, Field(ge=0.05, le=1_000, allow_inf_nan=False)] | Literal["plan"] = Field(
+        default="plan", description='CPU quota [vCPU]; "plan" for the most that the plan allows'
     )
 
 
@@ -256,6 +275,7 @@ class ServerSpec(Spec):
     """The ingestion server: its process, its HTTP loop, its writers, its pool."""
 
     node: NodeSpec = Field(default=NodeSpec(), description="the Node process")
+    container: ContainerSpec = Field(default=ContainerSpec(), description="limits of the container that it runs in")
     http: HttpSpec = Field(default=HttpSpec(), description="the one thread that serves requests")
     writers: WritersSpec = Field(default=WritersSpec(), description="the three batch writers")
     pool: PoolSpec = Field(default=PoolSpec(), description="database connections that the writers share")

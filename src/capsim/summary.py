@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from capsim.fidelity import loop_law
 from capsim.specs import STREAMS
 
 if TYPE_CHECKING:
@@ -29,14 +30,21 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``metric``, ``value``, ``unit``, ``basis``. Averages are over the time for which the load has data;
-        ``basis`` is *simulated* (exact counts of the simulation), *modelled* (through fitted laws) or *load*.
+        ``basis`` is *simulated* (exact counts of the simulation), *modelled* (through fitted laws) or *load*; under
+        fidelity ``law`` also *simulated in law* and *closed formula*.
     """
     table = run.window(window)
     with_load = table[table["has_load"]]
     end_s = float(table["time_s"].iloc[-1] + table["width_s"].iloc[-1])
     rows: list[tuple[str, float, str, str]] = []
 
+    law = run.fidelity == "law"
+
     def add(metric: str, value: Any, unit: str, basis: str) -> None:
+        if law and (basis == "simulated" or metric.startswith("request")):
+            basis = "simulated in law"
+        if law and metric.startswith("loop_"):
+            basis = "closed formula"
         rows.append((metric, float(value), unit, basis))
 
     covered_s = float(with_load["width_s"].sum())
@@ -55,7 +63,9 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("loop_backlog_end", table["loop_backlog_ms"].iloc[-1], "ms", "modelled")
     add("requests_late", table["requests_late"].sum(), "requests", "modelled")
     add("requests_given_up", table["requests_given_up"].sum(), "requests", "modelled")
-    for name, times in run.responses(window).iterrows():
+    if law:
+        add("loop_wait_mean", loop_law(run.scenario).wait_ms, "ms", "closed formula")
+    for name, times in () if law else run.responses(window).iterrows():
         for figure in ("p50", "p95", "p99", "max"):
             add(f"response_{name}_{figure}", times[f"{figure}_ms"], "ms", "modelled")
 

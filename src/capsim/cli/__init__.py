@@ -29,10 +29,12 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "run": Lazy("capsim.cli.run:run", "Predict memory, losses and the bill of one scenario."),
     "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
-    "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
     "tables": Lazy("capsim.cli.tables:tables", "Make the tables of data/tables again, or check them."),
+    "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
+    "findings": Lazy("capsim.cli.findings:findings", "What could break, the smallest trigger, and what helps."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
+    "inspect": Lazy("capsim.cli.inspect:inspect", "Read railway.json, .env and the like as the platform does."),
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
     "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),

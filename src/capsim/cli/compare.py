@@ -16,16 +16,26 @@ def compare(sides: tuple[str, ...], options: Options) -> None:
     A side is a scenario (a TOML file or a bundled name) or a saved result (.json), which is taken as it is.
     Scenarios share load and chance, so that a difference is never luck.
 
+    Behind one scenario or result, exports of what Railway billed (usage or metrics as JSON) are sides too: then
+    every line is told predicted and billed. An export of one service is written SERVICE=FILE.
+
     \b
     Examples:
       capsim compare before after
       capsim compare before after fixed --trace access.log.gz --scale 2 --out out
       capsim compare out/result.json my.toml
+      capsim compare after usage.json
+      capsim compare after server=metrics.json postgres=metrics-db.json
     """
-    from capsim.cli.job import perform
+    from capsim.billed import is_export
+    from capsim.cli.job import perform, reconcile
     from capsim.compare import compare as side_by_side
     from capsim.errors import CapsimError
 
+    exports = [side for side in sides if is_export(side)]
+    if exports:
+        reconcile([side for side in sides if side not in exports], exports, options)
+        return
     if len(sides) < 2 and not sides[0].endswith(".json"):
         raise CapsimError(f"compare has one side, {sides[0]}; name another, or use capsim run")
     perform(sides, options, side_by_side)

@@ -79,6 +79,30 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         click.echo("\n".join(textwrap.wrap(" ".join(answer(results)), WIDTH)) + "\n\n" + overview(results), nl=False)
 
 
+def reconcile(sides: Sequence[str], exports: Sequence[str], options: Options) -> None:
+    """Tell one side's prediction beside what was billed; on the screen or as JSON, and into a folder."""
+    from capsim.billed import read_billed
+    from capsim.reconcile import reconcile as beside
+    from capsim.reconcile import screen
+
+    if len(sides) != 1:
+        raise CapsimError(f"exports of what was billed go beside one scenario or result, not {len(sides)}; name one")
+    if options.against:
+        raise CapsimError("--against compares with a saved result, not with an export; leave it out")
+    billed = [read_billed(export) for export in exports]
+    job = _job(sides[0], options, {})
+    if len(job.names) != 1:
+        raise CapsimError(f"{sides[0]}: holds {len(job.names)} results; give one of them")
+    with folder(options.out) if options.out else nullcontext() as staging:
+        document = beside(job.results()[0], billed)
+        text = document.model_dump_json(indent=2) + "\n"
+        if staging:
+            write_text(staging / "reconciliation.json", text)
+    if options.out:
+        click.echo(f"capsim: wrote {options.out}", err=True)
+    click.echo(text if options.as_json else screen(document), nl=False)
+
+
 def _job(side: str, options: Options, cache: Cache) -> Job:
     """Read and check one side now; the returned function simulates it."""
     if side.endswith(".json"):
@@ -88,6 +112,11 @@ def _job(side: str, options: Options, cache: Cache) -> Job:
     plan_on(scenario.billing.plan, scenario.billing.from_date)
     prices_on(scenario.billing.from_date)
     scenario, trace = with_load(scenario, options, cache)
+    if options.fidelity == "law":
+        from capsim.fidelity import check_law
+        from capsim.plan import applied
+
+        check_law(applied(scenario), trace)
     return Job([scenario.name], lambda: [result_of(_replicates(scenario, trace, options))])
 
 
@@ -99,7 +128,14 @@ def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> It
         if options.replicates > 1:
             name += f", replicate {replicate + 1} of {options.replicates}"
         with Progress(name) as progress:
-            run = simulate(scenario, trace, seed=options.seed, replicate=replicate, progress=progress)
+            run = simulate(
+                scenario,
+                trace,
+                seed=options.seed,
+                replicate=replicate,
+                fidelity=options.fidelity,
+                progress=progress,
+            )
         yield run
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +22,7 @@ class Options:
     to: str | None
     seed: int
     replicates: int
+    fidelity: Literal["exact", "law"]
     out: Path | None
     as_json: bool = False
     against: Path | None = None
@@ -70,6 +71,13 @@ _DECORATORS = (
         help="Runs with fresh chance; from 2 on, means with 95 % intervals.",
     ),
     click.option(
+        "--fidelity",
+        type=click.Choice(["exact", "law"]),
+        default="exact",
+        show_default=True,
+        help="law: draw only what decides, for Poisson loads (rate_hz); much faster.",
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path),
         metavar="DIR",
@@ -87,28 +95,28 @@ _DECORATORS = (
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options, as one `Options`."""
-    return _given(command, _DECORATORS, [field.name for field in fields(Options)])
+    return _given(command, but=())
+
+
+def loaded(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options but --against, as one `Options`."""
+    return _given(command, but=("against",))
 
 
 def common_load(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options of its load, its chance and its folder, and not those of a result document."""
-    names = [field.name for field in fields(Options) if field.name not in ("as_json", "against", "out", "replicates")]
-    return _given(command, _DECORATORS[: len(names)], names)
+    """Give a command the shared options of its load and its chance, and not those of a result document."""
+    return _given(command, but=("replicates", "out", "as_json", "against"))
 
 
-def _given(
-    command: Callable[..., None], decorators: tuple[Callable[..., Any], ...], names: list[str]
-) -> Callable[..., None]:
+def _given(command: Callable[..., None], but: tuple[str, ...]) -> Callable[..., None]:
+    names = [field.name for field in fields(Options)]
+
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        defaults = {"replicates": 1, "out": None}
-        command(**_without(given, names), options=Options(**(defaults | {n: given[n] for n in names})))
+        mine = {"replicates": 1, "out": None} | {name: given.pop(name) for name in names if name not in but}
+        command(**given, options=Options(**mine))
 
-    for decorator in reversed(decorators):
-        wrapper = decorator(wrapper)
+    for name, decorator in reversed(list(zip(names, _DECORATORS, strict=True))):
+        if name not in but:
+            wrapper = decorator(wrapper)
     return wrapper
-
-
-def _without(given: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """What a command keeps of its arguments when the shared ones are taken out."""
-    return {name: value for name, value in given.items() if name not in names}

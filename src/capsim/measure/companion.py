@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from capsim.errors import CapsimError
-from capsim.specs import Count, NotNegative, Positive, Share
+from capsim.spec import Count, NotNegative, Positive, Share
 
 SUFFIX = ".run.toml"
 

@@ -14,9 +14,10 @@ from capsim.memory.constants import CONSTANTS, Constant, constants
 if TYPE_CHECKING:
     import pandas as pd
 
+    from capsim.memory.followed import End
     from capsim.specs import Scenario
 
-__all__ = ["CONSTANTS", "Constant", "constants", "heap_exceeded_at", "of_server", "of_services", "resident"]
+__all__ = ["CONSTANTS", "Constant", "constants", "ended", "of_server", "of_services", "resident"]
 
 
 def resident(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
@@ -51,9 +52,33 @@ def resident(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
 
 def of_server(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     """`resident` for one process of the server: its columns only, from its start on."""
+    return ended(samples, scenario)[0]
+
+
+def ended(samples: pd.DataFrame, scenario: Scenario) -> tuple[pd.DataFrame, End | None]:
+    """`of_server`, and how its memory ends the process, if it does.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Columns of `capsim.tables.SAMPLES` of one process.
+    scenario : Scenario
+        ``server.node.heap_cap_mib`` is the cap, and V8's default for the container without one;
+        ``server.container.memory_limit_mib`` is where the kernel kills.
+
+    Returns
+    -------
+    DataFrame
+        After the end as if there were none.
+    End or None
+        When [s since the start of the load], and which of "abort" (V8 gives up: exit 134), "kill" (the kernel does:
+        137) and "hang" (the process lives and answers nothing). V8 gives up when what survives comes within 4 MiB of
+        the cap (2 to 8 at twelve deaths); the process is slow from 80 % on.
+    """
     from capsim.memory import server
 
-    return samples.assign(**server.columns(samples, scenario))
+    columns, end = server.columns(samples, scenario)
+    return samples.assign(**columns), end
 
 
 def of_services(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
@@ -61,25 +86,3 @@ def of_services(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     from capsim.memory import postgres, redis
 
     return samples.assign(**postgres.columns(samples, scenario), **redis.columns(samples, scenario))
-
-
-def heap_exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:
-    """When the server runs out of heap [s since the start of the load]; None if it does not.
-
-    Parameters
-    ----------
-    samples : DataFrame
-        Columns of `capsim.tables.SAMPLES`.
-    scenario : Scenario
-        Its ``server.node.heap_cap_mib`` is the cap; without one, V8's default for the plan's container.
-
-    Returns
-    -------
-    float or None
-        Interpolated within the bin. Twelve measured deaths came when live bytes stood 2 to 8 MiB below the
-        cap; the process is slow from 80 % on. What happens after it is not in the table: the samples know
-        of no restart.
-    """
-    from capsim.memory import live
-
-    return live.exceeded_at(samples, scenario)

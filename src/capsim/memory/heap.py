@@ -1,10 +1,11 @@
 """V8's heap, collection by collection, driven by recorded or simulated requests.
 
-Where `sawtooth` sums whole bins, this follows every scavenge: new space fills, survivors move to the old generation,
-new space doubles while much survives and shrinks while little is allocated, marking starts at a limit and ends some
-time later, pages go back in part, an idle process gives back by chance, and under a cap the limits close in until
-collections follow each other without a pause and the process dies. Rules are those of V8 11.3 (Node 20) as far as the
-measurements confirm them; what they leave open is a constant below, with the runs that it was fitted on.
+Where `sawtooth` sums whole bins, this follows every scavenge (`followed` says where a run needs it): new space fills,
+survivors move to the old generation, new space doubles while much survives and shrinks while little is allocated,
+marking starts at a limit and ends some time later, pages go back in part, an idle process gives back by chance, and
+under a cap the limits close in until collections follow each other without a pause and the process ends. Rules are
+those of V8 11.3 (Node 20) as far as the measurements confirm them; what they leave open is a constant below, with the
+runs that it was fitted on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,41 @@ Floats = NDArray[np.float64]
 
 HEAP = ("heap_used", "heap_total", "new_size", "old_used", "old_size", "rss", "scavenges", "collections")
 """Columns that `simulate` returns beside ``t_s``; memory in MiB, counts since the start."""
+
+
+Ending = Literal["abort", "kill", "hang"]
+"""V8 gives up (exit 134), the kernel kills (137), or it lives on and answers nothing."""
+
+
+@dataclass
+class Stretch:
+    """What a stretch of time was like: seconds, MiB x seconds of heap and resident memory, largest resident [MiB]."""
+
+    seconds: float = 0.0
+    heap_mib_s: float = 0.0
+    rss_mib_s: float = 0.0
+    peak_mib: float = 0.0
+
+    def add(self, heap: Heap, seconds: float) -> None:
+        """So long, the heap is as it is now."""
+        rss = heap.rss
+        self.seconds += seconds
+        self.heap_mib_s += heap.total * seconds
+        self.rss_mib_s += rss * seconds
+        self.peak_mib = max(self.peak_mib, rss)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a heap is taken up: time [s]; half of new space, rows held, committed old space [MiB]; collections."""
+
+    t_s: float
+    semi_mib: float
+    retained_mib: float
+    committed_mib: float
+    collections: int
+    growth_mib_s: float
+    seed: int = 7
 
 
 @dataclass(frozen=True)
@@ -49,6 +86,12 @@ class Process:
     keeps_new_pages : bool
         As V8 13.6 (Node 24), and not 11.3 (Node 20): new space grows in full collections too, also near the cap, and
         what it has once touched stays resident, as after a live set that was loaded at the start.
+    container_mib : float
+        Memory limit of the container [MiB]; none by default.
+    own_files : bool
+        Whether the pages of the program's files are charged to that container, as where it runs alone.
+    speed_sigma : float
+        Spread of the logarithm of the collector's speed [1]; 0 for the middle of what may happen.
     """
 
     cap_mib: float = 4096.0
@@ -61,9 +104,12 @@ class Process:
     off_heap_share: float = 0.0
     cpu_share: float = 1.0
     keeps_new_pages: bool = False
+    container_mib: float = math.inf
+    own_files: bool = True
+    speed_sigma: float = value("speed_sigma")
 
 
-class _Heap:
+class Heap:
     """The state between two events, and what each event does to it."""
 
     def __init__(self, process: Process, seed: int) -> None:
@@ -90,7 +136,42 @@ class _Heap:
         self.reduce_at = math.inf
         self.reduced_to = 0.0
         self.scavenges = self.collections = 0
-        self.dead = False
+        self.ended: Ending | None = None
+        self.stretch = Stretch()
+
+    @classmethod
+    def resumed(cls, process: Process, at: Resumed) -> Heap:
+        """A heap amid its life, between two collections."""
+        heap = cls(process, at.seed)
+        heap.t = at.t_s
+        heap.semi = min(max(at.semi_mib, value("new_space_low") / 2), process.semi_space_mib)
+        heap.active = heap.resting = heap.semi
+        heap.retained = at.retained_mib
+        heap.old = process.live_mib + at.retained_mib
+        heap.committed = max(at.committed_mib, heap.old + value("pages_idle"))
+        heap.collections = at.collections
+        if at.collections:
+            heap._bound(_factor(at.growth_mib_s, process.cap_mib, heap._speed()))
+        return heap
+
+    @property
+    def dead(self) -> bool:
+        return self.ended is not None
+
+    @property
+    def held_mib(self) -> float:
+        """What the kernel cannot take back from the container: anonymous memory, and its own for it."""
+        anon = self.rss - self.p.file_mib
+        return anon * (1 + value("node_kernel_share")) + value("node_kernel_base") + value("group_overhead")
+
+    def pass_to(self, t_s: float, rate_kib_s: float) -> None:
+        """Nothing but allocation happens until then."""
+        step = max(t_s - self.t, 0.0)
+        self.fill(rate_kib_s * step / 1024)
+        self.t = max(self.t, t_s)
+        self.stretch.add(self, step)
+        if self.held_mib >= self.p.container_mib:
+            self.ended = "kill"
 
     @property
     def total(self) -> float:
@@ -124,7 +205,10 @@ class _Heap:
             self.active = max(self.active, self.new)
 
     def mark_if_due(self) -> None:
-        if self.marked_at == math.inf and self.old >= self.start:
+        """Begin to mark at the limit; at the cap the program waits, and nothing is allocated until marking is over."""
+        if self.old >= self.p.cap_mib:
+            self.marked_at = self.t
+        elif self.marked_at == math.inf and self.old >= self.start:
             marking = value("marking_share") * self.old * (1 + self.old / value("marking_doubles"))
             # Near the cap V8 marks at once; otherwise it waits for a task, and marks beside the program.
             wait = 0.0 if self.pressed else value("marking_base")
@@ -186,7 +270,9 @@ class _Heap:
         self.collections += 1
         self.marked_at = math.inf
         if self.old >= self.p.cap_mib - value("death_margin"):
-            self.dead = True
+            # V8 would give up now, if the pages of its own code were there to do so.
+            needed = self.held_mib + (value("files_in_use") if self.p.own_files else 0.0)
+            self.ended = "hang" if needed > self.p.container_mib else "abort"
             return
         if self.old >= value("shrinks_near_cap") * self.p.cap_mib:
             self._shrink()
@@ -202,7 +288,7 @@ class _Heap:
         if self.collections == 1:
             return 0.0
         young = value("speed_missing") * math.exp((2 - self.collections) / value("speed_learned"))
-        noise = math.exp(value("speed_sigma") * self.draw[self.collections])
+        noise = math.exp(self.p.speed_sigma * self.draw[self.collections])
         return self.p.cpu_share * value("speed_median") * (1 - young) * noise
 
     def tick(self, retained_mib: float, rate_kib_s: float) -> None:
@@ -245,7 +331,7 @@ def simulate(t_s: Floats, requests: Floats, retained_mib: Floats, process: Proce
     -------
     DataFrame
         One row per sample, columns ``t_s`` and `HEAP`; it ends with the process, and ``attrs["died_at_s"]`` says when
-        that was (None if it lived).
+        that was (None if it lived), ``attrs["ended"]`` how: "abort", "kill", "hang" or None.
 
     Examples
     --------
@@ -254,29 +340,42 @@ def simulate(t_s: Floats, requests: Floats, retained_mib: Floats, process: Proce
     >>> bool(95 < run.rss[30:].mean() < 112)
     True
     """
-    heap = _Heap(process, seed)
+    heap = Heap(process, seed)
     heap.t = float(t_s[0])
     rows = [_row(heap)]
     times, counts, kept = t_s.tolist(), requests.tolist(), retained_mib.tolist()
     heap.retained = kept[0]
     for i in range(1, len(times)):
-        _advance(heap, times[i], counts[i] - counts[i - 1], kept[i - 1], kept[i])
+        advance(heap, times[i], counts[i] - counts[i - 1], kept[i - 1], kept[i])
         rows.append(_row(heap))
         if heap.dead:
             break
     out = pd.DataFrame(rows, columns=["t_s", *HEAP])
     out.attrs["died_at_s"] = heap.t if heap.dead else None
+    out.attrs["ended"] = heap.ended
     return out
 
 
-def _row(heap: _Heap) -> tuple[float, ...]:
+def _row(heap: Heap) -> tuple[float, ...]:
     used = heap.old + heap.new
     sizes = (used, heap.total, 2 * heap.semi, heap.old, heap.committed, heap.rss)
     return (heap.t, *sizes, heap.scavenges, heap.collections)
 
 
-def _advance(heap: _Heap, to_s: float, count: float, kept_before: float, kept_after: float) -> None:
-    """From one sample to the next: the events in between, in order of time."""
+def advance(heap: Heap, to_s: float, count: float, kept_before: float, kept_after: float) -> None:
+    """From one sample to the next: the events in between, in order of time.
+
+    Parameters
+    ----------
+    heap : Heap
+        Changed in place; left where it ends, if it does.
+    to_s : float
+        Time of the next sample [s].
+    count : float
+        Requests until then.
+    kept_before, kept_after : float
+        Rows that the program keeps alive at both ends [MiB]; straight in between.
+    """
     from_s = heap.t
     width = to_s - from_s
     left_kib = count * heap.p.allocated_kib
@@ -292,9 +391,7 @@ def _advance(heap: _Heap, to_s: float, count: float, kept_before: float, kept_af
     while not heap.dead:
         full_s = heap.t + (heap.trigger() - heap.new) * 1024 / rate if rate else math.inf
         next_s = min(full_s, heap.marked_at, heap.reduce_at, to_s)
-        step = max(next_s - heap.t, 0.0)
-        heap.fill(rate * step / 1024)
-        heap.t = max(heap.t, next_s)
+        heap.pass_to(next_s, rate)
         if next_s == heap.marked_at:
             heap.empty(retained())
             heap.collect(retained(), growth)

@@ -8,14 +8,16 @@ few pages stay in memory that they are read again and again; nothing ends it but
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from capsim.memory.constants import value
+from capsim.memory.heap import Ending
 from capsim.pricing import limits_on
 from capsim.specs import Scenario
 from capsim.units import GB, MIB
 
-Ending = Literal["abort", "kill", "hang"]
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGE_MIB = 15 * 1024.0  # from so much memory on V8 takes a host for a large one; containers: assumed, 8 GiB measured
 _LARGE_HEAP_MIB = 4096.0  # V8's limit there; measured without a container
@@ -27,35 +29,44 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """What Node 20 sets for itself [MiB]: limit of the old generation, and largest half of new space."""
+    """What Node sets for itself [MiB]: limit of the old generation, and largest half of new space."""
 
     heap_cap_mib: float
     semi_space_mib: float
 
 
-def node_defaults(container_mib: float | None) -> Defaults:
-    """Heap limit and semi-space of Node 20 without options.
+_HEAP_OF_SEMI_SPACE = {20: 128.0, 24: 32.0}  # limit of the old generation over the largest half of new space
+_LARGEST_SEMI_SPACE_MIB = {20: 16.0, 24: 64.0}
 
-    Half the container's limit, at least 256 and at most 2,048 MiB, and 4,096 from 15 GiB on; the semi-space follows:
-    16 MiB from a limit of 4 GiB on, 1 MiB up to 512 MiB, which costs fifteen times the scavenges and twice the CPU of a
-    busy program. Setting the heap cap by hand does not bring the semi-space back.
+
+def node_defaults(container_mib: float | None, version: int = 20) -> Defaults:
+    """Heap limit and semi-space of Node without options.
+
+    Half the container's limit, at least 256 and at most 2,048 MiB, and 4,096 from 15 GiB on. The semi-space follows:
+    1 MiB up to 512 MiB of container, which costs a busy program fifteen times the scavenges; above, a 128th of the heap
+    limit and at most 16 MiB in Node 20, a 32nd and at most 64 MiB in Node 24. A heap cap set by hand does not bring it
+    back.
 
     Parameters
     ----------
     container_mib : float or None
         Memory limit of the container [MiB]; None without one (host of 16 GiB or more).
+    version : {20, 24}
+        Major version of Node. Both were read off ``heap_size_limit`` in containers of 128 to 8,192 MiB (v20.20.2 and
+        v24.19.0).
 
     Examples
     --------
     >>> node_defaults(512)
     Defaults(heap_cap_mib=256.0, semi_space_mib=1.0)
-    >>> node_defaults(None).heap_cap_mib
-    4096.0
+    >>> node_defaults(2048), node_defaults(2048, version=24).semi_space_mib
+    (Defaults(heap_cap_mib=1024.0, semi_space_mib=8.0), 32.0)
     """
+    largest = _LARGEST_SEMI_SPACE_MIB[version]
     if container_mib is None or container_mib >= _LARGE_MIB:
-        return Defaults(_LARGE_HEAP_MIB, 16.0)
+        return Defaults(_LARGE_HEAP_MIB, largest)
     heap = min(max(container_mib / 2, 256.0), 2048.0)
-    return Defaults(heap, 1.0 if heap <= 256 else min(heap / 128, 16.0))
+    return Defaults(heap, 1.0 if heap <= 256 else min(heap / _HEAP_OF_SEMI_SPACE[version], largest))
 
 
 def ending_of_a_leak(heap_cap_mib: float | None, container_mib: float | None, *, own_files: bool = True) -> Ending:
@@ -102,17 +113,94 @@ def safe_heap_cap_mib(container_mib: float) -> float:
 
 
 def container_mib(scenario: Scenario) -> float | None:
-    """Memory limit of the server's container [MiB]: what its plan lets one replica have; None where no limit is known.
+    """Memory limit of the server's container [MiB]: its own, or what its plan lets one replica have.
+
+    None where no limit is known. A limit above that of the plan counts as that of the plan.
 
     Examples
     --------
     >>> billing = {"from": "2026-02-03", "plan": "free"}
     >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing=billing)
-    >>> round(container_mib(s))
-    477
+    >>> round(container_mib(s)), container_mib(s.replace("server.container.memory_limit_mib", 256))
+    (477, 256.0)
     """
+    own = scenario.server.container.memory_limit_mib
     limits = limits_on(scenario.billing.plan, scenario.billing.from_date)
-    return None if limits is None else float(limits.ram_gb) * GB / MIB
+    of_plan = None if limits is None else float(limits.ram_gb) * GB / MIB
+    if own == "plan":
+        return of_plan
+    return float(own) if of_plan is None else min(float(own), of_plan)
+
+
+def cpu_quota(scenario: Scenario) -> float | None:
+    """CPU that the server's container may use [vCPU]: its own quota, or the plan's for one replica; None if unknown.
+
+    Examples
+    --------
+    >>> billing = {"from": "2026-02-03", "plan": "hobby"}
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing=billing)
+    >>> cpu_quota(s), cpu_quota(s.replace("server.container.cpu", 0.5))
+    (8.0, 0.5)
+    """
+    own = scenario.server.container.cpu
+    limits = limits_on(scenario.billing.plan, scenario.billing.from_date)
+    of_plan = None if limits is None else float(limits.vcpu)
+    if own == "plan":
+        return of_plan
+    return float(own) if of_plan is None else min(float(own), of_plan)
+
+
+def heap_limit_mib(scenario: Scenario) -> float:
+    """Limit of the old generation [MiB]: the cap, or Node's default in the server's container.
+
+    Examples
+    --------
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
+    >>> heap_limit_mib(s), heap_limit_mib(s.replace("server.node.heap_cap_mib", 512))
+    (2048.0, 512.0)
+    """
+    node = scenario.server.node
+    if node.heap_cap_mib != "none":
+        return float(node.heap_cap_mib)
+    return node_defaults(container_mib(scenario), node.version).heap_cap_mib
+
+
+def semi_space_mib(scenario: Scenario) -> float:
+    """Largest half of new space [MiB]: as set, or Node's default in the server's container, whatever the cap.
+
+    Examples
+    --------
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
+    >>> semi_space_mib(s), semi_space_mib(s.replace("server.container.memory_limit_mib", 512))
+    (16.0, 1.0)
+    """
+    node = scenario.server.node
+    if node.semi_space_mib != "default":
+        return float(node.semi_space_mib)
+    return node_defaults(container_mib(scenario), node.version).semi_space_mib
+
+
+def hung_columns(last: pd.Series, scenario: Scenario) -> dict[str, float]:
+    """The server's columns of `capsim.tables.MEMORY` while it hangs: what it held last, and its container's limit.
+
+    Parameters
+    ----------
+    last : Series
+        The same columns just before.
+    scenario : Scenario
+        One with a limit of the container.
+
+    Returns
+    -------
+    dict of str to float
+        Measured: usage at the limit throughout, 0.4 to 0.5 CPU spent on reading program files again.
+    """
+    limit = container_mib(scenario) or 0.0
+    kept = ("server_heap_mib", "server_rss_mib", "server_rss_peak_mib")
+    billed = ("server_billed_lower_mib", "server_billed_mib", "server_billed_upper_mib")
+    quota = cpu_quota(scenario)
+    spent = value("hung_cpu") if quota is None else min(value("hung_cpu"), quota)
+    return {name: float(last[name]) for name in kept} | dict.fromkeys(billed, limit) | {"server_cpu_vcpu": spent}
 
 
 def heap_notes(scenario: Scenario) -> list[str]:

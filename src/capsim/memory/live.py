@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from capsim.memory import parts
 from capsim.memory.constants import value
-from capsim.memory.limits import container_mib, node_defaults
 from capsim.specs import STREAMS, Scenario
 from capsim.units import MIB
 
@@ -44,6 +43,12 @@ def row_bytes(scenario: Scenario) -> dict[str, float]:
         "revenue": value("revenue_row"),
         "heartbeats": value("heartbeat_map_row" if fixed else "heartbeat_row"),
     }
+
+
+def base_mib(scenario: Scenario) -> float:
+    """Live bytes of the idle program, with what it has loaded for good [MiB]."""
+    node = scenario.server.node
+    return value("live_base") + (node.version == 24) * value("node24_live") + node.loaded_mib
 
 
 def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
@@ -91,34 +96,3 @@ _COLUMNS = (
     "in_flight_mean_rows",
     "in_flight_max_rows",
 )
-
-
-def heap_limit_mib(scenario: Scenario) -> float:
-    """Limit of the old generation [MiB]: the cap, or V8's default under the plan's limit of one replica.
-
-    Examples
-    --------
-    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
-    >>> heap_limit_mib(s), heap_limit_mib(s.replace("server.node.heap_cap_mib", 512))
-    (2048.0, 512.0)
-    """
-    cap = scenario.server.node.heap_cap_mib
-    return node_defaults(container_mib(scenario)).heap_cap_mib if cap == "none" else float(cap)
-
-
-def exceeded_at(samples: pd.DataFrame, scenario: Scenario) -> float | None:
-    """When live bytes leave the collector no room under the limit [s]; None if they never do.
-
-    Twelve measured deaths: V8 gives up when what survives reaches the limit minus 2 to 8 MiB; 53 MiB live
-    under a cap of 64 lived on (with 200 full collections a minute), 63 died. Inside the bin the time is
-    interpolated.
-    """
-    live = retained(samples, scenario)
-    room = heap_limit_mib(scenario) - value("death_margin") - value("live_base")
-    over = np.flatnonzero(live.max_mib >= room)
-    if not over.size:
-        return None
-    i = int(over[0])
-    climb = live.max_mib[i] - live.start_mib[i]
-    share = float(np.clip((room - live.start_mib[i]) / climb, 0, 1)) if climb > 0 else 0.0
-    return float(samples["time_s"].iloc[i]) + share * float(samples["width_s"].iloc[i])

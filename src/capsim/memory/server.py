@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from capsim.memory import live as live_rows
 from capsim.memory import parts
 from capsim.memory.constants import value
-from capsim.memory.limits import container_mib, node_defaults
+from capsim.memory.followed import Bins, End, follow
+from capsim.memory.heap import Process
+from capsim.memory.limits import container_mib, cpu_quota, heap_limit_mib, semi_space_mib
+from capsim.memory.live import Live
+from capsim.memory.pauses import collector_share, extra_cpu_vcpu
 from capsim.memory.sawtooth import OldSpace, scan
 from capsim.specs import Scenario
 
@@ -25,8 +29,8 @@ _CPU_RATE_HZ = (0.0, 5.0, 20.0, 35.0, 200.0, 500.0, 1000.0)
 _CPU_MS = (0.78, 0.78, 0.78, 0.73, 0.56, 0.35, 0.32)
 
 
-def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
-    """The server's part of `capsim.tables.MEMORY`.
+def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats], End | None]:
+    """The server's part of `capsim.tables.MEMORY`, and whether and how its memory ends the process.
 
     Parameters
     ----------
@@ -37,35 +41,86 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
     Returns
     -------
     dict of str to array, shape (n,)
-        By column name.
+        By column name; after the end, as if there were none.
+    End or None
+        When V8 gives up, the kernel kills, or the process hangs.
     """
     width = samples["width_s"].to_numpy(np.float64)
     requests = samples["requests"].to_numpy(np.float64)
     rate = requests / width
-    mean, peak, new = _old_spaces(samples, scenario, width, rate)
+    mean, peak, new, rows = _old_spaces(samples, scenario, width, rate)
     # Near the cap V8 shrinks new space, so that both together keep below it.
-    cap = live_rows.heap_limit_mib(scenario)
-    new = np.clip(cap - mean.mean_mib, np.minimum(new, value("new_space_low")), new)
-    above = value("server_off_heap") + value("server_file")
+    process = process_of(scenario, float(rate.max(initial=0.0)))
+    new = np.clip(process.cap_mib - mean.mean_mib, np.minimum(new, value("new_space_low")), new)
+    above = process.off_heap_mib + process.file_mib
     heap = mean.mean_mib + new + value("heap_overhead")
     rss = heap + above
     tooth = np.where(rate > 0, value("promoted_request") / value("allocated_request") * _scavenge_mib(new), 0.0)
     rss_peak = np.maximum(peak.peak_mib + new + value("heap_overhead") + above + tooth, rss)
-    anon = rss - value("server_file")
-    kernel = value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
+    stepped = follow(
+        Bins(
+            time_s=samples["time_s"].to_numpy(np.float64),
+            width_s=width,
+            requests=requests,
+            start_mib=rows.start_mib,
+            max_mib=rows.max_mib,
+            end_mib=rows.end_mib,
+            committed_mib=mean.mean_mib,
+            new_mib=new,
+            collections=mean.collections,
+            rss_mib=rss,
+        ),
+        process,
+    )
+    heap = np.where(np.isnan(stepped.heap_mib), heap, stepped.heap_mib)
+    rss_peak = np.where(np.isnan(stepped.peak_mib), rss_peak, stepped.peak_mib)
+    rss = np.where(np.isnan(stepped.rss_mib), rss, stepped.rss_mib)
+    anon = rss - process.file_mib
     logs = parts.log_files_mib(samples, scenario)
-    kernel = kernel + value("kernel_written") * logs
-    lower = anon + kernel + value("server_mapped")
-    upper = anon + kernel + value("server_files_read") + logs
-    return {
+    held = anon + value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
+    held = held + value("kernel_written") * logs
+    room = np.maximum(process.container_mib - held, 0.0)  # file pages give way to what cannot
+    lower = held + np.minimum(value("server_mapped"), room)
+    upper = held + np.minimum(value("server_files_read") + logs, room)
+    # Of the logs all, of the program half of what is not mapped.
+    billed = held + np.minimum((value("server_mapped") + value("server_files_read")) / 2 + logs, room)
+    cpu = cpu_vcpu(requests, width) + parts.cpu_vcpu(samples, scenario) + extra_cpu_vcpu(scenario, rate, new)
+    columns = {
         "server_heap_mib": heap,
         "server_rss_mib": rss,
         "server_rss_peak_mib": rss_peak,
-        "server_cpu_vcpu": cpu_vcpu(requests, width) + parts.cpu_vcpu(samples, scenario),
+        "server_cpu_vcpu": np.minimum(cpu, cpu_quota(scenario) or np.inf),
         "server_billed_lower_mib": lower,
-        "server_billed_mib": (lower + upper + logs) / 2,  # of the logs all, of the program half of what is not mapped
+        "server_billed_mib": billed,
         "server_billed_upper_mib": upper,
     }
+    return columns, stepped.end
+
+
+def process_of(scenario: Scenario, rate_hz: float = 0.0) -> Process:
+    """The server's process as the stepped heap takes it, while it serves so many requests a second.
+
+    Examples
+    --------
+    >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
+    >>> process_of(s.replace("server.container.memory_limit_mib", 512)).semi_space_mib
+    1.0
+    """
+    later = scenario.server.node.version == 24
+    used = float(cpu_vcpu(np.array([rate_hz * 3600]), np.array([3600.0]))[0])
+    container = container_mib(scenario)
+    return Process(
+        cap_mib=heap_limit_mib(scenario),
+        semi_space_mib=semi_space_mib(scenario),
+        live_mib=live_rows.base_mib(scenario),
+        file_mib=value("server_file") + later * value("node24_file"),
+        off_heap_mib=value("server_off_heap") + later * value("node24_off_heap"),
+        off_heap_share=value("off_heap_share"),
+        cpu_share=collector_share(scenario, used),
+        keeps_new_pages=later,
+        container_mib=np.inf if container is None else container,
+        speed_sigma=0.0,
+    )
 
 
 def cpu_vcpu(requests: Floats, width_s: Floats) -> Floats:
@@ -97,13 +152,13 @@ def _scavenge_mib(new_mib: Floats) -> Floats:
 
 def _old_spaces(
     samples: pd.DataFrame, scenario: Scenario, width: Floats, rate: Floats
-) -> tuple[OldSpace, OldSpace, Floats]:
-    """The old space as expected and at its highest, and new space.
+) -> tuple[OldSpace, OldSpace, Floats, Live]:
+    """The old space as expected and at its highest, new space, and the rows held.
 
     A bin with an excursion of live bytes inside becomes two half bins, up and down.
     """
     rows = live_rows.retained(samples, scenario)
-    base, cap = value("live_base"), live_rows.heap_limit_mib(scenario)
+    base, cap = live_rows.base_mib(scenario), heap_limit_mib(scenario)
     inside = rows.max_mib > np.maximum(rows.start_mib, rows.end_mib) + 1.0
     halves = np.where(inside, 2, 1)
     first = np.cumsum(halves) - halves
@@ -117,12 +172,14 @@ def _old_spaces(
     growth = np.maximum(rate[owner] * value("promoted_request") / 1024 + climb, 1e-6)
     kept = _kept(rate, width)
     arguments = (part, base + np.minimum(start, cap), base + np.minimum(end, cap), growth, kept[owner], cap)
-    mean = scan(*arguments, value("collector_speed"))
-    peak = scan(*arguments, value("collector_speed_slow"))
+    used = cpu_vcpu(np.array([rate.mean() * 3600]), np.array([3600.0]))[0] if len(rate) else 0.0
+    share = collector_share(scenario, float(used))
+    mean = scan(*arguments, share * value("collector_speed"))
+    peak = scan(*arguments, share * value("collector_speed_slow"))
     if size > len(samples):
         mean, peak = (_joined(o, first, part, width) for o in (mean, peak))
-    largest = 2 * node_defaults(container_mib(scenario)).semi_space_mib  # a cap set by hand does not change it
-    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept, largest)
+    largest = 2 * semi_space_mib(scenario)
+    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept, largest), rows
 
 
 def _kept(rate: Floats, width: Floats) -> Floats:
@@ -154,7 +211,7 @@ def _new_space(requests: Floats, rate: Floats, kept: Floats, largest: float) -> 
     each, it stood at 1-2 MiB at 0.5 to 20 requests a second and at 32 MiB at 35 (docs/memory.md). It grows
     with what survives, so with the requests served: to its largest after some 3,000 of them.
     """
-    small, large = value("new_space_low"), min(largest, value("new_space_max"))
+    small, large = value("new_space_low"), largest
     per_request = (value("new_space_max") - small) / value("new_space_grown_after")
     busy = rate * value("allocated_request") * 1024 > value("shrinks_below")
     out = []

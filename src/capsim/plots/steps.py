@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from capsim.pricing import limits_on
+from capsim.memory.limits import container_mib
 from capsim.series import series_of
 from capsim.specs import STREAMS, Scenario
-from capsim.units import GB, MIB
 
 if TYPE_CHECKING:
     from capsim.document import SeriesWindow
@@ -47,12 +46,11 @@ class Caps:
         >>> caps.heap_mib, caps.buffer_rows["events"]
         (512, 1000)
         """
-        limits = limits_on(scenario.billing.plan, scenario.billing.from_date)
         heap = scenario.server.node.heap_cap_mib
         writers = {name: getattr(scenario.server.writers, name) for name in STREAMS}
         return cls(
             heap_mib=None if heap == "none" else heap,
-            container_mib=None if limits is None else float(limits.ram_gb) * GB / MIB,
+            container_mib=container_mib(scenario),
             buffer_rows={n: w.cap for n, w in writers.items() if w.buffer_cap_rows != "none"},
         )
 

@@ -117,6 +117,9 @@ class Arrivals:
             places.append(place)
         return np.array(places, np.int64) + self._base
 
+    def forget_after(self, number: int) -> None:
+        """Nothing to forget: arrivals that have been made stay (compare `capsim.server.poisson`)."""
+
     def before(self, when_us: int, start: int) -> int:
         """Number of the first arrival at or after ``when_us``, at least ``start``."""
         return self._search(bisect_left, when_us, start)

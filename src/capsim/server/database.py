@@ -72,6 +72,15 @@ class Database(Protocol):
         ...
 
 
+class Draws(Protocol):
+    """Factors on a latency, by item."""
+
+    def __getitem__(self, item: int) -> float: ...
+    def many(self, items: Ints, /) -> NDArray[np.float64]:
+        """Those of several items, ascending and each once."""
+        ...
+
+
 class _Draws(rng.Table):
     """Factors with median 1, by item."""
 
@@ -156,7 +165,7 @@ class LatencyDatabase:
         self._cold_factor, self._warm_up_us = spec.cold_factor, us_from_s(spec.warm_up_s)
         self._downs = sorted((us_from_s(f.from_s), us_from_s(f.to_s)) for f in spec.faults if f.kind == "down")
         self.downs_us = [from_us for from_us, _ in self._downs]
-        self._draws: dict[tuple[str, str, int], _Draws] = {}
+        self._draws: dict[tuple[str, str, int], Draws] = {}
         bursts = spec.bursts
         self._slow = SlowPeriods(seed, replicate, bursts.calm_s, bursts.slow_s, bursts.factor) if bursts else None
         self._faults = [
@@ -223,7 +232,7 @@ class LatencyDatabase:
             steady &= self._slow.same_period(from_us, to_us)
         return steady
 
-    def _draws_of(self, stream: str, kind: str, attempt: int) -> _Draws:
+    def _draws_of(self, stream: str, kind: str, attempt: int) -> Draws:
         draws = self._draws.get((stream, kind, attempt))
         if draws is None:
             draws = _Draws(*self._address, f"database {stream} {kind} {attempt}{self._of}", self._latency[kind])

@@ -26,6 +26,7 @@ from capsim.server.sessions import Cleanup, OpenSessions
 from capsim.server.timeline import Timeline
 from capsim.server.visits import Source
 from capsim.specs import STREAMS, Scenario, Stream
+from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]
 
@@ -43,6 +44,7 @@ class Part:
     other_us: Ints
     covered_us: Sequence[tuple[int, int]]
     queries_us: Ints
+    started: Sessions | None = None
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Fleet:
     """Plays the processes of all replicas.
 
     They share Postgres, which lets so many connections in. Processes that live at the same time are played one after
-    the other, an hour each, so within that hour the one that is played first has the first choice of connections.
+    the other, an hour each: within that hour an earlier one does not see what a later one opens (docs/parts.md).
 
     Parameters
     ----------

@@ -4,7 +4,8 @@ A deploy starts the next process beside the old one; requests go to the new one 
 one is told to stop after the overlap: by SIGTERM, if that reaches it, and by SIGKILL when the draining time is over
 (both times are 0 s on Railway by default). A crash ends a process at once; it is restarted after a delay, so many times
 for one deployment, then it stays down. (Facts: Railway's documentation of restarts, overlap and draining, 2026-02 to
-2026-08; the delay before a restart is not documented and assumed.)
+2026-08; the delay before a restart is not documented and assumed.) A process that its memory has brought to a
+standstill has not exited: nothing restarts it, and it keeps its memory until the next deploy.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import count, takewhile
-from typing import Literal
+from typing import Literal, get_args
 
 from capsim.specs import LifecycleSpec, ProcessSpec
 from capsim.units import us_from_s
 
-End = Literal["run", "crash", "killed"]
+Fatal = Literal["abort", "oom-kill", "hang"]
+"""Ends by memory: V8 gives up (exit 134), the kernel kills (137), or the process lives on and answers nothing."""
+
+FATAL: tuple[Fatal, ...] = get_args(Fatal)
+End = Literal["run", "crash", "killed"] | Fatal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,18 @@ class Life:
     sigterm_us: int | None  # when its shutdown is called, if it ever is
     end_us: int
     end: End  # "run": it lives on beyond the end of the run
+    holds_to_us: int | None = None  # after a hang: until when it keeps its memory
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
     at_us: int
     kind: Literal["deploy", "crash"]
+    end: End = "crash"
 
 
 def lives(
-    process: ProcessSpec, lifecycle: Iterable[LifecycleSpec], end_us: int, deaths_us: Iterable[int] = ()
+    process: ProcessSpec, lifecycle: Iterable[LifecycleSpec], end_us: int, deaths: Iterable[tuple[int, Fatal]] = ()
 ) -> list[Life]:
     """The processes of one replica, in order of their starts.
 
@@ -50,14 +57,14 @@ def lives(
         Of the scenario.
     end_us : int
         End of the run [us].
-    deaths_us : iterable of int
-        Crashes that the run itself has brought about [us].
+    deaths : iterable of (int, str)
+        Ends by memory that the run itself has brought about [us], and their kinds.
 
     Returns
     -------
     list of Life
         The first one is healthy from 0 on. Crashes while no process is healthy hit nothing; a deploy while the last
-        one stays down starts anew.
+        one stays down, or hangs, starts anew.
 
     Examples
     --------
@@ -70,11 +77,15 @@ def lives(
     current: Life | None = Life(0, 0, end_us, None, end_us, "run")
     done: list[Life] = []
     restarts = 0
-    for event in _events(lifecycle, end_us, deaths_us):
+    for event in _events(lifecycle, end_us, deaths):
         if event.kind == "crash":
             if current is None or event.at_us < current.accepts_from_us:
                 continue
-            done.append(replace(current, accepts_to_us=event.at_us, end_us=event.at_us, end="crash"))
+            done.append(replace(current, accepts_to_us=event.at_us, end_us=event.at_us, end=event.end))
+            if event.end == "hang":
+                done[-1] = replace(done[-1], holds_to_us=end_us)
+                current = None
+                continue
             restarts += 1
             begins_us = event.at_us + delay_us
             current = None
@@ -88,6 +99,9 @@ def lives(
                 if event.at_us < current.accepts_from_us:
                     continue  # the deployment before it is not up yet
                 done.append(_replaced(current, healthy_us, process, end_us))
+            elif done and done[-1].holds_to_us == end_us:
+                stopped_us = healthy_us + us_from_s(process.overlap_s) + us_from_s(process.draining_s)
+                done[-1] = replace(done[-1], holds_to_us=min(stopped_us, end_us))
             current, restarts = Life(event.at_us, healthy_us, end_us, None, end_us, "run"), 0
     return [*done, *([current] if current else [])]
 
@@ -102,10 +116,10 @@ def _replaced(life: Life, healthy_us: int, process: ProcessSpec, end_us: int) ->
     return replace(life, accepts_to_us=healthy_us, sigterm_us=sigterm_us, end_us=killed_us, end="killed")
 
 
-def _events(lifecycle: Iterable[LifecycleSpec], end_us: int, deaths_us: Iterable[int]) -> Iterator[_Event]:
+def _events(lifecycle: Iterable[LifecycleSpec], end_us: int, deaths: Iterable[tuple[int, Fatal]]) -> Iterator[_Event]:
     streams = [_repeated(spec, end_us) for spec in lifecycle]
-    deaths = (_Event(at_us, "crash") for at_us in sorted(deaths_us))
-    return merge(*streams, deaths, key=lambda event: event.at_us)
+    fatal = (_Event(at_us, "crash", end) for at_us, end in sorted(deaths))
+    return merge(*streams, fatal, key=lambda event: event.at_us)
 
 
 def _repeated(spec: LifecycleSpec, end_us: int) -> Iterator[_Event]:

@@ -75,9 +75,8 @@ class Log:
 
         def per_second(times_us: Ints, weights: Ints | float) -> NDArray[np.float64]:
             places = np.clip(times_us // US_PER_S - first_s, 0, size - 1)
-            if isinstance(weights, np.ndarray):
-                return np.bincount(places, weights, size)
-            return weights * np.bincount(places, minlength=size)
+            each = weights if isinstance(weights, np.ndarray) else np.full(len(places), weights)
+            return np.bincount(places, each, size).astype(np.float64)
 
         levels = {level: np.zeros(size) for level in LEVELS}
         levels["info"] += per_second(requests_us, spec.lines_per_request)

@@ -231,7 +231,8 @@ class Loop:
 
     def flushes_us(self, rows: Ints) -> Ints:
         """CPU of building inserts of so many rows each [us]."""
-        return np.rint(rows * self._row_cpu_ms * US_PER_MS).astype(np.int64)
+        found: Ints = np.rint(rows * self._row_cpu_ms * US_PER_MS).astype(np.int64)
+        return found
 
     def _inserted_arrays(self, starts_us: Ints, cpu_us: Ints) -> tuple[Ints, Ints]:
         """Starts and CPU of the jobs that have come up, and of these after them [us]."""

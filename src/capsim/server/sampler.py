@@ -24,6 +24,7 @@ from capsim.server.redis import RedisClient
 from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S
+from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]
 
@@ -36,6 +37,16 @@ class CoveredBlock(Block, Protocol):
     @property
     def covered_us(self) -> Sequence[tuple[int, int]]:
         """Stretches with data, ``[from, to)`` [us]."""
+        ...
+
+    @property
+    def started(self) -> Sessions | None:
+        """Sessions that start in it, for a load that has sessions."""
+        ...
+
+    @property
+    def queries_us(self) -> Ints:
+        """Analytics reads, ascending [us]."""
         ...
 
 
@@ -165,17 +176,18 @@ class Sampler:
         visits = happened.visits
         row["db_calls"] = counted(ended_us, attempts["calls"]) + counted(visits["end_us"], visits["calls"])
         row["db_rows"] = counted(ended_us, attempts["inserted"])
-        row["db_updates"] = counted(ended_us, np.where(beats, attempts["counted"], 0))
-        row["db_updates"] += counted(visits["end_us"], visits["updated"])
+        beaten = counted(ended_us, np.where(beats, attempts["counted"], 0))
+        row["db_updates"] = beaten + counted(visits["end_us"], visits["updated"])
         row |= self._of_visits(happened, edges, counted)
         row |= self._of_log(happened, edges)
         # Connections given back in an instant go first, as in the pool. (Calls of one instant take no time.)
-        keys = np.sort(2 * changed["when_us"] + (changed["change"] > 0))
+        keys = np.sort(2 * changed["when_us"] + (changed["change"] > 0), kind="stable")  # sorted runs
         in_use = self._in_use.bins(keys >> 1, 2 * (keys & 1) - 1, edges)
         row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
         row["pool_open_max"] = self._opened(server, edges)
-        row["connections_refused"] = np.zeros(bins, np.int64)
-        row["connections_refused"][-1] = happened.refusals - self._refusals
+        refused = np.zeros(bins, np.int64)
+        refused[-1] = happened.refusals - self._refusals
+        row["connections_refused"] = refused
         self._refusals = happened.refusals
         self._parts.append(row)
         return happened
@@ -195,7 +207,9 @@ class Sampler:
         self._open = int(level[-1])
         return most * server.pool.can_open
 
-    def _of_visits(self, happened: Happened, edges: Ints, counted: Callable[..., Ints]) -> dict[str, Ints]:
+    def _of_visits(
+        self, happened: Happened, edges: Ints, counted: Callable[..., Ints]
+    ) -> dict[str, NDArray[np.generic]]:
         """Reads, the results that they hold in the heap, and what the cleanup did."""
         visits, served, bins = happened.visits, happened.served, len(edges) - 1
         assert served is not None
@@ -212,7 +226,7 @@ class Sampler:
         if self._scenario is not None:
             spec = self._scenario.server.queries
             row_bytes = spec.row_json_bytes * (spec.compressed_share if spec.compression else 1.0)
-        found = {
+        found: dict[str, NDArray[np.generic]] = {
             "queries": counted(end_us),
             "queries_cached": counted(end_us, visits["cached"][reads]),
             "queries_failed": counted(end_us, 1 - ok),

@@ -165,6 +165,8 @@ class Writer:
         timers_us = np.concatenate(([due_us], after_us[:-1] + self._delay_us))
         regular = (full_us < timers_us) & (after_us > full_us)
         count = known if regular.all() else int(regular.argmin())
+        if count < known:
+            arrivals.forget_after(self.head + rows * (count + 1))
         first = self.head + rows * np.arange(count)
         return Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches) if count else None
 
@@ -180,10 +182,14 @@ class Writer:
         start_us = np.concatenate(([due_us], arrivals.times(following[:-1]) + self._delay_us))
         regular = following - first < min(self._batch_rows, self._cap + 1)
         count = len(regular) if regular.all() else int(regular.argmin())
+        if count < len(regular):
+            arrivals.forget_after(int(following[count]))
         return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches) if count else None
 
     def take_all(self, series: Series, count: int) -> None:
         """The first ``count`` flushes of a series: all but the last are over, the last is out."""
+        if count + 1 < len(series.next_items):  # the next flush was looked at, and when the one after it starts
+            self.arrivals.forget_after(int(series.next_items[count + 1]))
         begin, end = int(series.first_items[0]), int(series.next_items[count - 1])
         self.entries += end - begin - self.count
         self.flushed += end - begin

@@ -5,9 +5,10 @@ The model sees the requests that were served, second by second, and the companio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from capsim.validation.series import Series
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.measure.companion import Run
     from capsim.memory.heap import Process
 
 Floats = NDArray[np.float64]
@@ -130,7 +130,7 @@ def process_of(series: Series) -> Process:
 
     run, program = series.run, series.run.program
     base = value("live_base") if program.base_live_mib is None else program.base_live_mib
-    told = {
+    told: dict[str, Any] = {
         "allocated_kib": program.allocated_kib,
         "promoted_kib": program.promoted_kib,
         "file_mib": program.file_mib,
@@ -143,6 +143,8 @@ def process_of(series: Series) -> Process:
         live_mib=base + run.live_set_mib,
         cpu_share=run.cpu_share,
         keeps_new_pages=run.node.lstrip("v").startswith(KEEPS_NEW_PAGES),
+        container_mib=math.inf if run.container_limit_mib == "none" else float(run.container_limit_mib),
+        own_files=False,  # a recording does not tell whose the pages of the program's files are
         **{name: number for name, number in told.items() if number is not None},
     )
 
@@ -167,7 +169,7 @@ class _Predicted:
         # A live set that is too large kills by itself; how many rows happen to be buffered then says nothing.
         self.told_by_rows = float(mib.max()) > MOSTLY_ROWS * process.cap_mib
         runs = [simulate(t, requests, mib, process, seed) for seed in SEEDS]
-        self.ends, self.runs = zip(*(_ended(run, series.run, process.file_mib) for run in runs), strict=True)
+        self.ends, self.runs = [_end(run) for run in runs], runs
         served = np.flatnonzero(np.diff(table["requests"]) > 0)
         self.window = float(table["time"].iloc[served[0]]), float(table["time"].iloc[served[-1] + 1])
         recorded = table.rename(columns={"time": "t_s", "collections": "gcMajor"})
@@ -214,19 +216,10 @@ class _Predicted:
         return float(np.interp(last["time"], self.t, self.rows))
 
 
-def _ended(run: pd.DataFrame, described: Run, file_mib: float) -> tuple[tuple[str, float | None], pd.DataFrame]:
-    """How and when a simulated process ends, and its series until then.
-
-    The kernel kills when anonymous and kernel memory (C1, C5) fill the container: file pages are gone by then.
-    """
-    died_at_s: float | None = run.attrs["died_at_s"]
-    if described.container_limit_mib != "none":
-        usage = (run["rss"] - file_mib) * (1 + value("node_kernel_share")) + value("node_kernel_base")
-        over = np.flatnonzero(usage + value("group_overhead") >= float(described.container_limit_mib))
-        if over.size:
-            cut = run.iloc[: max(int(over[0]), 2)]
-            return ("killed", float(run["t_s"].iloc[over[0]])), cut
-    return ("stopped" if died_at_s is None else "abort", died_at_s), run
+def _end(run: pd.DataFrame) -> tuple[str, float | None]:
+    """How and when a simulated process ends."""
+    names = {None: "stopped", "abort": "abort", "kill": "killed"}
+    return names[run.attrs["ended"]], run.attrs["died_at_s"]
 
 
 def _continued(t: Floats, requests: Floats) -> tuple[Floats, Floats]:

@@ -37,7 +37,7 @@ class ScriptedDatabase(Database):
         self.calls += 1
         return Outcome(duration_ms * US_PER_MS, RESULT[outcome])  # type: ignore[arg-type]
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
+    def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         raise AssertionError("calls are numbered, so none may be tried out")
 
     def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:

@@ -225,7 +225,7 @@ def play_virtual(scenario: Scenario, arrivals: Arrivals, draws: LatencyDatabase)
     def lasts(statement: Statement, start_us: int) -> tuple[int, Outcome]:
         kind = "insert" if statement.operation.startswith("insert") else "update"
         asked = ModelStatement(kind, statement.item, len(statement.values))  # type: ignore[arg-type]
-        outcome = draws.run(statement.part, statement.attempt, asked, start_us)  # type: ignore[arg-type]
+        outcome = draws.run(statement.part, statement.attempt, asked, start_us)
         return outcome.duration_us, outcome.result
 
     database = TimedDatabase(loop, lasts, draws.connect_us)
@@ -364,8 +364,8 @@ class MeasuredDatabase(ModelDatabase):
 
     def __init__(self, run: RealRun) -> None:
         self.connect_us = run.connect_us
-        self._calls = {stream: deque(calls) for stream, calls in run.calls.items()}
-        self._usual = {
+        self._calls: dict[str, deque[tuple[int, bool]]] = {stream: deque(calls) for stream, calls in run.calls.items()}
+        self._usual: dict[str, int] = {
             stream: round(statistics.median(duration for duration, _ in calls)) if calls else 1_000
             for stream, calls in run.calls.items()
         }
@@ -379,7 +379,7 @@ class MeasuredDatabase(ModelDatabase):
         duration_us, ok = self._calls[stream].popleft()
         return ModelOutcome(duration_us, "ok" if ok else "fail")
 
-    def durations(self, stream: Stream, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
+    def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
         """Never asked: calls are counted, so none may be tried out."""
         raise AssertionError("measured calls come in order, so none may be tried out")
 

@@ -1,0 +1,74 @@
+"""`capsim findings`: what could break in one scenario."""
+
+from __future__ import annotations
+
+import click
+
+from capsim.cli import FAILED
+from capsim.cli.options import Options, loaded
+
+ANY = "any"
+# The kinds of capsim.findings.words.WORDS, which takes too long to import here; a test holds them together.
+KINDS = (
+    "wedge", "stuck items", "longer flushes", "growing backlog", "pool starvation", "refused connections", "cap drops",
+    "log lines lost", "batches given up", "uncounted loss", "shutdown loss", "heap exhausted", "container kill",
+    "restart loop", "no heap cap", "billed memory grows", "volume full",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("scenario", metavar="SCENARIO")
+@click.option(
+    "--fail-on",
+    type=click.Choice([ANY, *KINDS]),
+    multiple=True,
+    metavar="KIND",
+    help=f"Exit 1 if such a finding exists; may be repeated. One of: {ANY}, {', '.join(KINDS)}.",
+)
+@click.option(
+    "--slo", metavar="FILE", default="seed", show_default=True, help="Targets to check: a TOML file, or a bundled name."
+)
+@loaded
+def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options) -> None:
+    """Search by simulation for what could break in SCENARIO: the smallest trigger, what is lost, what helps.
+
+    \b
+    Examples:
+      capsim findings after
+      capsim findings my.toml --fail-on wedge --out out
+    """
+    from contextlib import nullcontext
+
+    from capsim import slo as targets
+    from capsim.cli.job import with_load
+    from capsim.cli.progress import Progress
+    from capsim.files import folder, write_text
+    from capsim.findings import dumps, find
+    from capsim.findings.page import overview, write
+    from capsim.pricing import plan_on, prices_on
+    from capsim.scenario import load
+
+    wanted = targets.read(slo)
+    loaded_scenario = load(scenario)
+    plan_on(loaded_scenario.billing.plan, loaded_scenario.billing.from_date)
+    prices_on(loaded_scenario.billing.from_date)
+    spec, trace = with_load(loaded_scenario, options, {})
+    with folder(options.out) if options.out else nullcontext() as staging:
+        with Progress(f"{spec.name}, findings") as progress:
+            met, month = targets.check(wanted, spec, trace, seed=options.seed, replicates=options.replicates)
+            progress(0.1)
+            found = find(
+                spec, trace, seed=options.seed, replicates=options.replicates, targets=met, month=month,
+                progress=lambda share: progress(0.1 + 0.9 * share),
+            )  # fmt: skip
+        if staging:
+            write_text(staging / "findings.json", dumps(found))
+            write(found, staging)
+    if options.out:
+        click.echo(f"capsim: wrote {options.out}", err=True)
+    click.echo(dumps(found) if options.as_json else overview(found), nl=False)
+    hits = [f for f in found.findings if ANY in fail_on or f.kind in fail_on]
+    if hits:
+        kinds = ", ".join(dict.fromkeys(f.kind for f in hits))
+        click.echo(f"capsim: {found.name}: {len(hits)} findings that must not be: {kinds}", err=True)
+        click.get_current_context().exit(FAILED)

@@ -1,0 +1,111 @@
+"""The findings as a document: plain data that can be kept, compared and read by other programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from capsim.document import Number, Row, layout
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class Remedy(Row):
+    """A change of the configuration, played against the schedule."""
+
+    remedy: str
+    holds_to: float = Field(
+        description="largest multiple of the trigger at which the failure stayed away; 0: it did not"
+    )
+    lost_before: Number = Field(description="items lost at twice the trigger without it")
+    lost_after: Number = Field(description="items lost at twice the trigger with it")
+    price_usd: Number = Field(description="a month of the memory that it adds in the schedule; below 0 if it saves")
+
+
+class Chance(Row):
+    """How often a failure was met, and what may be said from that."""
+
+    seen: int = Field(ge=0)
+    runs: int = Field(ge=1)
+    probability: Number
+    upper: Number = Field(description="upper end of the 95 % interval (Wilson); 3/runs where none was seen")
+    what: str = Field(description="what a run was")
+
+
+class Trace(Row):
+    """The schedule as it was played: the largest buffer and the items lost so far, for steps of time."""
+
+    step_s: float = Field(gt=0)
+    buffer_rows: tuple[Number, ...]
+    lost_items: tuple[Number, ...]
+    disturbed_from_s: Number
+    disturbed_to_s: Number
+
+
+class Finding(Row):
+    """One way to fail, with the smallest trigger that was found."""
+
+    kind: str
+    part: str
+    disturbance: str
+    happens: str
+    trigger: Number
+    trigger_of: str = Field(description="what the trigger is a size of")
+    unit: str
+    precision: Number = Field(description="relative width of the bracket that holds the trigger")
+    rate_hz: Number = Field(description="evenly spaced arrivals at that writer in the schedule [1/s]")
+    least_rate_hz: Number = Field(
+        default=None, description="smallest rate at which the usual size of the disturbance is enough"
+    )
+    chances: tuple[Chance, ...]
+    lost: Number = Field(description="items lost in the schedule")
+    heals_after_s: Number = Field(description="from the start of the failure to its end; null: not by itself")
+    shows: str
+    alert: str
+    remedies: tuple[Remedy, ...]
+    schedule: str = Field(description="the scenario, as TOML that `capsim run` plays; empty if the load itself does it")
+    series: Trace | None
+
+
+class Target(Row):
+    """One service-level target, and whether it is met."""
+
+    target: str
+    metric: str
+    window: str
+    limit: str
+    value: Number
+    unit: str
+    margin: Number = Field(description="how far on the right side of the limit, relative to it; below 0: missed")
+    probability: Number = Field(description="share of the replicates that met it")
+    met: bool | None = Field(description="null where the model has no value")
+    action: str
+
+
+class Findings(Row):
+    """What could break in a scenario."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["findings"] = "findings"
+    capsim_version: str
+    name: str
+    title: str
+    peak_hz: float = Field(description="requests in the busiest minute of the load [1/s]")
+    seed: int
+    findings: tuple[Finding, ...]
+    targets: tuple[Target, ...]
+    provenance: dict[str, Any]
+
+
+def dumps(findings: Findings) -> str:
+    """The document as JSON text, in the layout of `capsim.document.dumps`."""
+    return layout(findings.model_dump(mode="json"))
+
+
+def schema_text() -> str:
+    """JSON Schema of the document, as the text of data/schema/findings.schema.json."""
+    schema = Findings.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "capsim findings document"}
+    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"

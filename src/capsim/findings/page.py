@@ -1,0 +1,192 @@
+"""Findings for people: text for a terminal, and one HTML page with a plot and a schedule for every finding."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from capsim.figures import Figure, drawn, file_name
+from capsim.files import write_text
+from capsim.findings.document import Chance, Finding, Findings, Remedy, Target
+from capsim.plots.findings import finding as plot
+from capsim.report import Cell, Table
+from capsim.screen import WIDTH, number
+
+MOST_REMEDIES = 3  # that are told on the terminal
+
+
+def overview(found: Findings) -> str:
+    """Everything a person wants to see first, in lines of at most 100 columns."""
+    lines = [answer(found), ""]
+    for target in found.targets:
+        lines.append(f"  {_mark(target):7} {target.target}: {_told(target)}")
+        if target.met is False and target.action:
+            lines.append(f"          the targets say: {target.action}")
+    for finding in found.findings:
+        lines += ["", f"{finding.kind}: {finding.part}, by {finding.disturbance}"]
+        for text in sentences(finding):
+            lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        for remedy in finding.remedies[:MOST_REMEDIES]:
+            text = f"- {remedied(remedy, finding)}"
+            lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def answer(found: Findings) -> str:
+    """The page in one sentence, and first of all whether the scenario fails at rest."""
+    at_rest = sorted({f.kind for f in found.findings if f.disturbance == "the load itself"})
+    missed = sum(target.met is False for target in found.targets)
+    kinds = len({(f.kind, f.part) for f in found.findings})
+    first = f"{found.name} already fails at rest: {', '.join(at_rest)}. " if at_rest else ""
+    return (
+        f"{first}{found.name}: {kinds} ways to fail, {missed} of {len(found.targets)} targets missed "
+        f"(busiest minute {number(found.peak_hz, '1/s')}/s)."
+    )
+
+
+def _mark(target: Target) -> str:
+    return "-" if target.met is None else "met" if target.met else "MISSED"
+
+
+def _told(target: Target) -> str:
+    margin = "" if target.margin is None else f", margin {target.margin:+.0%}"
+    return f"{number(target.value, target.unit)} {target.unit} ({target.limit}, {target.window}{margin})"
+
+
+def sentences(finding: Finding) -> list[str]:
+    """What a finding says, one sentence an aspect."""
+    said = [finding.happens[0].upper() + finding.happens[1:] + "."]
+    if finding.trigger is not None:
+        rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
+        within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
+        within = within if finding.rate_hz and finding.trigger_of != "number" else ""
+        said.append(
+            f"Trigger: {finding.trigger_of} {number(finding.trigger, finding.unit)} {finding.unit}{rate}{within}."
+        )
+    if finding.least_rate_hz is not None:
+        said.append(f"At the usual size of the disturbance, {number(finding.least_rate_hz, '1/s')}/s are enough.")
+    said += [f"Chance: {chanced(chance)}." for chance in finding.chances]
+    if finding.lost is not None:
+        heals = "does not heal by itself" if finding.heals_after_s is None else (
+            f"is over after {number(round(finding.heals_after_s, 3), 's')} s"
+        )  # fmt: skip
+        said.append(f"Lost in the schedule: {number(finding.lost, 'items')} items; it {heals}.")
+    return [*said, f"Seen by the operator: {finding.shows}.", f"Alert: {finding.alert}."]
+
+
+def chanced(chance: Chance) -> str:
+    """How often it was met, in words.
+
+    Examples
+    --------
+    >>> chanced(Chance(seen=0, runs=12, probability=0.0, upper=0.25, what="a stall"))
+    'a stall: in 0 of 12, so in less than 25 % (3/n)'
+    """
+    upper = f"{chance.upper or 0:.0%}".replace("%", " %")
+    bound = f", so in less than {upper} (3/n)" if not chance.seen else f" (at most {upper})" if chance.runs > 1 else ""
+    return f"{chance.what}: in {chance.seen} of {chance.runs}{bound}"
+
+
+def remedied(remedy: Remedy, finding: Finding) -> str:
+    """What a remedy did, in words."""
+    if not remedy.holds_to:
+        effect = "does not help"
+    else:
+        effect = f"holds at {remedy.holds_to:g} x the trigger" if finding.precision else "removes it"
+    if remedy.holds_to and remedy.lost_before and (remedy.lost_after or 0) >= remedy.lost_before:
+        effect += ", but the items are lost in another way"
+    price = remedy.price_usd or 0.0
+    lost = f"lost {number(remedy.lost_after, 'items')} instead of {number(remedy.lost_before, 'items')}"
+    return f"{remedy.remedy}: {effect}; {lost}; {price:+.2f} USD a month of memory"
+
+
+def write(found: Findings, out: Path) -> None:
+    """Write ``findings.html``, ``plots/`` and ``schedules/`` into an existing folder."""
+    (out / "plots").mkdir()
+    (out / "schedules").mkdir()
+    entries: list[dict[str, Any]] = []
+    for finding in found.findings:
+        name = file_name(finding.kind, finding.part, finding.disturbance)
+        figure = _figure(finding, name) if finding.series else None
+        if figure:
+            for ending, content in figure.images.items():
+                (out / "plots" / f"{figure.name}.{ending}").write_bytes(content)
+        if finding.schedule:
+            write_text(out / "schedules" / f"{name}.toml", finding.schedule)
+        entries.append({
+            "id": name, "head": f"{finding.kind}: {finding.part}, by {finding.disturbance}",
+            "sentences": sentences(finding), "figure": figure, "remedies": _remedies(finding),
+            "schedule": f"schedules/{name}.toml" if finding.schedule else "",
+        })  # fmt: skip
+    environment = Environment(
+        loader=PackageLoader("capsim", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    page = environment.get_template("findings.html").render(
+        title=f"What could break in {found.name}", answer=answer(found), targets=_targets(found), entries=entries,
+        index=_index(found), version=found.capsim_version, seed=found.seed,
+    )  # fmt: skip
+    write_text(out / "findings.html", page)
+
+
+def _figure(finding: Finding, name: str) -> Figure:
+    series = finding.series
+    assert series is not None
+    alt = (
+        f"Line plot of the largest buffer and of the items lost, over the schedule of {finding.kind} in {finding.part} "
+        f"by {finding.disturbance}; lost: {number(finding.lost, 'items')} items."
+    )
+    title = f"{finding.part}: {finding.kind}"
+
+    def draw() -> Any:
+        return plot(
+            series.step_s, series.buffer_rows, series.lost_items,
+            (series.disturbed_from_s, series.disturbed_to_s), title=title, disturbance=finding.disturbance,
+        )  # fmt: skip
+
+    return drawn(name, "", "findings", alt, draw)
+
+
+def _index(found: Findings) -> Table:
+    head = [Cell("failure"), Cell("part"), Cell("by"), Cell("trigger", "number"), Cell("unit"),
+            Cell("lost [items]", "number"), Cell("heals"), Cell("best remedy")]  # fmt: skip
+    rows = []
+    for f in found.findings:
+        healed = "no" if f.heals_after_s is None else f"after {number(round(f.heals_after_s, 1), 's')} s"
+        heals = "" if f.lost is None else healed
+        best = next((r.remedy for r in f.remedies if r.holds_to), "none of those tried" if f.remedies else "")
+        trigger, lost = number(f.trigger, f.unit), number(f.lost, "items")
+        rows.append([Cell(f.kind), Cell(f.part), Cell(f.disturbance), Cell(trigger, "number"), Cell(f.unit),
+                     Cell(lost, "number"), Cell(heals), Cell(best)])  # fmt: skip
+    return Table("All findings", head, rows)
+
+
+def _targets(found: Findings) -> Table:
+    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"),
+            Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
+    rows = [
+        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell(t.unit), Cell(t.limit),
+         Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),
+         Cell(t.window), Cell(t.action)]
+        for t in found.targets
+    ]  # fmt: skip
+    note = "Margin: how far on the right side of the limit, relative to it. Met in: share of the replicates."
+    return Table("Service-level targets", head, rows, note)
+
+
+def _remedies(finding: Finding) -> Table | None:
+    if not finding.remedies:
+        return None
+    head = [Cell("remedy"), Cell("holds up to [x trigger]", "number"), Cell("lost without [items]", "number"),
+            Cell("lost with [items]", "number"), Cell("price [USD/month]", "number")]  # fmt: skip
+    rows = [
+        [Cell(r.remedy), Cell(f"{r.holds_to:g}" if r.holds_to else "no help", "number"),
+         Cell(number(r.lost_before, "items"), "number"), Cell(number(r.lost_after, "items"), "number"),
+         Cell(f"{r.price_usd or 0:+.2f}", "number")]
+        for r in finding.remedies
+    ]  # fmt: skip
+    note = "Tried at 1, 2, 4 and 16 times the trigger; losses are those at twice the trigger. Price: memory only."
+    return Table("Remedies, the best first", head, rows, note)

@@ -1,0 +1,239 @@
+"""Schedules: steady arrivals, one disturbance of a chosen size, and time to recover, as a scenario of their own.
+
+A schedule is an ordinary scenario: `capsim run` plays it, and so does the reference server.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from capsim.detectors import Detection, Facts, detect
+from capsim.play import play
+from capsim.specs import STREAMS, Scenario, Stream
+from capsim.workload import load_of
+
+CALM_S = 20.0  # before the disturbance: four times the usual delay
+RECOVERY_S = 60.0  # after it, at least
+FAILURE_MS = 1.0  # a database that is down refuses at once
+TREND_S = 600.0  # of a slower database, for a trend of the flushes to show within 1 % of where it begins
+LONG_S = 60.0  # of a slow or failing database whose size is not its length
+
+Rates = Mapping[Stream, float]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Something that happens to the server, of a size that can be searched.
+
+    Parameters
+    ----------
+    name : str
+        What the reader calls it.
+    size, unit : str
+        What is made larger, and its unit.
+    least, most : float
+        Sizes between which the search looks.
+    changes : callable
+        Knobs of the scenario for an instant [s] and a size.
+    lasts_s : callable
+        How long it goes on for a size [s].
+    usual : callable
+        The size that the scenario's envelope asks for, or that its settings make usual.
+    step : float
+        Ratio of the sizes that are tried first: small enough to see what begins and soon turns into something else.
+    """
+
+    name: str
+    size: str
+    unit: str
+    least: float
+    most: float
+    changes: Callable[[float, float], dict[str, Any]]
+    lasts_s: Callable[[float], float]
+    usual: Callable[[Scenario], float]
+    step: float = 2.0
+
+    @property
+    def once(self) -> bool:
+        """Whether there is nothing to search: it happens or it does not."""
+        return self.least == self.most
+
+
+def _fault(kind: str, at_s: float, length_s: float, **more: Any) -> dict[str, Any]:
+    return {"database.faults": [{"kind": kind, "from_s": at_s, "to_s": at_s + length_s, **more}]}
+
+
+def _ends(kind: str, at_s: float) -> dict[str, Any]:
+    return {"server.lifecycle": [{"kind": kind, "at_s": at_s}]}
+
+
+DISTURBANCES = (
+    Disturbance(
+        "stall", "length", "s", 0.1, 600.0,
+        lambda at, s: _fault("stall", at, s), lambda s: s,
+        lambda scenario: scenario.stress.stall_s,
+    ),
+    Disturbance(
+        "slow database", "duration of each call", "ms", 20.0, 60_000.0,
+        lambda at, ms: _fault("slow", at, LONG_S, duration_ms=ms), lambda ms: LONG_S + ms / 1_000,
+        lambda _: 1_000.0,  # chosen: a table scan, or a disk that is full of other work
+    ),
+    Disturbance(
+        "outage that fails fast", "length", "s", 0.1, 600.0,
+        lambda at, s: _fault("fail", at, s, duration_ms=FAILURE_MS), lambda s: s,
+        lambda scenario: scenario.stress.outage_s,
+    ),
+    Disturbance(
+        "outage that fails slowly", "time until each call fails", "s", 0.1, 60.0,
+        lambda at, s: _fault("fail", at, LONG_S, duration_ms=1_000 * s), lambda s: LONG_S + 2 * s,
+        lambda scenario: scenario.server.pool.connect_timeout_s,  # a host that does not answer
+    ),
+    Disturbance("deploy", "number", "deploys", 1.0, 1.0, lambda at, _: _ends("deploy", at),
+                lambda _: LONG_S, lambda _: 1.0),
+    Disturbance("crash", "number", "crashes", 1.0, 1.0, lambda at, _: _ends("crash", at),
+                lambda _: LONG_S, lambda _: 1.0),
+)  # fmt: skip
+# Rows written one update after another are stable only below a latency; near it their flushes grow slowly.
+SLOWER = Disturbance(
+    "database that stays slower", "duration of each call", "ms", 4.0, 1_000.0,
+    lambda at, ms: _fault("slow", at, TREND_S, duration_ms=ms), lambda _: TREND_S, lambda _: 40.0, 1.25,
+)  # fmt: skip
+# The load itself, at a multiple of its busiest minute: long enough for a trend to show.
+LOAD = Disturbance("load factor", "multiple of the busiest minute", "x", 1.0, 20.0, lambda at, _: {}, lambda _: 300.0,
+                   lambda scenario: scenario.stress.load_factor)  # fmt: skip
+
+BY_NAME = {d.name: d for d in (*DISTURBANCES, SLOWER, LOAD)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A schedule that was played."""
+
+    scenario: Scenario
+    at_s: float
+    size: float
+    facts: Facts
+    detections: tuple[Detection, ...]
+
+    @property
+    def lost(self) -> float:
+        """Items lost in any way [items]."""
+        fates = ["dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down"]
+        return float(self.facts.items[fates].to_numpy().sum())
+
+    def has(self, kind: str, part: str) -> Detection | None:
+        """The failure of that kind in that part, if there is one."""
+        return next((d for d in self.detections if (d.kind, d.part) == (kind, part)), None)
+
+
+def evenly(scenario: Scenario, rates: Rates, length_s: float) -> Scenario:
+    """The scenario with evenly spaced arrivals in place of its load, and nothing else that disturbs.
+
+    Parameters
+    ----------
+    rates : mapping of stream to rate
+        Arrivals [1/s]; a writer without one stays idle.
+    length_s : float
+        Of the load [s].
+    """
+    runs = [
+        {"stream": stream, "at_ms": place, "count": max(1, round(rates[stream] * length_s)), "rate_hz": rates[stream]}
+        for place, stream in enumerate(STREAMS)  # not in one instant
+        if rates.get(stream)
+    ]
+    load = {
+        "trace": None, "rate_hz": None, "scale": 1.0, "sessions": None, "queries_hz": 0.0,
+        "runs": runs, "duration_s": length_s,
+    }  # fmt: skip
+    calm = {"database.faults": (), "database.bursts": None, "server.lifecycle": ()}
+    changed = scenario.replace("workload", scenario.workload.model_dump() | load)
+    for knob, value in calm.items():
+        changed = changed.replace(knob, value)
+    return changed
+
+
+def played(scenario: Scenario, at_s: float, size: float, *, seed: int = 0, replicate: int = 0) -> Outcome:
+    """Play a schedule and look for failures."""
+    load = load_of(scenario, None, seed, replicate)
+    facts = Facts(*play(scenario, load, seed=seed, replicate=replicate, resolution_s=1.0, keep=True, progress=None))
+    return Outcome(scenario, at_s, size, facts, tuple(detect(facts)))
+
+
+class Bench:
+    """A scenario's server on the test bench: arrivals at given rates, a disturbance at the worst instant for a writer.
+
+    The worst instant for a database fault is the start of a flush, so that all of the fault lies in that flush; it is
+    found by playing the same arrivals without the fault.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Its server and database are played, its load is not.
+    rates : mapping of stream to rate
+        Arrivals while nothing is disturbed [1/s].
+    """
+
+    def __init__(self, scenario: Scenario, rates: Rates, *, seed: int = 0) -> None:
+        self.scenario, self.rates, self.seed = scenario, dict(rates), seed
+        self._starts: dict[str, float] = {}
+        self._known: dict[tuple[str, float, str], Outcome] = {}
+
+    def play(self, disturbance: Disturbance, size: float, writer: Stream) -> Outcome:
+        """Play a disturbance of a size, at its worst for a writer; the same question is played once."""
+        key = (disturbance.name, size, writer)
+        if key not in self._known:
+            at_s = self.start_s(writer)
+            factor = size if disturbance is LOAD else 1.0
+            rates = {
+                stream: rate * factor for stream, rate in self.rates.items() if self._joins(disturbance, stream, writer)
+            }
+            slowest_hz = min(rate for rate in rates.values() if rate)
+            # A stuck buffer shows only if there is time for it to fill: to the cap, or for so long as is affordable.
+            recovery_s = 0.0 if disturbance.name == SLOWER.name else max(RECOVERY_S, min(300.0, 120.0 / slowest_hz))
+            whole_s = math.ceil(at_s + disturbance.lasts_s(size) + recovery_s)
+            scenario = evenly(self.scenario, rates, float(whole_s))
+            for knob, value in disturbance.changes(at_s, size).items():
+                scenario = scenario.replace(knob, value)
+            self._known[key] = played(scenario, at_s, size, seed=self.seed)
+        return self._known[key]
+
+    def at_random(self, disturbance: Disturbance, writer: Stream, number: int) -> Outcome:
+        """Play a disturbance of its usual size at a given instant, with Poisson arrivals.
+
+        Parameters
+        ----------
+        number : int
+            Of the play; each has its own draws.
+        """
+        size = min(max(disturbance.usual(self.scenario), 1e-3), disturbance.most)
+        rates = {stream: rate for stream, rate in self.rates.items() if self._joins(disturbance, stream, writer)}
+        whole_s = float(math.ceil(CALM_S + disturbance.lasts_s(size) + 2 * RECOVERY_S))
+        total = sum(rates.values())
+        scenario = evenly(self.scenario, rates, whole_s)
+        mix = {stream: rates.get(stream, 0.0) / total for stream in STREAMS}
+        load = {"runs": (), "rate_hz": total, "mix": mix}
+        scenario = scenario.replace("workload", scenario.workload.model_dump() | load)
+        for knob, value in disturbance.changes(CALM_S, size).items():
+            scenario = scenario.replace(knob, value)
+        return played(scenario, CALM_S, size, seed=self.seed, replicate=number)
+
+    def _joins(self, disturbance: Disturbance, stream: Stream, writer: Stream) -> bool:
+        """Whether a writer is played beside the one under test: where they share more than the time of the loop."""
+        if stream == writer or disturbance is LOAD:
+            return True
+        return disturbance.name != SLOWER.name and self.scenario.server.pool_limit <= len(STREAMS)
+
+    def start_s(self, writer: Stream) -> float:
+        """The first start of a flush of a writer after the calm [s]."""
+        if writer not in self._starts:
+            alone = {
+                stream: rate for stream, rate in self.rates.items() if self._joins(DISTURBANCES[0], stream, writer)
+            }
+            calm = played(evenly(self.scenario, alone, 2 * CALM_S), 0.0, 0.0, seed=self.seed)
+            flushes = calm.facts.flushes
+            starts = flushes.loc[(flushes["writer"] == writer) & (flushes["start_s"] >= CALM_S), "start_s"]
+            self._starts[writer] = float(starts.iloc[0]) if len(starts) else CALM_S
+        return self._starts[writer]

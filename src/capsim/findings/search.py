@@ -1,0 +1,93 @@
+"""The smallest trigger of every failure: sizes in growing steps, then bisection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from capsim.findings.schedule import Bench, Disturbance, Outcome
+from capsim.specs import Stream
+
+MOST_ARRIVALS = 150_000  # of a play: at a high rate, long disturbances are not tried (some seconds each)
+PRECISION = 0.005  # relative, of a trigger: half of the 1 % that is promised
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The smallest size found at which a failure happens.
+
+    Parameters
+    ----------
+    size : float
+        In the unit of the disturbance; the failure does not happen at ``absent`` (None if it happens at the least
+        size that is tried).
+    """
+
+    kind: str
+    part: str
+    disturbance: Disturbance
+    size: float
+    absent: float | None
+    outcome: Outcome
+
+    @property
+    def precision(self) -> float:
+        """Width of the bracket over the size [1]; 0 where there was nothing to search."""
+        return 0.0 if self.absent is None else (self.size - self.absent) / self.size
+
+
+def bisect(
+    absent: float, present: float, happens: Callable[[float], bool], precision: float = PRECISION
+) -> tuple[float, float]:
+    """Narrow a bracket, in which a failure begins, to a relative precision.
+
+    Examples
+    --------
+    >>> low, high = bisect(1.0, 4.0, lambda size: size >= 2.001)
+    >>> low < 2.001 <= high, (high - low) / high <= 0.01
+    (True, True)
+    """
+    while (present - absent) / present > precision:
+        middle = (absent + present) / 2
+        if happens(middle):
+            present = middle
+        else:
+            absent = middle
+    return absent, present
+
+
+def sizes(disturbance: Disturbance) -> list[float]:
+    """The sizes that are tried first."""
+    found = [disturbance.least]
+    while found[-1] < disturbance.most:
+        found.append(min(found[-1] * disturbance.step, disturbance.most))
+    return found
+
+
+def triggers(bench: Bench, disturbance: Disturbance, writer: Stream, precision: float = PRECISION) -> list[Trigger]:
+    """The smallest triggers of all that a disturbance does, at its worst for one writer.
+
+    Failures are taken to stay once they have begun: of one that comes, goes and comes again with growing
+    size, the first coming is found, if it spans a step.
+    """
+    rate_hz = sum(bench.rates.values())
+    tries = [size for size in sizes(disturbance) if rate_hz * disturbance.lasts_s(size) <= MOST_ARRIVALS]
+    outcomes = {size: bench.play(disturbance, size, writer) for size in tries}
+    found: dict[tuple[str, str], Trigger] = {}
+    before: float | None = None
+    for size, outcome in outcomes.items():
+        for detection in outcome.detections:
+            key = (detection.kind, detection.part)
+            if key in found or (detection.part in bench.rates and detection.part != writer):
+                continue  # another writer's worst instant is another search
+            low, high = before, size
+            if before is not None:
+                low, high = bisect(before, size, partial(_happens, bench, disturbance, writer, key), precision)
+            found[key] = Trigger(*key, disturbance, high, low, bench.play(disturbance, high, writer))
+        before = size
+    return list(found.values())
+
+
+def _happens(bench: Bench, disturbance: Disturbance, writer: Stream, key: tuple[str, str], size: float) -> bool:
+    return bench.play(disturbance, size, writer).has(*key) is not None

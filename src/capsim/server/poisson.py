@@ -1,0 +1,228 @@
+"""Arrivals that are drawn when somebody asks: a Poisson process known only at the instants that decide something.
+
+The writer's rules ask for the time of a numbered arrival, or for the number of arrivals before an instant. Both are
+drawn here from what is known so far: behind the last known instant as Gamma and Poisson variables, between two known
+ones as Beta and binomial variables, because given their number the arrivals in between are independent and uniform. So
+every answer has the law it would have if all arrivals had been made, at a cost that does not grow with their number.
+
+Source: J. F. C. Kingman, "Poisson Processes", Oxford 1993, sections 2.4 (conditioning) and 4.1 (intervals).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+ENDLESS = 1 << 62  # numbers of arrivals: there is always another one
+NEVER_US = 1 << 60  # when the first arrival of a process of rate 0 comes
+
+
+class PoissonArrivals:
+    """Stands in for `capsim.server.arrivals.Arrivals`, without having made the arrivals.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Constant rate, 0 included [1/s].
+    draws : Generator
+        Where chance comes from.
+    begins_us : int
+        No arrival comes before [us].
+
+    Notes
+    -----
+    Times are real numbers of microseconds; whoever asks gets them rounded down, as the engine's clock would. Exact but
+    for the resolution of float64: 0.0005 us at a month.
+
+    Examples
+    --------
+    >>> arrivals = PoissonArrivals(100.0, np.random.default_rng(1))
+    >>> hundredth_us = arrivals.time_us(99)
+    >>> arrivals.before(hundredth_us, 0), arrivals.before(hundredth_us + 1, 0) > 99
+    (99, True)
+    """
+
+    keyed = coalescing = False
+    first, known = 0, ENDLESS
+
+    def __init__(self, rate_hz: float, draws: np.random.Generator, begins_us: int = 0) -> None:
+        self._per_us = rate_hz / 1e6
+        self._draws = draws
+        # What is known: at each of these instants, how many arrivals came before it, and how many up to it. The two
+        # differ by one where the instant is that of an arrival.
+        self._at_us, self._before, self._upto = array("d", [begins_us]), array("q", [0]), array("q", [0])
+
+    # --- one answer -------------------------------------------------------------------------------------------------
+
+    def time_us(self, number: int) -> int:
+        """Time of arrival ``number``, rounded down [us]."""
+        place = bisect_right(self._upto, number)
+        if place == len(self._upto):
+            if not self._per_us:
+                return NEVER_US
+            more = number - self._upto[-1] + 1
+            when_us = self._at_us[-1] + self._draws.standard_gamma(more) / self._per_us
+        elif self._before[place] <= number:
+            return int(self._at_us[place])
+        else:
+            from_us, rank = self._at_us[place - 1], number - self._upto[place - 1] + 1
+            between = self._before[place] - self._upto[place - 1]
+            share = self._draws.beta(rank, between - rank + 1)
+            when_us = from_us + (self._at_us[place] - from_us) * share
+        self._insert(place, when_us, number, number + 1)
+        return int(when_us)
+
+    def before(self, when_us: int, start: int) -> int:
+        """Number of the first arrival at or after ``when_us``, at least ``start``."""
+        place = bisect_left(self._at_us, when_us)
+        if place == len(self._at_us):
+            number = self._upto[-1] + int(self._draws.poisson((when_us - self._at_us[-1]) * self._per_us))
+        elif self._at_us[place] == when_us or place == 0:
+            return max(self._before[place], start)
+        else:
+            number, between = self._upto[place - 1], self._before[place] - self._upto[place - 1]
+            if not between:
+                return max(number, start)
+            from_us = self._at_us[place - 1]
+            number += int(self._draws.binomial(between, (when_us - from_us) / (self._at_us[place] - from_us)))
+        self._insert(place, float(when_us), number, number)
+        return max(number, start)
+
+    def through(self, when_us: int, start: int) -> int:
+        """Number of the first arrival after ``when_us``, at least ``start``."""
+        return self.before(when_us + 1, start)
+
+    def new_entries(self, start: int, stop: int, first: int) -> int:
+        """Every arrival stands for itself: ``stop - start``."""
+        return stop - start
+
+    def nth_entry(self, start: int, count: int, first: int) -> int:
+        """Number of the arrival that brings the ``count``-th entry from ``start`` on."""
+        return start + count - 1
+
+    def _insert(self, place: int, when_us: float, before: int, upto: int) -> None:
+        self._at_us.insert(place, when_us)
+        self._before.insert(place, before)
+        self._upto.insert(place, upto)
+
+    # --- many answers at once ---------------------------------------------------------------------------------------
+
+    def times(self, numbers: slice | Ints) -> Ints:
+        """Times of some arrivals, ascending by number, rounded down [us]."""
+        if isinstance(numbers, slice):
+            numbers = np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
+        place = bisect_right(self._upto, int(numbers[0])) - 1 if len(numbers) else 0
+        at_us, before, upto = self._from(place)
+        ahead = int(numbers.searchsorted(upto[-1]))
+        if ahead < len(numbers):  # behind all that is known: sums of exponential gaps
+            gaps = np.diff(numbers[ahead:], prepend=upto[-1] - 1)
+            new_us = at_us[-1] + np.cumsum(self._draws.standard_gamma(gaps)) / self._per_us
+            at_us = np.concatenate((at_us, new_us))
+            before = np.concatenate((before, numbers[ahead:]))
+            upto = np.concatenate((upto, numbers[ahead:] + 1))
+        while True:
+            behind = upto.searchsorted(numbers, "right")
+            missing = np.flatnonzero(before[behind] > numbers)
+            if not len(missing):
+                break
+            missing = missing[np.diff(behind[missing], prepend=-1) > 0]  # one for each interval, then the next ones
+            high, wanted = behind[missing], numbers[missing]
+            rank, between = wanted - upto[high - 1] + 1, before[high] - upto[high - 1]
+            share = self._draws.beta(rank, between - rank + 1)
+            new_us = at_us[high - 1] + (at_us[high] - at_us[high - 1]) * share
+            at_us, before = np.insert(at_us, high, new_us), np.insert(before, high, wanted)
+            upto = np.insert(upto, high, wanted + 1)
+        self._set(place, at_us, before, upto)
+        found: Ints = at_us[behind].astype(np.int64)
+        return found
+
+    def chain(self, number: int, apart_us: int, most: int) -> Ints:
+        """Numbers from ``number`` on, each of the first arrival at least ``apart_us`` after the one before.
+
+        About ``most`` of them.
+        """
+        numbers = [number]
+        when_us = self.time_us(number)
+        while len(numbers) <= most and self._before[-1] != numbers[-1]:  # more is known of what follows
+            numbers.append(self.before(when_us + apart_us, numbers[-1]))
+            when_us = self.time_us(numbers[-1])
+        left = most + 1 - len(numbers)
+        if left <= 0 or not self._per_us:
+            return np.array(numbers, np.int64)
+        # From here on nothing is known: the wait for the first arrival after a delay is exponential, and what comes
+        # within a delay is Poisson.
+        wait_us = self._draws.standard_exponential(left) / self._per_us
+        whole_us = np.floor(wait_us).astype(np.int64)
+        after_us = when_us + np.cumsum(apart_us + whole_us)  # the arrivals, rounded down
+        due_us = after_us - whole_us
+        exact_us = due_us + wait_us
+        since_us = np.concatenate(([self._at_us[-1]], exact_us[:-1]))
+        within = self._draws.poisson((due_us - since_us) * self._per_us)
+        following = numbers[-1] + np.cumsum(1 + within)
+        self._add(
+            np.column_stack((due_us, exact_us)), np.repeat(following, 2), np.column_stack((following, following + 1))
+        )
+        return np.concatenate((np.array(numbers, np.int64), following))
+
+    def forget_after(self, number: int) -> None:
+        """Draw anew what comes after arrival ``number``: it was looked at, but nothing was decided by it.
+
+        What has decided something stays known even if the stretch is taken back and played again.
+        """
+        self._cut(bisect_right(self._before, number))
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    def begin(self, from_us: int) -> None:
+        """Nobody will ask about what was before ``from_us``."""
+        self.before(from_us, 0)
+        place = max(bisect_right(self._at_us, from_us) - 1, 0)
+        del self._at_us[:place], self._before[:place], self._upto[:place]
+
+    def path(self, edges_us: Ints) -> tuple[Floats, Ints, Ints]:
+        """All known instants of a stretch, its edges among them, with the numbers of arrivals before and up to each.
+
+        Parameters
+        ----------
+        edges_us : int64 array
+            Ascending; the first is the begin of what is known [us].
+        """
+        self.before(int(edges_us[-1]), 0)
+        at_us, before, upto = self._from(0)
+        while True:
+            missing = edges_us[~np.isin(edges_us, at_us)]
+            if not len(missing):
+                break
+            high = at_us.searchsorted(missing)
+            one_each = np.diff(high, prepend=-1) > 0
+            high, missing = high[one_each], missing[one_each]
+            between = before[high] - upto[high - 1]
+            share = (missing - at_us[high - 1]) / (at_us[high] - at_us[high - 1])
+            number = upto[high - 1] + self._draws.binomial(between, share)
+            at_us = np.insert(at_us, high, missing)
+            before, upto = np.insert(before, high, number), np.insert(upto, high, number)
+        self._set(0, at_us, before, upto)
+        own = slice(int(at_us.searchsorted(edges_us[0])), int(at_us.searchsorted(edges_us[-1])) + 1)
+        return at_us[own], before[own], upto[own]
+
+    def _from(self, place: int) -> tuple[Floats, Ints, Ints]:
+        at_us, before, upto = (np.array(known[place:]) for known in (self._at_us, self._before, self._upto))
+        return at_us, before, upto
+
+    def _set(self, place: int, at_us: Floats, before: Ints, upto: Ints) -> None:
+        self._cut(place)
+        self._add(at_us, before, upto)
+
+    def _add(self, at_us: Floats, before: Ints, upto: Ints) -> None:
+        self._at_us.frombytes(at_us.tobytes())
+        self._before.frombytes(before.tobytes())
+        self._upto.frombytes(upto.tobytes())
+
+    def _cut(self, place: int) -> None:
+        del self._at_us[place:], self._before[place:], self._upto[place:]

@@ -1,0 +1,294 @@
+"""Fidelity ``law``: the same distributions as the exact engine, and nothing told that it does not know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from capsim.cli import main
+from capsim.errors import CapsimError
+from capsim.fidelity import check_law, loop_law
+from capsim.run import Run, simulate
+from capsim.server.poisson import PoissonArrivals
+from capsim.specs import STREAMS, Scenario
+
+LEVEL = 0.01  # of all tests of a case together: a true equality fails so rarely
+
+NO_LOOP = {f"{name}_cpu_ms": 0 for name in ("events", "revenue", "heartbeats", "other", "row")} | {"gc_pause_ms": 0}
+
+
+def scenario_of(rate_hz: float = 40.0, duration_s: float = 60.0, **changes: Any) -> Scenario:
+    """Three writers with batches of 20 behind a loop that takes no time; ``changes`` by dotted knob."""
+    writer = {"batch_rows": 20, "delay_ms": 1_000, "buffer_cap_rows": 60}
+    scenario = Scenario.model_validate({
+        "name": "law",
+        "workload": {"rate_hz": rate_hz, "duration_s": duration_s},
+        "server": {"http": NO_LOOP, "writers": dict.fromkeys(STREAMS, writer)},
+        "billing": {"from": "2026-02-03"},
+    })  # fmt: skip
+    for knob, value in changes.items():
+        scenario = scenario.replace(knob.replace("__", "."), value)
+    return scenario
+
+
+CASES: dict[str, Scenario] = {
+    "timers and full batches": scenario_of(),
+    "repaired and fixed": scenario_of(
+        server__writers__events__semantics="recommended",
+        server__writers__revenue__semantics="fixed",
+        server__writers__heartbeats__semantics="fixed",
+        database__insert={"call_ms": 150, "sigma": 1.0},
+    ),
+    "full buffers": scenario_of(database__insert={"call_ms": 2_000, "distribution": "exponential"}),
+    "faults and slow periods": scenario_of(
+        database__faults=[
+            {"kind": "fail", "from_s": 10, "to_s": 13},
+            {"kind": "stall", "from_s": 30, "to_s": 34},
+        ],
+        database__bursts={"calm_s": 8, "slow_s": 3, "factor": 20},
+    ),
+    "one connection for three": scenario_of(server__pool__limit=1, database__insert={"call_ms": 100}),
+}  # fmt: skip
+
+
+def figures(run: Run) -> dict[str, float]:
+    """What is compared: flushes and their sizes, buffers, losses, stuck time, waits, bill."""
+    assert run.batches is not None
+    samples, accounts, found = run.samples, run.accounting().set_index("writer"), dict[str, float]()
+    first = run.batches[run.batches["attempt"] == 1]
+    for stream in STREAMS:
+        rows = first.loc[first["writer"] == stream, "rows"]
+        found |= {
+            f"{stream} flushes": len(rows),
+            f"{stream} mean flush": rows.mean() if len(rows) else 0.0,
+            f"{stream} fourth flush": rows.iloc[3] if len(rows) > 3 else 0.0,
+            f"{stream} largest flush": rows.max() if len(rows) else 0.0,
+            f"{stream} mean buffer": samples[f"{stream}_buffer_mean_rows"].mean(),
+            f"{stream} mean buffer of a bin": samples[f"{stream}_buffer_mean_rows"].iloc[3],
+            f"{stream} largest buffer": samples[f"{stream}_buffer_max_rows"].max(),
+            f"{stream} last buffer": accounts.loc[stream, "buffered"],
+            f"{stream} in flight": samples[f"{stream}_in_flight_mean_rows"].mean(),
+            f"{stream} arrived in a bin": samples[f"{stream}_arrived"].iloc[3],
+            f"{stream} arrived": accounts.loc[stream, "arrived"],
+            f"{stream} written": accounts.loc[stream, "written"],
+            f"{stream} dropped at the cap": accounts.loc[stream, "dropped_cap"],
+            f"{stream} dropped in a bin": samples[f"{stream}_dropped_cap"].iloc[3],
+            f"{stream} dropped by failure": accounts.loc[stream, "dropped_failed"],
+            f"{stream} uncounted": accounts.loc[stream, "uncounted"],
+        }
+    found["stuck time"] = float((run.stuck["to_s"].fillna(60.0) - run.stuck["from_s"]).sum())
+    found["pool waits"] = float(len(run.waits))
+    found["connections"] = float(samples["pool_in_use_mean"].mean())
+    found["calls"] = float(samples["db_calls"].sum())
+    bill = run.bill("trace")
+    found["bill"] = float(bill["amount_usd"].astype(float).sum())
+    usage = bill[bill["line"].isin(["memory", "cpu", "egress", "volume"])]
+    found["quantities billed"] = float(usage["quantity"].astype(float).sum())
+    return found
+
+
+def _figures(case: str, fidelity: str, seed: int) -> dict[str, float]:
+    run = simulate(CASES[case], seed=seed, month=False, batches=True, resolution_s=10.0, fidelity=fidelity)  # type: ignore[arg-type]
+    return figures(run)
+
+
+def smirnov(one: np.ndarray, other: np.ndarray) -> float:
+    """p-value of the two-sample Kolmogorov-Smirnov test (asymptotic; ties make it larger, never smaller)."""
+    one, other = np.sort(one), np.sort(other)
+    values = np.concatenate((one, other))
+    gap = one.searchsorted(values, "right") / len(one) - other.searchsorted(values, "right") / len(other)
+    scaled = np.abs(gap).max() * np.sqrt(len(one) * len(other) / (len(one) + len(other)))
+    if scaled < 0.2:
+        return 1.0
+    terms = np.arange(1, 101)
+    return float(np.clip(2 * ((-1.0) ** (terms - 1) * np.exp(-2 * (terms * scaled) ** 2)).sum(), 0, 1))
+
+
+def compare(case: str, runs: int, map_: Callable[..., Any] = map) -> tuple[int, str, float]:
+    """Number of figures that vary, and the one that differs most with its p-value."""
+    sides = []
+    for fidelity, first in (("exact", 0), ("law", 10**6)):
+        found = list(map_(_figures, [case] * runs, [fidelity] * runs, range(first, first + runs)))
+        sides.append({name: np.array([row[name] for row in found]) for name in found[0]})
+    values = {n: smirnov(sides[0][n], sides[1][n]) for n in sides[0] if len({*sides[0][n], *sides[1][n]}) > 1}
+    worst = min(values, key=values.__getitem__)
+    return len(values), worst, values[worst]
+
+
+@pytest.mark.parametrize("case", ["timers and full batches", "full buffers", "faults and slow periods"])
+def test_the_same_distributions_as_the_exact_engine(case: str) -> None:
+    tests, worst, value = compare(case, runs=40)
+    assert value > LEVEL / tests, f"{worst}: p = {value:.2g} in one of {tests} tests"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_distributions_over_ten_thousand_runs(case: str) -> None:
+    """Prints the table of docs/look-ahead.md (``pytest -s``)."""
+    with ProcessPoolExecutor(2) as pool:
+        tests, worst, value = compare(case, 10_000, lambda *columns: pool.map(*columns, chunksize=100))
+    print(f"{case:28} {tests} figures, least p {value:.2g} ({worst}), allowed {LEVEL / tests:.2g}")
+    assert value > LEVEL / tests
+
+
+# --- arrivals that are drawn when somebody asks -------------------------------------------------------------------
+
+
+def test_answers_fit_together_whatever_the_order_of_questions() -> None:
+    chance = np.random.default_rng(3)
+    for seed in range(30):
+        arrivals = PoissonArrivals(1_000.0, np.random.default_rng(seed))
+        times = {n: arrivals.time_us(n) for n in chance.integers(0, 300, 60).tolist()}
+        counts = {t: arrivals.before(t, 0) for t in chance.integers(0, 400_000, 60).tolist()}
+        numbers = np.sort(chance.choice(400, 80, replace=False))
+        times |= dict(zip(numbers.tolist(), arrivals.times(numbers).tolist(), strict=True))
+        assert list(times.values()) == [arrivals.time_us(n) for n in times]
+        assert list(counts.values()) == [arrivals.before(t, 0) for t in counts]
+        in_order = [times[n] for n in sorted(times)]
+        assert in_order == sorted(in_order)
+        assert all((times[n] < t) == (n < m) for n in times for t, m in counts.items())
+
+
+def test_a_chain_is_of_first_arrivals_after_a_delay() -> None:
+    arrivals = PoissonArrivals(1_000.0, np.random.default_rng(1))
+    arrivals.time_us(40)  # known ahead: the chain starts where something is known
+    numbers = arrivals.chain(0, 5_000, 200)
+    times = arrivals.times(numbers)
+    assert len(numbers) == 201
+    for time_us, following in zip(times[:-1], numbers[1:], strict=True):
+        assert arrivals.before(int(time_us) + 5_000, 0) == following
+
+
+def test_counts_and_gaps_have_the_moments_of_a_poisson_process() -> None:
+    """Asked from both ends: a count between two known arrivals is binomial, so all together they are Poisson."""
+    counts, gaps = [], []
+    for seed in range(2_000):
+        arrivals = PoissonArrivals(100.0, np.random.default_rng(seed))
+        arrivals.time_us(150)
+        arrivals.times(np.array([20, 90]))
+        counts.append(arrivals.before(700_000, 0) - arrivals.before(200_000, 0))
+        gaps.append(arrivals.time_us(57) - arrivals.time_us(56))
+    assert np.mean(counts) == pytest.approx(50, abs=4 * np.sqrt(50 / 2_000))
+    assert np.var(counts) == pytest.approx(50, abs=4 * np.sqrt((2 * 50**2 + 50) / 2_000))
+    assert np.mean(gaps) == pytest.approx(10_000, abs=4 * 10_000 / np.sqrt(2_000))
+
+
+def test_no_rate_brings_no_arrival() -> None:
+    arrivals = PoissonArrivals(0.0, np.random.default_rng(0))
+    assert arrivals.before(10**12, 0) == 0
+    assert arrivals.time_us(0) > 10**15
+
+
+# --- what it says -------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_lost_between_the_tables() -> None:
+    run = simulate(CASES["full buffers"], seed=4, month=False, fidelity="law")
+    accounts, samples = run.accounting().set_index("writer"), run.samples
+    for stream in STREAMS:
+        row = accounts.loc[stream]
+        assert row["arrived"] == row.drop("arrived").sum() == samples[f"{stream}_arrived"].sum()
+        assert row["dropped_cap"] == samples[f"{stream}_dropped_cap"].sum()
+        assert stream != "events" or row["dropped_cap"] > 0
+        assert (samples[f"{stream}_buffer_mean_rows"] <= samples[f"{stream}_buffer_max_rows"] + 1e-9).all()
+        assert (samples[f"{stream}_buffer_mean_rows"] >= samples[f"{stream}_buffer_min_rows"] - 1e-9).all()
+
+
+def test_the_same_address_gives_the_same_run() -> None:
+    one, other = (simulate(CASES["full buffers"], seed=4, month=False, fidelity="law") for _ in range(2))
+    assert one.samples.equals(other.samples)
+    assert not one.samples.equals(simulate(CASES["full buffers"], seed=5, month=False, fidelity="law").samples)
+
+
+def test_the_loop_is_told_by_formulas_that_say_so() -> None:
+    scenario = scenario_of(server__http={"gc_pause_ms": 0})
+    run = simulate(scenario, seed=1, month=False, fidelity="law")
+    summary = run.summary("trace").set_index("metric")
+    exact = simulate(scenario, seed=1, month=False).summary("trace").set_index("metric")
+    assert summary.loc["loop_wait_mean", "basis"] == "closed formula"
+    assert summary.loc["loop_wait_mean", "value"] == pytest.approx(loop_law(scenario).wait_ms)
+    assert summary.loc["items_lost", "basis"] == "simulated in law"
+    assert np.isnan(summary.loc["loop_wait_max", "value"])
+    mean = "loop_utilisation_mean"
+    assert summary.loc[mean, "value"] == pytest.approx(exact.loc[mean, "value"], rel=0.1)
+    assert not [name for name in summary.index if name.startswith("response_")]
+
+
+def test_the_mean_wait_is_that_of_an_m_d_1_queue_without_flushes() -> None:
+    scenario = scenario_of(rate_hz=500, server__http=NO_LOOP | {f"{s}_cpu_ms": 1.0 for s in STREAMS})
+    assert loop_law(scenario).utilisation == pytest.approx(0.5)
+    assert loop_law(scenario).wait_ms == pytest.approx(0.5)  # rho / (2 (1 - rho)) services of 1 ms
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "sessions": ({"workload__sessions": {}}, "workload.sessions"),
+    "replicas": ({"server__process__replicas": 2}, "server.process.replicas is 2"),
+    "clients": ({"server__http__clients": {}}, "server.http.clients"),
+    "deploys": ({"server__lifecycle": [{"kind": "deploy", "at_s": 1}]}, "server.lifecycle"),
+    "a full loop": ({"workload__rate_hz": 10_000.0, "server__http": {}}, "fills the HTTP loop"),
+    "reads": ({"workload__queries_hz": 1.0}, "workload.queries_hz"),
+    "a slow reader": ({"server__logger__consumer_hz": 10}, "server.logger.consumer_hz"),
+    "Redis away": ({"redis__faults": [{"kind": "down", "from_s": 1, "to_s": 2}]}, "redis.faults"),
+    "scripts": ({"workload": {"runs": [{"stream": "events", "at_ms": 0, "count": 3}]}}, "workload.runs"),
+    "replacing heartbeats": (
+        {"workload__live_sessions": 3, "server__writers__heartbeats__semantics": "fixed"},
+        "workload.live_sessions",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "told"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_told_is_refused_with_reason_and_remedy(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(CapsimError) as refused:
+        simulate(scenario_of(**changes), month=False, fidelity="law")
+    assert told in str(refused.value)
+    assert all("exact" in line for line in refused.value.problems)
+
+
+def test_traces_and_single_arrivals_are_refused() -> None:
+    with pytest.raises(CapsimError, match="trace game-day"):
+        simulate(scenario_of(), "game-day", fidelity="law")
+    with pytest.raises(CapsimError, match="single arrivals"):
+        simulate(scenario_of(), arrivals=True, fidelity="law")
+    check_law(scenario_of())
+
+
+def test_a_server_out_of_heap_is_refused() -> None:
+    writer = {"batch_rows": 100, "buffer_cap_rows": "none"}
+    scenario = scenario_of(
+        rate_hz=400.0,
+        duration_s=3_600.0,
+        server__writers=dict.fromkeys(STREAMS, writer),
+        server__node__heap_cap_mib=64,
+        database__faults=[{"kind": "stall", "from_s": 10, "to_s": 3_600}],
+    )
+    with pytest.raises(CapsimError, match="runs out of heap"):
+        simulate(scenario, month=False, fidelity="law")
+
+
+def test_every_output_of_the_command_says_so(tmp_path: Any) -> None:
+    (tmp_path / "x.toml").write_text(
+        'name = "x"\n[workload]\nrate_hz = 5\nduration_s = 600\n[billing]\nfrom = "2026-02-03"\n[stress]\n'
+        "stall_s = 0\noutage_s = 0\ndeploys = 0\n"
+    )
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["run", str(tmp_path / "x.toml"), "--fidelity", "law", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "fidelity law" in done.output
+    assert "fidelity law" in (out / "report.html").read_text()
+    assert "simulated in law" in (out / "summary.csv").read_text()
+    assert json.loads((out / "result.json").read_text())["provenance"]["fidelity"] == "law"
+
+
+def test_the_command_refuses_with_every_reason() -> None:
+    done = CliRunner().invoke(main, ["run", "after", "--fidelity", "law"])
+    assert done.exit_code == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) >= 2
+    assert all("fidelity law" in line for line in lines)
