@@ -288,30 +288,27 @@ def assuming(name: str, number: float) -> Iterator[None]:
     How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
     does not follow.
 
-    Raises
-    ------
-    CapsimError
-        If there is no constant of that name.
+    Parameters
+    ----------
+    name : str
+        Of a constant.
+    number : float
+        In its own unit.
 
     Examples
     --------
-    >>> with overridden({"event_row": 2400.0}):
-    ...     value("event_row")
-    2400.0
-    >>> value("event_row")
-    2387
+    >>> with assuming("pg_wal_event", 2241):
+    ...     value("pg_wal_event")
+    2241
+    >>> value("pg_wal_event")
+    2000
     """
-    for name in values:
-        if name not in _VALUES:
-            near = difflib.get_close_matches(name, _VALUES, n=1)
-            hint = f"did you mean {near[0]}?" if near else "cs.constants() lists them"
-            raise CapsimError(f"constants.{name}: there is no such constant; {hint}")
-    kept = dict(_VALUES)
-    _VALUES.update(values)
+    kept = _VALUES[name]
+    _VALUES[name] = number
     try:
         yield
     finally:
-        _VALUES.update(kept)
+        _VALUES[name] = kept
 
 
 def bracket(constant: Constant) -> tuple[float, float] | None:
