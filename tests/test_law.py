@@ -179,6 +179,18 @@ def test_counts_and_gaps_have_the_moments_of_a_poisson_process() -> None:
     assert np.mean(gaps) == pytest.approx(10_000, abs=4 * 10_000 / np.sqrt(2_000))
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_between_two_known_instants_arrivals_are_in_the_places_of_uniform_ones(many: bool) -> None:
+    shift = []
+    for seed in range(1_000):
+        arrivals = PoissonArrivals(100.0, np.random.default_rng(seed))
+        count = arrivals.before(1_000_000, 0)
+        number = count // 2
+        when_us = arrivals.times(np.array([number]))[0] if many else arrivals.time_us(number)
+        shift.append(when_us / 1e6 - (number + 1) / (count + 1))  # the mean of an order statistic
+    assert np.mean(shift) == pytest.approx(0, abs=4 * 0.05 / np.sqrt(1_000))
+
+
 def test_no_rate_brings_no_arrival() -> None:
     arrivals = PoissonArrivals(0.0, np.random.default_rng(0))
     assert arrivals.before(10**12, 0) == 0
