@@ -238,6 +238,39 @@ def test_connections_break_when_postgres_goes_down_and_it_is_slow_for_a_while_af
     assert after.took_us.median() > 1.7 * later.took_us.median()
 
 
+def test_a_full_volume_lets_reads_through_and_nothing_that_writes():
+    fault = {"kind": "full", "from_s": 600, "to_s": 1_200}
+    run = cs.simulate(day(database={"faults": [fault]}), month=False, batches=True)
+    inside = run.batches.query("start_us >= 600e6 and start_us < 1200e6")
+
+    assert not inside.query("writer != 'heartbeats'").ok.any()
+    assert run.accounting().set_index("writer").dropped_failed["events"] > 1_000
+    assert run.accounting().set_index("writer").uncounted["heartbeats"] > 500
+    assert run.samples["queries_failed"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"server": {"pool": {"limit": 0}}}, "limit"),
+        ({"server": {"cleanup": {"limit_rows": 0}}}, "limit_rows"),
+        ({"server": {"redis_client": {"queue_limit": 0}}}, "queue_limit"),
+        ({"server": {"queries": {"cpu_ms": -1}}}, "cpu_ms"),
+        ({"database": {"query": {"call_ms": -5}}}, "call_ms"),
+        ({"database": {"max_connections": 3}}, "max_connections"),
+        ({"redis": {"faults": [{"kind": "down", "from_s": 9, "to_s": 5}]}}, "it must end later"),
+        ({"database": {"faults": [{"kind": "down", "from_s": 1, "to_s": 5, "duration_ms": 3}]}}, "leave duration_ms"),
+        ({"plan": {"changes": ["event_capp"]}}, "event_cap"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key(tables, words):
+    from capsim.scenario import validated
+
+    data = {"name": "x", "workload": {"rate_hz": 1, "duration_s": 60}, "billing": {"from": "2026-02-03"}, **tables}
+    with pytest.raises(cs.CapsimError, match=words):
+        validated(Scenario, data, "a.toml")
+
+
 def test_unused_indexes_make_inserts_slower_and_tables_larger():
     few, many = (cs.simulate(day(database={"unused_indexes": n}), month=False).samples for n in (0, 10))
 
@@ -303,6 +336,7 @@ FAULTS = {
     "fail slowly": {"database.faults": [{"kind": "fail", "from_s": 60, "to_s": 120, "duration_ms": 7_000}]},
     "stall": {"database.faults": [{"kind": "stall", "from_s": 60, "to_s": 120}]},
     "down": {"database.faults": [{"kind": "down", "from_s": 60, "to_s": 120}]},
+    "volume full": {"database.faults": [{"kind": "full", "from_s": 60, "to_s": 120}]},
     "redis down": {"redis.faults": [{"kind": "down", "from_s": 60, "to_s": 120}]},
     "redis unreachable": {"redis.faults": [{"kind": "unreachable", "from_s": 60, "to_s": 120}]},
     "deploy": {"server.lifecycle": [{"kind": "deploy", "at_s": 90}], "server.process.start_s": 3},
@@ -311,6 +345,10 @@ FAULTS = {
         "server.process": {"handles_sigterm": True, "draining_s": 4, "overlap_s": 2, "migration_s": 5},
     },
     "crash": {"server.lifecycle": [{"kind": "crash", "at_s": 100}]},
+    "crash and a migration": {
+        "server.lifecycle": [{"kind": "crash", "at_s": 70}],
+        "server.process.migration_s": 20,
+    },
 }
 
 

@@ -24,7 +24,7 @@ def plain_database(scenario: Scenario) -> DurationUs:
     """Constant latency with the scenario's faults; where latency is drawn, a draw by address."""
 
     def duration_us(
-        kind: str, stream: str, attempt: int, item: int, rows: int, start_us: int
+        kind: str, stream: str, attempt: int, item: int, rows: int, start_us: int, crowding: float
     ) -> tuple[int, bool]:
         spec = scenario.database.insert if kind == "insert" else scenario.database.update
         chance = random.Random(f"{stream} {attempt} {item}")

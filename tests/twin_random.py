@@ -135,7 +135,7 @@ def _latency(rng: random.Random, grid_ms: int, production: bool) -> dict[str, An
 
 
 def _fault(rng: random.Random, grid_ms: int, span_ms: int) -> dict[str, Any]:
-    kind = rng.choice(("slow", "fail", "stall"))
+    kind = rng.choice(("slow", "fail", "stall", "full"))
     from_ms = grid_ms * rng.randint(0, span_ms // grid_ms)
     to_ms = from_ms + grid_ms * rng.randint(1, 60)
     fault: dict[str, Any] = {"kind": kind, "from_s": from_ms / 1000, "to_s": to_ms / 1000}

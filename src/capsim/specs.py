@@ -331,11 +331,12 @@ class FaultSpec(Spec):
 
     ``slow``: they take ``duration_ms``. ``fail``: they fail, after ``duration_ms`` or the usual latency.
     ``stall``: they end when the fault does, as behind a lock. ``down``: connections break and are refused.
+    ``full``: the volume is full, so what writes fails and what reads does not.
     """
 
-    kind: Literal["slow", "fail", "stall", "down"] = Field(
+    kind: Literal["slow", "fail", "stall", "down", "full"] = Field(
         description="slow: calls take duration_ms; fail: they fail; stall: they end when the fault does; "
-        "down: connections break, and are refused until the fault ends"
+        "down: connections break, and are refused until the fault ends; full: the volume is, and what writes fails"
     )
     from_s: NotNegative = Field(description="start of the fault, since the start of the load")
     to_s: Positive = Field(description="end of the fault; calls that start before it are hit")

@@ -206,11 +206,13 @@ class LatencyDatabase:
         duration_us = max(1, round(duration_ms * crowding * 1_000))
         for from_us, to_us, fault, fixed_us in self._faults:
             if from_us <= start_us < to_us:
+                if fault == "full" and kind == "query":
+                    continue  # what only reads needs no room
                 if fault == "stall":
                     return Outcome(to_us - start_us, "ok")
                 if fault == "down":
                     return Outcome(self.refused_us, "fail")
-                return Outcome(fixed_us or duration_us, "fail" if fault == "fail" else "ok")
+                return Outcome(fixed_us or duration_us, "fail" if fault in ("fail", "full") else "ok")
         return Outcome(duration_us, "ok")
 
     def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
