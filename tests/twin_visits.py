@@ -150,8 +150,9 @@ class Visitors:
             def updated(outcome: str) -> None:
                 if outcome == "ok":
                     for number in groups[place]:
-                        visit.updated += not self.sessions[number].closed
-                        self.sessions[number].closed = True
+                        session = self.sessions[number]
+                        visit.updated += not session.closed and session.leaves_us > self.clock.now_us
+                        session.closed = True
                 update(place + 1)
 
             self.call(visit, "update", groups[place][0], len(groups[place]), updated)

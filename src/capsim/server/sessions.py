@@ -126,14 +126,13 @@ class OpenSessions:
         places = np.flatnonzero(silent)
         return places[np.lexsort((self.ids[places], self.last_us[places]))]
 
-    def close(self, sessions: Ints) -> int:
-        """These are closed; how many were still open."""
-        places = self.ids.searchsorted(sessions)
-        places = places[places < len(self.ids)]
+    def close(self, sessions: Ints, now_us: int) -> int:
+        """These are closed; how many had not ended by themselves meanwhile."""
         found = np.isin(self.ids, sessions)
+        closed = int((self.leaves_us[found] > now_us).sum())
         for name in ("ids", "start_us", "last_us", "leaves_us", "live_to_us"):
             setattr(self, name, getattr(self, name)[~found])
-        return int(found.sum())
+        return closed
 
     def alive(self, sessions: Ints, now_us: int) -> int:
         """How many of these have a player who has not left."""
@@ -202,7 +201,7 @@ class Cleanup:
             seen = yield Statement("update", int(group[0]), len(group))
             assert seen.outcome is not None
             if seen.outcome.result == "ok":
-                closed += sessions.close(group)
+                closed += sessions.close(group, seen.now_us)
         self._busy = False
         return End(True, len(found), updated=closed)
 
