@@ -49,7 +49,7 @@ def test_plain_simpy_counts_what_the_twin_counts(
         {"events": arrivals_us.tolist()},
         None,
         job.END_US,
-        lambda kind, stream, attempt, item, rows, start_us: (durations_us[item], True),
+        lambda kind, stream, attempt, item, rows, start_us, crowding: (durations_us[item], True),
     ).writers["events"]
 
     counts = job.run_plain(arrivals_us, durations_us)
