@@ -42,7 +42,7 @@ def continued(
     -------
     DataFrame
         Columns `capsim.tables.SAMPLES` and `MEMORY`. Against the simulation of the whole month the bills of the
-        bundled scenarios differ by less than 0.2 % (``tests/test_continued.py``).
+        bundled scenarios differ by some 0.3 % (``tests/test_continued.py``).
 
     Raises
     ------
