@@ -124,7 +124,8 @@ class Scattered:
         bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         bits ^= bits >> np.uint64(31)
-        return ((bits >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
+        found: NDArray[np.float64] = ((bits >> np.uint64(11)) + np.uint64(1)).astype(np.float64) * 2.0**-53
+        return found
 
     def exponential(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exponential variables of mean 1, shape as ``items``."""

@@ -248,7 +248,8 @@ def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: lis
     if full.verdict != "stable":
         found.append(
             f"the HTTP loop is {full.verdict}: its busiest minute brings {full.offered:.3g} times what one thread can "
-            f"do, and requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
+            f"do, its longest single job holds it for {samples['loop_block_max_ms'].max() / 1_000:,.3g} s, and "
+            f"requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
         )
     if deaths:
         for end, said in _FATAL.items():

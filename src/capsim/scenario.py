@@ -19,14 +19,13 @@ from capsim import paths
 from capsim.errors import ScenarioError
 from capsim.knobs import Key, Node, keys, schema, shown, shown_table, suggestion
 from capsim.spec import Spec
-from capsim.specs import STREAMS, LatencySpec, MixSpec, RedisSpec, Scenario, WriterSpec
+from capsim.specs import STREAMS, SUPERUSERS, LatencySpec, MixSpec, RedisSpec, Scenario, WriterSpec
 
 __all__ = ["Key", "dumps", "keys", "load", "loads", "names", "schema", "validated", "warnings"]
 
 LARGEST_FILE_BYTES = (
     1 << 20
 )  # scenarios are a few kilobytes: a larger file is something else, given by mistake
-FREE_CONNECTIONS = 97  # Postgres by default: max_connections 100, of which 3 are kept for superusers
 
 SpecT = TypeVar("SpecT", bound=Spec)
 Place = tuple[str | int, ...]
@@ -285,10 +284,12 @@ def warnings(scenario: Scenario) -> list[str]:
                 f"batch_rows = {writer.batch_rows}: no batch ever fills, so only the timer flushes, "
                 "and a full buffer drops until it does"
             )
-    if scenario.server.pool_limit > FREE_CONNECTIONS:
+    database = scenario.database
+    if scenario.server.pool_limit > database.clients_max:
         found.append(
-            f"[server.pool] limit = {scenario.server.pool_limit} connections: Postgres by default lets "
-            f"{FREE_CONNECTIONS} in (max_connections 100, 3 of them kept for superusers) and refuses the rest"
+            f"[server.pool] limit = {scenario.server.pool_limit} connections: Postgres lets "
+            f"{database.clients_max} in (max_connections {database.max_connections}, "
+            f"{SUPERUSERS} of them kept for superusers) and refuses the rest"
         )
     return found + _without_effect(scenario)
 

@@ -357,6 +357,9 @@ class FaultSpec(Spec):
         return self
 
 
+SUPERUSERS = 3  # connections that Postgres keeps for superusers (its default)
+
+
 class DatabaseSpec(Spec):
     """Postgres: how long calls take, what goes wrong, how much data there is at the start."""
 
@@ -409,6 +412,11 @@ class DatabaseSpec(Spec):
     backup_every_h: Positive | Literal["none"] = Field(
         default="none", description="hours between backups by pg_dump, which read every table into the page cache"
     )
+
+    @property
+    def clients_max(self) -> int:
+        """Connections that Postgres lets its clients have, all processes together."""
+        return self.max_connections - SUPERUSERS
 
 
 class RedisSpec(Spec):

@@ -10,11 +10,12 @@ from typing import Literal
 from capsim.inspect.effective import CPUS_VISIBLE, OLD_FORMAT_ENDS, Effective
 from capsim.inspect.shell import MANAGERS
 from capsim.pricing import limits_on
-from capsim.scenario import FREE_CONNECTIONS
+from capsim.specs import DatabaseSpec
 from capsim.units import GB, MIB
 
 Harm = Literal["loss", "outage", "bill", "note"]
 HARMS: tuple[Harm, ...] = ("loss", "outage", "bill", "note")
+FREE_CONNECTIONS = DatabaseSpec().clients_max  # as Postgres comes; a platform that changed it would say so
 HANG_MIB = 64.0  # a cap less than this below the limit hangs instead of aborting (capsim.memory.limits)
 # What `railway config migrate` (CLI 5.43.1) keeps; everything else of deploy is lost (facts: railway §4)
 _MIGRATED = ("startCommand", "healthcheckPath", "healthcheckTimeout", "numReplicas", "multiRegionConfig", "region")

@@ -30,8 +30,6 @@ from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]
 
-SUPERUSERS = 3  # connections that Postgres keeps for superusers (its default)
-
 
 @dataclass(frozen=True)
 class Part:
@@ -157,7 +155,7 @@ class Fleet:
         sources, redis = self._sources(life, replica, self._share(first_read, replica))
         queries = next((source for source in sources if isinstance(source, Queries)), None)
         database = self._scenario.database
-        most = database.max_connections - SUPERUSERS
+        most = database.clients_max
 
         server = Server(
             writers,  # type: ignore[arg-type]

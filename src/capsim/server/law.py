@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from capsim import rng
 from capsim.server.database import Draws, LatencyDatabase
-from capsim.server.fleet import SUPERUSERS, Fleet, Process
+from capsim.server.fleet import Fleet, Process
 from capsim.server.jobs import Served, no_jobs
 from capsim.server.lives import Life
 from capsim.server.log import Log, with_lines
@@ -286,7 +286,7 @@ class LawFleet(Fleet):
             self._database(replica),
             sources=sources,
             parallel=database.parallel_calls,
-            room=lambda _: database.max_connections - SUPERUSERS,
+            room=lambda _: database.clients_max,
         )
         draws = rng.generator(*self._address, "law buffers")
         sampler = LawSampler(self._width_us, self._cut_us, self._scenario, Log(spec.logger), draws)

@@ -194,8 +194,7 @@ class Sampler:
 
     def _opened(self, server: Server, edges: Ints) -> Ints:
         """Most connections that are open in each bin."""
-        times_us, levels = (np.array(column, np.int64) for column in zip(*server.pool.opened, strict=True)) if (
-            server.pool.opened) else (np.empty(0, np.int64), np.empty(0, np.int64))  # fmt: skip
+        times_us, levels = np.array(server.pool.opened, np.int64).reshape(-1, 2).T
         inside = (times_us >= edges[0]) & (times_us < edges[-1])
         times_us, levels = times_us[inside], levels[inside]
         place = _places(times_us, edges)
