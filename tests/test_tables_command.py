@@ -29,8 +29,6 @@ def small(price: float = 1.0) -> Published:
     return Published("small", "How much?", "", ("plan",), rows)
 
 
-# Slow since results of reads are followed collection by collection: minutes of CPU, too many for every run.
-@pytest.mark.slow
 def test_the_committed_tables_are_those_that_would_be_made_now() -> None:
     result = CliRunner().invoke(main, ["tables", "--check"])
 

@@ -38,13 +38,17 @@ class End:
 
 @dataclass(frozen=True)
 class Bins:
-    """What the closed model knows, bin by bin: times [s], requests, rows held and memory [MiB], collections."""
+    """What the closed model knows, bin by bin: times [s], requests, rows held and memory [MiB], collections.
+
+    ``lasting_mib`` is the largest live set of the bin without results of reads.
+    """
 
     time_s: Floats
     width_s: Floats
     requests: Floats
     start_mib: Floats
     max_mib: Floats
+    lasting_mib: Floats
     end_mib: Floats
     committed_mib: Floats
     new_mib: Floats
@@ -104,9 +108,10 @@ def follow(bins: Bins, process: Process) -> Followed:
 
 
 def _matters(bins: Bins, process: Process) -> NDArray[np.bool_]:
-    moves = bins.max_mib - np.minimum(bins.start_mib, bins.end_mib) > MOVES_MIB
+    # A result is in the heap for milliseconds: it makes a peak, and few collections see it. It decides near a limit.
+    moves = bins.lasting_mib - np.minimum(bins.start_mib, bins.end_mib) > MOVES_MIB
     live = process.live_mib + bins.max_mib
-    near = (live > LARGE_MIB) | (live > NEAR * process.cap_mib)
+    near = (process.live_mib + bins.lasting_mib > LARGE_MIB) | (live > NEAR * process.cap_mib)
     full: NDArray[np.bool_] = bins.rss_mib - process.file_mib > NEAR_CONTAINER * process.container_mib
     return moves | near | full
 

@@ -24,6 +24,7 @@ class Live:
     max_mib: Floats
     start_mib: Floats
     end_mib: Floats
+    lasting_mib: Floats  # the largest but for results, which are gone in the time that their text takes
 
 
 def row_bytes(scenario: Scenario) -> dict[str, float]:
@@ -78,6 +79,7 @@ def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
         low += column["buffer_min_rows"] * rows[stream]
         high += column["buffer_max_rows"] * rows[stream] + column["in_flight_max_rows"] * out
     others = parts.held(samples, scenario)
+    lasting = np.maximum(high / MIB + others.lasting_mib, mean / MIB)
     mean, low, high = mean / MIB + others.mean_mib, low / MIB, high / MIB + others.max_mib
     high = np.maximum(high, mean)
     # What two neighbours share lies inside the range of both: the middle of their means, moved into it.
@@ -86,7 +88,7 @@ def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
     ceiling = np.append(np.minimum(high[:-1], high[1:]), high[-1:])
     ends = np.clip(ends, np.minimum(floor, ceiling), ceiling)
     starts = np.append(mean[:1], ends[:-1])
-    return Live(mean, high, starts, ends)
+    return Live(mean, high, starts, ends, lasting)
 
 
 _COLUMNS = (

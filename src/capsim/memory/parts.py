@@ -23,6 +23,7 @@ class Held(NamedTuple):
 
     mean_mib: Floats
     max_mib: Floats
+    lasting_mib: Floats  # at most, but for results, which are gone as soon as their text is written
 
 
 def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
@@ -52,7 +53,7 @@ def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
     steady = kept + waiting + behind
     mean = samples["result_mean_rows"].to_numpy(np.float64) * row + steady
     most = samples["result_max_rows"].to_numpy(np.float64) * (row + text) + steady
-    return Held(mean / MIB, most / MIB)
+    return Held(mean / MIB, most / MIB, steady / MIB)
 
 
 def log_files_mib(samples: pd.DataFrame, scenario: Scenario) -> Floats:

@@ -64,6 +64,7 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats
             requests=requests,
             start_mib=rows.start_mib,
             max_mib=rows.max_mib,
+            lasting_mib=rows.lasting_mib,
             end_mib=rows.end_mib,
             committed_mib=mean.mean_mib,
             new_mib=new,
