@@ -60,10 +60,10 @@ class OneBlock(NamedTuple):
     heartbeat_sessions: None
 
 
-def writer(given: Mapping[str, np.ndarray]) -> list[float]:
+def writer(given: Mapping[str, np.ndarray], look_ahead: bool = True) -> list[float]:
     """The batch writer: flushes, rows written, rows dropped."""
     spec = WriterSpec(batch_rows=BATCH_ROWS, delay_ms=DELAY_US // 1_000, buffer_cap_rows=CAP_ROWS)
-    server = Server({"events": spec}, PoolSpec(), 1, DatabaseByItem(given["duration_us"]))
+    server = Server({"events": spec}, PoolSpec(), 1, DatabaseByItem(given["duration_us"]), look_ahead=look_ahead)
     server.advance(OneBlock(0, int(given["end_us"]), {"events": given["at_us"]}, None))
     one = server.writers["events"]
     return [one.batches, one.flushed, one.dropped_cap + one.dropped_failed]

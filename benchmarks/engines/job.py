@@ -23,16 +23,15 @@ BATCH_ROWS, DELAY_US, CAP_ROWS = 100, 5_000_000, 1_000
 Job = Callable[[Mapping[str, np.ndarray]], list[float]]
 
 
-def main(jobs: Mapping[str, Job], warm_up: bool = False) -> None:
-    """Run the job that the command line names; ``warm_up``: once before, so that compiling is not counted."""
+def main(jobs: Mapping[str, Job]) -> None:
+    """Run the job that the command line names; a little of it before, so that compiling and first calls do not count."""
     name, path = sys.argv[1:]
     if name not in jobs:
         print(json.dumps(None))
         return
     with np.load(path) as file:
         given = {key: file[key] for key in file.files}
-    if warm_up:
-        jobs[name]({key: values[:1_000] if values.ndim else values for key, values in given.items()})
+    jobs[name]({key: values[:1_000] if values.ndim else values for key, values in given.items()})
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     result: list[Any] = jobs[name](given)

@@ -69,4 +69,4 @@ def writer(given: Mapping[str, np.ndarray]) -> list[float]:
 
 
 if __name__ == "__main__":
-    main({"queue": queue, "writer": writer}, warm_up=True)
+    main({"queue": queue, "writer": writer})

@@ -27,29 +27,29 @@ def queue(given: Mapping[str, np.ndarray]) -> list[float]:
 def writer(given: Mapping[str, np.ndarray]) -> list[float]:
     """The batch writer, flush by flush; where a batch fills is found by its index, where a timer goes off by search."""
     at_us, durations_us = given["at_us"], given["duration_us"]
-    head, flushes, dropped = 0, 0, 0
-    spent = False  # a timer that went off during a flush sets no other until the next flush
-    free_us, items = 0, len(at_us)
+    head = flushes = taken = dropped = free_us = 0
+    items, never_us = len(at_us), 1 << 62
     while head < items:
         full = head + BATCH_ROWS - 1
-        full_us = int(at_us[full]) if full < items else 1 << 62
-        due_us = 1 << 62 if spent else int(at_us[head]) + DELAY_US
+        full_us = int(at_us[full]) if full < items else never_us
+        due_us = int(at_us[head]) + DELAY_US
         if full_us < free_us:  # filled while a flush was out: the next arrival after its end asks again
-            asks = int(at_us.searchsorted(free_us, "right"))
-            full_us = int(at_us[asks]) if asks < items else 1 << 62
-            spent = due_us = 1 << 62
-        elif due_us < free_us:
-            spent, due_us = True, 1 << 62
+            asks = int(at_us.searchsorted(free_us))
+            if asks - head >= CAP_ROWS:  # and is dropped, as are all that follow: nothing is ever written again
+                dropped += items - head - CAP_ROWS
+                break
+            full_us, due_us = int(at_us[asks]) if asks < items else never_us, never_us
+        elif due_us < free_us:  # a timer that goes off during a flush is spent
+            due_us = never_us
         when_us = min(full_us, due_us)
-        if when_us == 1 << 62:
+        if when_us == never_us:
             break
         upto = int(at_us.searchsorted(when_us, "right"))
-        kept = min(upto - head, CAP_ROWS)
-        dropped += upto - head - kept
-        flushes += 1
+        rows = min(upto - head, CAP_ROWS)
+        flushes, taken, dropped = flushes + 1, taken + rows, dropped + upto - head - rows
         free_us = when_us + int(durations_us[head])
-        head, spent = upto, False
-    return [flushes, head - dropped, dropped]
+        head = upto
+    return [flushes, taken, dropped]
 
 
 if __name__ == "__main__":

@@ -433,8 +433,8 @@ def _stretch(
     attempts: dict[str, Ints],
 ) -> Stretch:
     """What the block's arrivals became; ``first`` is the number of the first, ``head`` where its cycle began."""
-    refused = np.zeros(len(times_us), bool)
-    for start, stop in writer.drain_refused():
+    refused, runs = np.zeros(len(times_us), bool), writer.drain_refused()
+    for start, stop in runs:
         refused[max(start - first, 0) : max(stop - first, 0)] = True
     stored = ~refused
     if writer.closed_from is not None:
@@ -443,11 +443,12 @@ def _stretch(
         cycles = np.concatenate(([head], takes["next_item"]))
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
+    all_stored = not runs and writer.closed_from is None and previous is None
     # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
     ok = attempts["ok"]
     return Stretch(
         arrivals_us=times_us,
-        stored_us=times_us[stored],
+        stored_us=times_us if all_stored else times_us[stored],
         refused=refused,
         taken_us=takes["taken_us"],
         taken_rows=takes["rows"],
