@@ -24,7 +24,7 @@ Job = Callable[[Mapping[str, np.ndarray]], list[float]]
 
 
 def main(jobs: Mapping[str, Job]) -> None:
-    """Run the job that the command line names; a little of it before, so that compiling and first calls do not count."""
+    """Run the job that the command line names; a little of it first, so that compiling and first calls do not count."""
     name, path = sys.argv[1:]
     if name not in jobs:
         print(json.dumps(None))
