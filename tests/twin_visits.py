@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from capsim.memory.pauses import Pauses
 from capsim.specs import STREAMS, Scenario
 from twin import DurationUs, Pool, TwinResult, _result, rules_of
 from twin_loop import CLASSES, Building, Job, Thread
@@ -202,13 +203,14 @@ def simulate(
     reads: Sequence[tuple[int, int, int]],
     end_us: int,
     duration_us: DurationUs,
+    pauses: Pauses,
     shutdown_us: int | None = None,
 ) -> tuple[TwinResult, list[Job], Visitors]:
     """As `twin_loop.simulate`, with sessions by number, and reads as (arrival, query, rows that it finds)."""
     clock = Clock()
     pool = Pool(clock, scenario, duration_us)
     writers: dict[str, Building] = {}
-    thread = Telling(clock, scenario.server.http, writers)
+    thread = Telling(clock, scenario.server.http, writers, pauses)
     for stream in STREAMS:
         rules = rules_of(scenario, stream)
         if stream == "heartbeats":
