@@ -109,7 +109,9 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("scavenge_stays", 0.19, "1", "unknown", "fitted", "share of the allocation that stays in new space"),
     Constant("survived", 0.33, "1", "0.21-0.35", "fitted", "share of the allocation that counts for growing new space"),
     Constant("survived_13", 0.5, "1", "0.4-0.5", "fitted", "the same in V8 13.6 (Node 24); kit24_500"),
-    Constant("loading_touches", 1.5, "1", "1.4-1.6", "fitted", "V8 13.6: pages of new space left per MiB loaded; kit24"),
+    Constant(
+        "loading_touches", 1.5, "1", "1.4-1.6", "fitted", "V8 13.6: pages of new space left per MiB loaded; kit24"
+    ),
     Constant("first_step", 4.0, "MiB", "2-7", "fitted", "growth before the first full collection; all loaded runs"),
     Constant(
         "marking_base", 0.15, "s", "0.05-0.35", "fitted", "from the limit to the end of a collection; r500, r1000"
