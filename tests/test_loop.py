@@ -110,7 +110,7 @@ def test_the_collector_stops_a_server_in_a_small_container_more_often_and_for_le
 def test_mean_and_second_moment_of_the_pauses_are_those_that_requests_wait():
     """The queueing formula of ``fidelity = "law"`` takes them."""
     found = Pauses(scavenge_every=4, full_every=7, scavenge_us=300, full_us=5_000)
-    each = found.us(np.arange(1, 28_001)).astype(float)
+    each = np.concatenate([found.us(5_000), found.us(23_000, 5_000)]).astype(float)
 
     assert found.mean_us == pytest.approx(each.mean())
     assert found.square_us2 == pytest.approx((each**2).mean())

@@ -37,7 +37,7 @@ class Pauses:
 
     Examples
     --------
-    >>> Pauses(2, 3, scavenge_us=10, full_us=500).us(np.arange(1, 7)).tolist()
+    >>> Pauses(2, 3, scavenge_us=10, full_us=500).us(6).tolist()
     [0, 10, 500, 10, 0, 510]
     """
 
@@ -46,10 +46,11 @@ class Pauses:
     scavenge_us: int
     full_us: int
 
-    def us(self, numbers: Ints) -> Ints:
-        """What requests wait for the collector [us], by their numbers from the start of the process, the first 1."""
-        scavenged, whole = numbers % self.scavenge_every == 0, numbers % self.full_every == 0
-        found: Ints = scavenged * np.int64(self.scavenge_us) + whole * np.int64(self.full_us)
+    def us(self, count: int, before: int = 0) -> Ints:
+        """What the next so many requests wait for the collector, each [us], when so many came before them."""
+        found = np.zeros(count, np.int64)
+        for every, paused_us in ((self.scavenge_every, self.scavenge_us), (self.full_every, self.full_us)):
+            found[every - 1 - before % every :: every] += paused_us
         return found
 
     @property

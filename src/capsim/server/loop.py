@@ -167,8 +167,7 @@ class Loop:
         """CPU of each job, collections included [us]."""
         is_request = found.kind != JOB
         cpu_us = np.where(is_request, self._cpu_us[np.minimum(found.kind, JOB - 1)], found.cpu_us)
-        number = self._requests + np.cumsum(is_request)
-        cpu_us += is_request * self._pauses.us(number)
+        cpu_us[is_request] += self._pauses.us(int(is_request.sum()), self._requests)
         return cpu_us
 
     def flush_us(self, rows: int) -> int:
