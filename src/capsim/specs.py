@@ -239,7 +239,9 @@ class HttpSpec(Spec):
     other_cpu_ms: NotNegative = Field(default=0.20, description="CPU of starts and ends of sessions; assumed")
     row_cpu_ms: NotNegative = Field(default=0.04, description="CPU of a row when its flush starts; assumed")
     gc_pause_ms: NotNegative = Field(
-        default=6.5, description="pause of one collection of new space; every 332nd request waits for one"
+        default=6.5,
+        description="pause of a collection of new space at its largest, and of a full one with little alive; how often "
+        "they come, and what makes them longer or shorter, follows from the container (capsim.memory.pauses)",
     )
     clients: ClientsSpec | None = Field(
         default=None, description="clients with a timeout and retries; left out, they wait for ever"

@@ -14,6 +14,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from capsim.memory.pauses import Pauses
 from capsim.server import clock
 from capsim.server.arrivals import Arrivals
 from capsim.server.attempts import Attempt, attempt_rules
@@ -111,6 +112,8 @@ class Server:
         In place of those that the writer's semantics say (used by the recorded cases).
     http : HttpSpec, optional
         The loop that serves the requests; without it an item reaches its writer the instant it arrives.
+    pauses : Pauses, optional
+        Of that loop: which requests wait for the collector.
     look_ahead : bool
         Whether undisturbed stretches may be played without events; the results are the same either way.
     begins_us : int
@@ -136,6 +139,7 @@ class Server:
         attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
         *,
         http: HttpSpec | None = None,
+        pauses: Pauses | None = None,
         look_ahead: bool = True,
         begins_us: int = 0,
         first_items: Mapping[Stream, int] | None = None,
@@ -182,7 +186,7 @@ class Server:
                 keyed = stream == "heartbeats" and writers[stream].keyed
                 first = (first_items or {}).get(stream, 0)
                 self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
-        self.loop = None if http is None else Loop(http, self.writers)
+        self.loop = None if http is None else Loop(http, self.writers, pauses)
         self.flushers: dict[Stream, Flusher] = {}
         for stream, writer in self.writers.items():
             rules = (attempts or {}).get(stream) or attempt_rules(stream, writers[stream])
