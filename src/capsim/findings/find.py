@@ -277,7 +277,7 @@ def trace_of(outcome: Outcome, part: str, disturbance: Disturbance) -> Trace:
     lost = samples[[f"{w}_{fate}" for w in writers for fate in fates]].sum(axis=1).cumsum().groupby(place).last()
     whole = disturbance in (LOAD, ABANDONED, READS)
     return Trace(
-        step_s=float(per_step),
+        step_s=float(per_step * samples["width_s"].iloc[0]),
         level_of=name,
         level=tuple(map(float, level.groupby(place).max())),
         lost_items=tuple(map(float, lost)),

@@ -13,6 +13,7 @@ from typing import Any
 from capsim.detectors import Detection, Facts, detect
 from capsim.play import play
 from capsim.specs import STREAMS, Scenario, Stream
+from capsim.units import US_PER_HOUR
 from capsim.workload import load_of
 
 CALM_S = 20.0  # before the disturbance: four times the usual delay
@@ -54,6 +55,8 @@ class Disturbance:
         Whether only whole sizes make sense.
     precision : float
         Relative, of a trigger that is searched.
+    recovers : bool
+        Whether there is time to recover afterwards; not where a trend is looked for.
     only : tuple of str
         Kinds of failures that are looked for; all else is found by another disturbance.
     load : callable, optional
@@ -71,6 +74,7 @@ class Disturbance:
     step: float = 2.0
     whole: bool = False
     precision: float = PRECISION
+    recovers: bool = True
     only: tuple[str, ...] = ()
     load: Callable[[Rates, float], Rates] | None = None
 
@@ -126,7 +130,7 @@ SLOWER = Disturbance(
     "database that stays slower", "duration of each call", "ms", 4.0, 1_000.0,
     lambda _, at, ms: _fault("slow", at, TREND_S, duration_ms=ms), lambda _: TREND_S,
     lambda _: 40.0,  # chosen: a database in another region
-    step=1.25, only=("longer flushes",),
+    step=1.25, recovers=False, only=("longer flushes",),
 )  # fmt: skip
 # The load itself, at a multiple of its busiest minute: long enough for a trend to show.
 LOAD = Disturbance(
@@ -137,7 +141,7 @@ LOAD = Disturbance(
 ABANDONED = Disturbance(
     "abandoned sessions", "sessions abandoned", "1/s", 0.05, 25.0,
     lambda _, at, __: {"workload.sessions": {"length_median_s": 1.0, "length_sigma": 0.0, "abandoned": 1.0}},
-    lambda _: CLEANUPS_S, only=("growing backlog",), load=lambda _, rate_hz: {"heartbeats": rate_hz},
+    lambda _: CLEANUPS_S, recovers=False, only=("growing backlog",), load=lambda _, rate_hz: {"heartbeats": rate_hz},
 )  # fmt: skip
 # Heartbeats that replace each other fill a batch only if there are enough sessions.
 FEWER = Disturbance(
@@ -149,7 +153,7 @@ FEWER = Disturbance(
 # Reads come by chance (Poisson), so a trigger in reads a second is that of one draw of them, and told to 5 %.
 READS = Disturbance(
     "analytics reads", "analytics reads", "1/s", 0.1, 51.2,
-    lambda _, at, rate_hz: {"workload.queries_hz": rate_hz}, lambda _: LONG_S / 2, precision=0.05,
+    lambda _, at, rate_hz: {"workload.queries_hz": rate_hz}, lambda _: LONG_S / 2, precision=0.05, recovers=False,
     only=("pool starvation", "refused connections", "growing backlog", "heap exhausted"), load=lambda rates, _: rates,
 )  # fmt: skip
 PILED_UP = Disturbance(
@@ -220,7 +224,11 @@ def evenly(scenario: Scenario, rates: Rates, length_s: float) -> Scenario:
 def played(scenario: Scenario, at_s: float, size: float, *, seed: int = 0, replicate: int = 0) -> Outcome:
     """Play a schedule and look for failures."""
     load = load_of(scenario, None, seed, replicate)
-    facts = Facts(*play(scenario, load, seed=seed, replicate=replicate, resolution_s=1.0, keep=True, progress=None))
+    # Bins of a second show a storm of log lines; a schedule of hours is one of a slow trend, without any.
+    resolution_s = 1.0 if load.span_us <= US_PER_HOUR else 10.0
+    facts = Facts(
+        *play(scenario, load, seed=seed, replicate=replicate, resolution_s=resolution_s, keep=True, progress=None)
+    )
     return Outcome(scenario, at_s, size, facts, tuple(detect(facts)))
 
 
@@ -251,8 +259,7 @@ class Bench:
             rates = self.at_size(disturbance, size, writer)
             slowest_hz = min(rate for rate in rates.values() if rate)
             # A stuck buffer shows only if there is time for it to fill: to the cap, or for so long as is affordable.
-            trend = disturbance in (SLOWER, ABANDONED, READS)
-            recovery_s = 0.0 if trend else max(RECOVERY_S, min(300.0, 120.0 / slowest_hz))
+            recovery_s = max(RECOVERY_S, min(300.0, 120.0 / slowest_hz)) if disturbance.recovers else 0.0
             whole_s = math.ceil(at_s + disturbance.lasts_s(size) + recovery_s)
             scenario = evenly(self.scenario, rates, float(whole_s))
             for knob, value in disturbance.changes(self.scenario, at_s, size).items():
@@ -292,7 +299,7 @@ class Bench:
         """Whether a writer is played beside the one under test: where they share more than the time of the loop."""
         if stream == writer:
             return True
-        return disturbance is not SLOWER and self.scenario.server.pool_limit <= len(STREAMS)
+        return disturbance.recovers and self.scenario.server.pool_limit <= len(STREAMS)
 
     def start_s(self, writer: Stream) -> float:
         """The first start of a flush of a writer after the calm [s]."""
