@@ -51,6 +51,8 @@ schema: .venv/run.stamp
 	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
 	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
+	$(BIN)/python -c 'from capsim.optimize import schema_text; print(schema_text(), end="")' > data/schema/optimum.schema.json.part
+	mv data/schema/optimum.schema.json.part data/schema/optimum.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
@@ -67,7 +69,7 @@ lint: .venv/test.stamp
 # `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
 LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
-LOCKED_EXTRAS = --extra inspect --extra notebooks --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
+LOCKED_EXTRAS = --extra inspect --extra notebooks --extra optimize --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
 lock:
 	$(LOCK) $(LOCKED_EXTRAS) --group dev --output-file requirements/test.txt
 	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt

@@ -14,11 +14,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from capsim import paths
 from capsim.errors import CapsimError
-from capsim.findings.document import Target
 from capsim.run import Run, simulate
 from capsim.scenario import load
 from capsim.spec import Share, Spec
 from capsim.specs import Scenario
+from capsim.target import Target
 
 SAVING = "bill_saving"
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from capsim.document import Number, Row, layout
+from capsim.target import Target
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -69,21 +70,6 @@ class Finding(Row):
     remedies: tuple[Remedy, ...]
     schedule: str = Field(description="the scenario, as TOML that `capsim run` plays; empty if the load itself does it")
     series: Trace | None
-
-
-class Target(Row):
-    """One service-level target, and whether it is met."""
-
-    target: str
-    metric: str
-    window: str
-    limit: str
-    value: Number
-    unit: str
-    margin: Number = Field(description="how far on the right side of the limit, relative to it; below 0: missed")
-    probability: Number = Field(description="share of the replicates that met it")
-    met: bool | None = Field(description="null where the model has no value")
-    action: str
 
 
 class Option(Row):

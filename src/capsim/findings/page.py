@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capsim.figures import Figure, drawn, file_name
 from capsim.files import write_text
-from capsim.findings.document import Chance, Finding, Findings, Option, Remedy, Symptom, Target
+from capsim.findings.document import Chance, Finding, Findings, Option, Remedy, Symptom
 from capsim.findings.standing import AT_REST
 from capsim.plots.findings import finding as plot
 from capsim.report import Cell, Table
 from capsim.screen import WIDTH, number
+from capsim.target import Target
 
 MOST_REMEDIES = 3  # that are told on the terminal
 
@@ -153,8 +155,8 @@ def write(found: Findings, out: Path) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("findings.html").render(
-        title=f"What could break in {found.name}", answer=answer(found), targets=_targets(found), entries=entries,
-        index=_index(found),
+        title=f"What could break in {found.name}", answer=answer(found), entries=entries,
+        targets=targets_table(found.targets), index=_index(found),
         symptoms=[_symptom(symptom) for symptom in found.troubleshooting], version=found.capsim_version,
         seed=found.seed,
     )  # fmt: skip
@@ -194,17 +196,18 @@ def _index(found: Findings) -> Table:
     return Table("All findings", head, rows)
 
 
-def _targets(found: Findings) -> Table:
+def targets_table(targets: Sequence[Target], of: str = "") -> Table:
+    """Targets as a checklist."""
     head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"),
             Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
     rows = [
         [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell(t.unit), Cell(t.limit),
          Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),
          Cell(t.window), Cell(t.action)]
-        for t in found.targets
+        for t in targets
     ]  # fmt: skip
     note = "Margin: how far on the right side of the limit, relative to it. Met in: share of the replicates."
-    return Table("Service-level targets", head, rows, note)
+    return Table(f"Service-level targets{', ' if of else ''}{of}", head, rows, note)
 
 
 def _symptom(symptom: Symptom) -> tuple[str, Table]:
