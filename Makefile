@@ -40,19 +40,16 @@ notebooks: .venv/test.stamp
 lab: .venv/test.stamp
 	$(BIN)/jupyter lab notebooks
 
+# The schema of every JSON document is what `schema_text()` of its module says.
+SCHEMAS := findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
+	reconciliation=capsim.reconcile result=capsim.document sweep=capsim.sweep.document
+
 schema: .venv/run.stamp
 	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part
 	mv data/schema/scenario.schema.json.part data/schema/scenario.schema.json
-	$(BIN)/python -c 'from capsim.document import schema_text; print(schema_text(), end="")' > data/schema/result.schema.json.part
-	mv data/schema/result.schema.json.part data/schema/result.schema.json
-	$(BIN)/python -c 'from capsim.inspect.report import schema_text; print(schema_text(), end="")' > data/schema/inspection.schema.json.part
-	mv data/schema/inspection.schema.json.part data/schema/inspection.schema.json
-	$(BIN)/python -c 'from capsim.reconcile import schema_text; print(schema_text(), end="")' > data/schema/reconciliation.schema.json.part
-	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
-	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
-	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
-	$(BIN)/python -c 'from capsim.sweep.document import schema_text; print(schema_text(), end="")' > data/schema/sweep.schema.json.part
-	mv data/schema/sweep.schema.json.part data/schema/sweep.schema.json
+	@set -e; for pair in $(SCHEMAS); do file=data/schema/$${pair%%=*}.schema.json; \
+		$(BIN)/python -c "from $${pair#*=} import schema_text; print(schema_text(), end='')" > $$file.part; \
+		mv $$file.part $$file; done
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
@@ -69,7 +66,7 @@ lint: .venv/test.stamp
 # `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
 LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
-LOCKED_EXTRAS = --extra inspect --extra notebooks --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
+LOCKED_EXTRAS = --extra inspect --extra notebooks --extra optimize --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
 lock:
 	$(LOCK) $(LOCKED_EXTRAS) --group dev --output-file requirements/test.txt
 	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt

@@ -51,7 +51,7 @@ class MixSpec(Spec):
 class SessionsSpec(Spec):
     """Players: a share of the requests start a session, and live sessions send the heartbeats.
 
-    Used in place of ``mix.heartbeats``, whose share of the requests becomes session starts.
+    Used in place of ``mix.heartbeats``, whose share of the requests becomes session starts; so do scripted heartbeats.
     """
 
     heartbeat_every_s: Positive = Field(

@@ -32,6 +32,7 @@ COMMANDS = {
     "tables": Lazy("capsim.cli.tables:tables", "Make the tables of data/tables again, or check them."),
     "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
     "findings": Lazy("capsim.cli.findings:findings", "What could break, the smallest trigger, and what helps."),
+    "optimize": Lazy("capsim.cli.optimize:optimize", "The cheapest configuration that meets the targets."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
     "inspect": Lazy("capsim.cli.inspect:inspect", "Read railway.json, .env and the like as the platform does."),
