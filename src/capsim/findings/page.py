@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from capsim.errors import CapsimError
 from capsim.figures import Figure, drawn, file_name
 from capsim.files import write_text
 from capsim.findings.document import Chance, Finding, Findings, Remedy, Target
 from capsim.plots.findings import finding as plot
 from capsim.report import Cell, Table
 from capsim.screen import WIDTH, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_REMEDIES = 3  # that are told on the terminal
 
@@ -133,21 +137,28 @@ def write(found: Findings, out: Path) -> None:
 
 
 def _figure(finding: Finding, name: str) -> Figure:
-    series = finding.series
-    assert series is not None
     alt = (
         f"Line plot of the largest buffer and of the items lost, over the schedule of {finding.kind} in {finding.part} "
         f"by {finding.disturbance}; lost: {number(finding.lost, 'items')} items."
     )
-    title = f"{finding.part}: {finding.kind}"
+    return drawn(name, "", "findings", alt, schedule_plot, finding)
 
-    def draw() -> Any:
-        return plot(
-            series.step_s, series.buffer_rows, series.lost_items,
-            (series.disturbed_from_s, series.disturbed_to_s), title=title, disturbance=finding.disturbance,
-        )  # fmt: skip
 
-    return drawn(name, "", "findings", alt, draw)
+def schedule_plot(finding: Finding, ax: Axes | None = None) -> Axes:
+    """The schedule of a finding: its largest buffer, what is lost, and the disturbance.
+
+    Raises
+    ------
+    CapsimError
+        If it has none, because the load itself does it.
+    """
+    series = finding.series
+    if series is None:
+        raise CapsimError(f"{finding.kind}: the load itself does it, so there is no schedule to draw; plot the run")
+    return plot(
+        series.step_s, series.buffer_rows, series.lost_items, (series.disturbed_from_s, series.disturbed_to_s),
+        title=f"{finding.part}: {finding.kind}", disturbance=finding.disturbance, ax=ax,
+    )  # fmt: skip
 
 
 def _index(found: Findings) -> Table:
