@@ -24,6 +24,8 @@ from capsim.units import BILLED_MONTH_MINUTES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from capsim.plots.objects import ComparisonPlots, ResultPlots
+
 SCHEMA_VERSION: Literal[1] = 1
 DIGITS = 9  # significant, of every published number
 Window: TypeAlias = Literal["trace", "month"]  # the load once; the billed month, over which it is repeated
@@ -173,6 +175,22 @@ class Result(Row):
         fields = _ROWS[section].model_fields
         return pd.DataFrame([row.model_dump() for row in rows], columns=list(fields))
 
+    def to_frame(self, window: Window = "trace") -> pd.DataFrame:
+        """The figures of a window, indexed by ``metric``: ``value``, ``unit``, ``basis``, ``half_width``."""
+        return self.table("summary", window).set_index("metric")
+
+    @property
+    def plot(self) -> ResultPlots:
+        """Plots of this result, each taking and returning Axes: ``result.plot.memory(ax=None)``."""
+        from capsim.plots.objects import ResultPlots
+
+        return ResultPlots(self)
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import results_card
+
+        return results_card([self])
+
 
 class Difference(Row):
     """One figure of every result, and how it differs from that of the first."""
@@ -194,6 +212,33 @@ class Comparison(Row):
     capsim_version: str
     results: tuple[Result, ...] = Field(min_length=2)
     differences: tuple[Difference, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every figure of every side.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``section``, ``window``, ``figure`` and ``unit``; a column a side, in that unit.
+        """
+        import pandas as pd
+
+        index = ["section", "window", "figure", "unit"]
+        names = [result.name for result in self.results]
+        rows = [(*(getattr(d, part) for part in index), *d.values) for d in self.differences]
+        return pd.DataFrame(rows, columns=[*index, *names]).set_index(index)
+
+    @property
+    def plot(self) -> ComparisonPlots:
+        """Plots of the sides beside each other, each taking and returning Axes: ``comparison.plot.bill(ax=None)``."""
+        from capsim.plots.objects import ComparisonPlots
+
+        return ComparisonPlots(self)
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import results_card
+
+        return results_card(self.results)
 
 
 Document: TypeAlias = Result | Comparison

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from pydantic import ValidationError
 
 from capsim import plots
 from capsim.answer import bill_window, metric, named, stressed, total
 from capsim.document import Result, Window
 from capsim.screen import number, span
-from capsim.specs import STREAMS, Scenario
+from capsim.specs import STREAMS
 from capsim.units import BILLED_MONTH_MINUTES
 
 if TYPE_CHECKING:
@@ -89,16 +88,17 @@ def _memory(results: Sequence[Result]) -> Iterator[Figure]:
         sides = {result.name: _steps(result, "trace") for result in results}
         yield drawn("compare_memory", "", "memory", alt, lambda: plots.compare_memory(sides))
     for result in results:
+        caps = plots.Caps.of_document(result.provenance)
         mean, peak = metric(result, "server_rss_mean"), metric(result, "server_rss_peak")
         alt = (
             f"Line plot of the server's memory in {named(result)} over {span(result.trace_span_s)}: resident set "
             f"{number(mean, 'MiB')} MiB on average, {number(peak, 'MiB')} MiB at most, with heap and billed bracket."
         )
-        yield drawn("memory", result.name, "memory", alt, plots.memory, _steps(result, "trace"), _caps(result))
+        yield drawn("memory", result.name, "memory", alt, plots.memory, _steps(result, "trace"), caps)
         services = ("server", "postgres", "redis")
         told = "; ".join(f"{s} {number(metric(result, f'{s}_billed_mean', window), 'MiB')} MiB" for s in services)
         alt = f"Line plot of the billed memory in {named(result)} over {_words(result, window)}. Means: {told}."
-        yield drawn("services", result.name, "memory", alt, plots.services, _steps(result, window), _caps(result))
+        yield drawn("services", result.name, "memory", alt, plots.services, _steps(result, window), caps)
 
 
 def _losses(results: Sequence[Result]) -> Iterator[Figure]:
@@ -111,9 +111,10 @@ def _losses(results: Sequence[Result]) -> Iterator[Figure]:
         )
         yield drawn("load", "" if alike else result.name, "losses", alt, plots.load, _steps(result, "trace"))
     for result in results:
+        caps = plots.Caps.of_document(result.provenance)
         peaks = [f"{s} {number(metric(result, f'{s}_buffer_peak'), 'items')}" for s in STREAMS]
         alt = f"Line plot of the items in the writers' buffers in {named(result)}. Peaks: {'; '.join(peaks)}."
-        yield drawn("buffers", result.name, "losses", alt, plots.buffers, _steps(result, "trace"), _caps(result))
+        yield drawn("buffers", result.name, "losses", alt, plots.buffers, _steps(result, "trace"), caps)
         lost = metric(result, "items_lost")
         if lost:  # an empty plot says less than the sentence on the page
             alt = f"Line plot of the items lost per second in {named(result)}, {number(lost, 'items')} in all."
@@ -162,9 +163,7 @@ def drawn(kind: str, side: str, section: str, alt: str, plot: Callable[..., Axes
         drawing.set_layout_engine("none")
         for ending in FORMATS:
             buffer = io.BytesIO()
-            # No date and no program in the file: the same numbers give the same bytes.
-            nothing = {"Date": None, "Creator": None} if ending == "svg" else {"Software": None}
-            drawing.savefig(buffer, format=ending, metadata=nothing)
+            drawing.savefig(buffer, format=ending, metadata=plots.described(ending, alt))
             images[ending] = buffer.getvalue()
     plt.close(drawing)
     return Figure(name=file_name(kind, side), section=section, alt=alt, images=images)
@@ -177,11 +176,3 @@ def _steps(result: Result, window: Window) -> pd.DataFrame:
 
 def _words(result: Result, window: Window) -> str:
     return "a month" if window == "month" else span(result.trace_span_s)
-
-
-def _caps(result: Result) -> plots.Caps:
-    """The limits to draw; none if the document was saved by a capsim whose scenarios were other ones."""
-    try:
-        return plots.Caps.of(Scenario.model_validate(result.provenance.get("scenario")))
-    except ValidationError:
-        return plots.Caps()

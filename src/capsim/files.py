@@ -33,10 +33,15 @@ def write_text(path: Path, text: str) -> None:
     ...     (Path(folder) / "a.txt").read_text()
     'whole'
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step: readers see the old content or all of the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capsim.spec import Spec
 from capsim.specs import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Suffix of a key: what it measures, how large one is among its kind, and how a reader would say it.
 UNITS: dict[str, tuple[str, float, str]] = {
@@ -228,6 +232,41 @@ def keys() -> list[Key]:
     '10'
     """
     return list(walk(Node.of(Scenario)))
+
+
+def flat(spec: Spec) -> dict[str, Any]:
+    """The values of a spec by dotted name; of an array of tables, each is numbered from 0.
+
+    Examples
+    --------
+    >>> from capsim.specs import PoolSpec
+    >>> flat(PoolSpec())["limit"]
+    10
+    """
+    return dict(_flat(spec.model_dump(mode="python", by_alias=True)))
+
+
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, child in value.items():
+            yield from _flat(child, f"{place}.{name}" if place else name)
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        for number, child in enumerate(value):
+            yield from _flat(child, f"{place}[{number}]")
+    else:
+        yield place, value
+
+
+def table(spec: Spec) -> pd.DataFrame:
+    """The values of a spec with their units and meanings; see `capsim.spec.Spec.to_frame`."""
+    import pandas as pd
+
+    known = {key.name: key for key in walk(Node.of(type(spec)))}
+    rows = []
+    for name, value in flat(spec).items():
+        key = known.get(re.sub(r"\[\d+\]", "[]", name))
+        rows.append((name, value, key.unit if key else "", key.meaning if key else ""))
+    return pd.DataFrame(rows, columns=["key", "value", "unit", "meaning"]).set_index("key")
 
 
 def schema() -> dict[str, Any]:

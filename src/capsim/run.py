@@ -14,11 +14,13 @@ from capsim.continued import how
 from capsim.cost import bill, limit_notes
 from capsim.errors import CapsimError
 from capsim.fidelity import NOTE, Fidelity, check_law
+from capsim.frames import Bill
 from capsim.memory.limits import heap_notes
 from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
 from capsim.plan import applied
 from capsim.play import Death, play
+from capsim.progress import told
 from capsim.provenance import certificate
 from capsim.scenario import warnings
 from capsim.server.responses import Responses, Saturation, saturation
@@ -107,9 +109,18 @@ class Run:
         """How close the HTTP loop came to its limit."""
         return saturation(self.window(window))
 
-    def bill(self, window: Window = "month") -> pd.DataFrame:
-        """The bill of a window, columns of `capsim.tables.BILL`."""
-        return bill(self.window(window), self.scenario)
+    def bill(self, window: Window = "month") -> Bill:
+        """The bill of a window, columns of `capsim.tables.BILL`; in a notebook it shows what is to be paid for what."""
+        return Bill(bill(self.window(window), self.scenario))
+
+    def to_frame(self, window: Window = "trace") -> pd.DataFrame:
+        """The figures of a window, indexed by ``metric``: ``value``, ``unit``, ``basis``; see `capsim.summary`."""
+        return self.summary(window).set_index("metric")
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import run_card
+
+        return run_card(self)
 
     @cached_property
     def stress(self) -> pd.DataFrame:
@@ -138,7 +149,7 @@ def simulate(
     arrivals: bool = False,
     resolution_s: float = 60.0,
     fidelity: Fidelity = "exact",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Run:
     """Simulate a scenario under its load.
 
@@ -162,8 +173,8 @@ def simulate(
         ``law`` makes no arrivals and draws only what decides: writers, pool and database have the same distribution
         as behind a loop that takes no time. For Poisson loads of constant rate, many times faster; it refuses what it
         cannot tell.
-    progress : callable, optional
-        Told the share that is done, from 0 to 1.
+    progress : bool or callable, optional
+        True: a bar, in a notebook or on a terminal. A callable is told the share that is done, from 0 to 1.
 
     Returns
     -------
@@ -197,17 +208,18 @@ def simulate(
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:
         load = load_of(scenario, trace, seed, replicate, until_us=end_us)
-    played, deaths = play(
-        scenario,
-        load,
-        seed=seed,
-        replicate=replicate,
-        resolution_s=resolution_s,
-        keep=batches or arrivals,
-        windows_us=(load.span_us, MONTH_US),
-        progress=progress,
-        fidelity=fidelity,
-    )
+    with told(progress, scenario.name) as tell:
+        played, deaths = play(
+            scenario,
+            load,
+            seed=seed,
+            replicate=replicate,
+            resolution_s=resolution_s,
+            keep=batches or arrivals,
+            windows_us=(load.span_us, MONTH_US),
+            progress=tell,
+            fidelity=fidelity,
+        )
     samples = played.samples()
     return Run(
         scenario=scenario,

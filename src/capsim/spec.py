@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from capsim.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -18,6 +22,67 @@ class Spec(BaseModel):
     """A frozen part of a scenario; unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Give ``help()`` the fields with their meaning: a programmer reads there what a user reads in the schema."""
+        own = [name for name in cls.model_fields if cls.model_fields[name].description]
+        if own and "Attributes\n" not in (cls.__doc__ or ""):
+            cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\n    Attributes\n    ----------\n" + "".join(
+                f"    {name}\n        {cls.model_fields[name].description}\n" for name in own
+            )
+
+    def __dir__(self) -> Iterable[str]:
+        """The keys first of all: completion offers what a scenario has, and not pydantic's machinery."""
+        hidden = ("model_", "construct", "copy", "dict", "from_orm", "json", "parse_", "schema", "update_", "validate")
+        kept = [name for name in super().__dir__() if not name.startswith(hidden) or name in type(self).model_fields]
+        return sorted({*kept, *type(self).model_fields})
+
+    def __getitem__(self, path: str) -> Any:
+        """A knob by its dotted name: ``scenario["server.pool.limit"]``; the names can be completed.
+
+        Raises
+        ------
+        KeyError
+            If there is no such knob, with the nearest one.
+        """
+        from capsim.knobs import flat
+
+        values = flat(self)
+        if path in values:
+            return values[path]
+        place: Any = self
+        for name in path.split("."):
+            if not isinstance(place, Spec) or name not in type(place).model_fields:
+                import difflib
+
+                near = difflib.get_close_matches(path, list(values), n=1)
+                raise KeyError(f"{path}: there is no such key" + (f"; did you mean {near[0]}?" if near else ""))
+            place = getattr(place, name)
+        return place
+
+    def _ipython_key_completions_(self) -> list[str]:
+        from capsim.knobs import flat
+
+        return list(flat(self))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every knob in a row of its own.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``key``, the dotted name: ``value``, ``unit`` and ``meaning``.
+
+        Examples
+        --------
+        >>> from capsim.specs import PoolSpec
+        >>> PoolSpec().to_frame().loc["pool_timeout_s", "unit"]
+        'seconds'
+        """
+        from capsim.knobs import table
+
+        return table(self)
 
     def replace(self, path: str, value: Any) -> Self:
         """Return a copy with one knob changed and everything validated again.

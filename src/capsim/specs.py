@@ -496,3 +496,8 @@ class Scenario(Spec):
     stress: StressSpec = Field(
         default=StressSpec(), description="what the server must survive, beside the load"
     )
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import scenario_card
+
+        return scenario_card(self)

@@ -41,11 +41,11 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
 
     from capsim import slo as targets
     from capsim.cli.job import with_load
-    from capsim.cli.progress import Progress
     from capsim.files import folder, write_text
     from capsim.findings import dumps, find
     from capsim.findings.page import overview, write
     from capsim.pricing import plan_on, prices_on
+    from capsim.progress import Progress
     from capsim.scenario import load
 
     wanted = targets.usable(targets.read(slo))

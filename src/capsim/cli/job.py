@@ -12,12 +12,12 @@ import click
 from capsim.answer import answer
 from capsim.cli import FAILED
 from capsim.cli.options import Options
-from capsim.cli.progress import Progress
 from capsim.compare import changed_inputs, check_alike, drift, unlike
 from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of, results_of
 from capsim.errors import CapsimError
 from capsim.files import folder, write_text
 from capsim.pricing import plan_on, prices_on
+from capsim.progress import Progress
 from capsim.scenario import load
 from capsim.screen import WIDTH, drift_table, overview
 from capsim.specs import Scenario

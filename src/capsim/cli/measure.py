@@ -117,11 +117,11 @@ def measure(node_path: Path | None, out: Path, **given: object) -> None:
       capsim validate memory night.csv
     """
     from capsim.cli import INTERRUPTED
-    from capsim.cli.progress import Progress
     from capsim.measure.node import find_node
     from capsim.measure.session import Settings
     from capsim.measure.session import measure as run
     from capsim.measure.write import check_out, write
+    from capsim.progress import Progress
 
     check_out(out)
     node = find_node(node_path)

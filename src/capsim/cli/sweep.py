@@ -84,9 +84,9 @@ def sweep(
     """
     from capsim.cli import INTERRUPTED, fail
     from capsim.cli.job import with_load
-    from capsim.cli.progress import Progress
     from capsim.errors import CapsimError
     from capsim.pricing import plan_on, prices_on
+    from capsim.progress import Progress
     from capsim.scenario import load
     from capsim.sweep.run import TABLE, Interrupted, csv
     from capsim.sweep.run import sweep as run_sweep

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from capsim.document import Number, Row, layout
 from capsim.target import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from capsim.plots.objects import FindingPlots
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -71,6 +76,24 @@ class Finding(Row):
     schedule: str = Field(description="the scenario, as TOML that `capsim run` plays; empty if the load itself does it")
     series: Trace | None
 
+    @property
+    def plot(self) -> FindingPlots:
+        """Plots of this finding, each taking and returning Axes: ``finding.plot.schedule(ax=None)``."""
+        from capsim.plots.objects import FindingPlots
+
+        return FindingPlots(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The remedies that were tried, a row each, the best first."""
+        import pandas as pd
+
+        return pd.DataFrame([row.model_dump() for row in self.remedies], columns=list(Remedy.model_fields))
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import finding_card
+
+        return finding_card(self)
+
 
 class Option(Row):
     """One change or several that are proposed against a symptom, played in the scenario's stress envelope."""
@@ -108,6 +131,18 @@ class Findings(Row):
     targets: tuple[Target, ...]
     troubleshooting: tuple[Symptom, ...]
     provenance: dict[str, Any]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The findings, a row each; ``trigger`` is in ``unit``, ``rate_hz`` in 1/s, ``lost`` in items."""
+        import pandas as pd
+
+        columns = ["kind", "part", "disturbance", "trigger", "unit", "rate_hz", "lost", "heals_after_s", "alert"]
+        return pd.DataFrame([{name: getattr(f, name) for name in columns} for f in self.findings], columns=columns)
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import findings_card
+
+        return findings_card(self)
 
 
 def dumps(findings: Findings) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from capsim.errors import CapsimError
 from capsim.figures import Figure, drawn, file_name
 from capsim.files import write_text
 from capsim.findings.document import Chance, Finding, Findings, Option, Remedy, Symptom
@@ -17,6 +18,9 @@ from capsim.plots.findings import finding as plot
 from capsim.report import Cell, Table
 from capsim.screen import WIDTH, number
 from capsim.target import Target
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_REMEDIES = 3  # that are told on the terminal
 
@@ -164,22 +168,30 @@ def write(found: Findings, out: Path) -> None:
 
 
 def _figure(finding: Finding, name: str) -> Figure:
-    series = finding.series
-    assert series is not None
+    assert finding.series is not None
+    level_of = finding.series.level_of.partition(" [")[0]
     alt = (
-        f"Line plot of the {series.level_of.partition(' [')[0]} and of the items lost, over the schedule of "
+        f"Line plot of the {level_of} and of the items lost, over the schedule of "
         f"{finding.kind} in {finding.part} by {finding.disturbance}; lost: {number(finding.lost, 'items')} items."
     )
-    title = f"{finding.part}: {finding.kind}"
+    return drawn(name, "", "findings", alt, schedule_plot, finding)
 
-    def draw() -> Any:
-        return plot(
-            series.step_s, series.level, series.lost_items,
-            (series.disturbed_from_s, series.disturbed_to_s), title=title, disturbance=finding.disturbance,
-            level_of=series.level_of,
-        )  # fmt: skip
 
-    return drawn(name, "", "findings", alt, draw)
+def schedule_plot(finding: Finding, ax: Axes | None = None) -> Axes:
+    """The schedule of a finding: its largest buffer, what is lost, and the disturbance.
+
+    Raises
+    ------
+    CapsimError
+        If it has none, because the load itself does it.
+    """
+    series = finding.series
+    if series is None:
+        raise CapsimError(f"{finding.kind}: the load itself does it, so there is no schedule to draw; plot the run")
+    return plot(
+        series.step_s, series.level, series.lost_items, (series.disturbed_from_s, series.disturbed_to_s),
+        title=f"{finding.part}: {finding.kind}", disturbance=finding.disturbance, level_of=series.level_of, ax=ax,
+    )  # fmt: skip
 
 
 def _index(found: Findings) -> Table:

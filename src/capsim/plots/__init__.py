@@ -5,7 +5,7 @@ and a peak is never thinned away. Units stand on the axes, brackets are bands, c
 limit far above everything else is written into the figure instead of flattening it.
 """
 
-from capsim.plots.canvas import style
+from capsim.plots.canvas import described, save, style
 from capsim.plots.run import RunPlots, bill, buffers, levels, load, losses, memory, services
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
 from capsim.plots.steps import Caps, steps, steps_of
@@ -20,6 +20,7 @@ __all__ = [
     "compare_bill",
     "compare_memory",
     "compare_stress",
+    "described",
     "dispersion",
     "dispersions",
     "levels",
@@ -30,6 +31,7 @@ __all__ = [
     "memory",
     "rate",
     "rates",
+    "save",
     "sensitivities",
     "services",
     "steps",

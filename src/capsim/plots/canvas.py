@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -15,6 +17,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
+
+from capsim.errors import CapsimError
+from capsim.files import write_bytes
 
 P = ParamSpec("P")
 
@@ -51,6 +56,56 @@ def styled(function: Callable[P, Axes]) -> Callable[P, Axes]:
             return function(*args, **kwargs)
 
     return wrapper
+
+
+def described(ending: str, alt: str) -> dict[str, str | None]:
+    """What is written into a drawing's file beside the drawing: its description in words, for those who do not see it.
+
+    No date and no program: the same numbers give the same bytes.
+    """
+    nothing: dict[str, str | None] = {"Date": None, "Creator": None} if ending == "svg" else {"Software": None}
+    return nothing | ({"Description": alt} if alt else {})
+
+
+def save(ax: Axes, folder: str | os.PathLike[str], name: str, alt: str = "") -> list[Path]:
+    """Write the figure of an Axes as ``name.png`` and ``name.svg``.
+
+    Parameters
+    ----------
+    ax : Axes
+        From any function of `capsim.plots`.
+    folder : path
+        Made if it is absent.
+    name : str
+        Of the files, without an ending.
+    alt : str
+        What it shows, in words; by default its title and its axes.
+
+    Returns
+    -------
+    list of Path
+        The two files.
+
+    Raises
+    ------
+    CapsimError
+        If the name is none, or holds a folder.
+    """
+    if not name or Path(name).name != name:
+        raise CapsimError(f"{name!r}: is no name for a figure; give one without folders and endings")
+    title = ax.get_title("left") or ax.get_title()
+    alt = alt or f"{title}: {ax.get_ylabel()} against {ax.get_xlabel()}."
+    figure, place = ax.get_figure(root=True), Path(folder)
+    assert figure is not None
+    place.mkdir(parents=True, exist_ok=True)
+    made = []
+    with style():
+        for ending in ("png", "svg"):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=ending, metadata=described(ending, alt))
+            made.append(place / f"{name}.{ending}")
+            write_bytes(made[-1], buffer.getvalue())
+    return made
 
 
 def canvas(ax: Axes | None) -> Axes:

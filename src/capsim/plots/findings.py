@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from capsim.plots.canvas import QUIET, canvas, legend, styled
+from capsim.plots.palette import BLUE, VERMILLION
 
-BUFFER, LOST, DISTURBED = "#0072B2", "#D55E00", "0.85"
+BUFFER, LOST, DISTURBED = BLUE, VERMILLION, "0.85"
 
 
 @styled

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from capsim.plots.canvas import QUIET, band, band_key, bars, canvas, hatch_gaps, limits, line, note, over_time, styled
+from capsim.plots.palette import BLUE, GREEN, ORANGE, PINK, SKY, VERMILLION
 from capsim.plots.steps import Caps, steps
 from capsim.specs import STREAMS
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from capsim.run import Run
     from capsim.summary import Window
 
-BLUE, ORANGE, GREEN, PINK, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
 SERVICES = {"server": (BLUE, ""), "postgres": (ORANGE, "///"), "redis": (PINK, "...")}  # colour, hatch
 LINES = {
     "memory": (BLUE, ""),

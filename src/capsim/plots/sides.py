@@ -9,16 +9,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from capsim.plots.canvas import band, band_key, bars, canvas, line, over_time, styled
+from capsim.plots.palette import BLACK, BLUE, GREEN, ORANGE, PINK, VERMILLION
 from capsim.plots.run import SERVICES, price_tag, usage_usd
 
 # A bundled scenario keeps its looks in every figure, wherever it stands.
 SIDES = {
-    "before": ("#D55E00", "-"),
-    "after": ("#0072B2", "--"),
-    "fixed": ("#009E73", "-."),
-    "after-as-deployed": ("#CC79A7", ":"),
-    "recommended": ("#000000", "-"),
-    "later": ("#E69F00", "--"),
+    "before": (VERMILLION, "-"),
+    "after": (BLUE, "--"),
+    "fixed": (GREEN, "-."),
+    "after-as-deployed": (PINK, ":"),
+    "recommended": (BLACK, "-"),
+    "later": (ORANGE, "--"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from capsim.memory.limits import container_mib
 from capsim.series import series_of
@@ -53,6 +54,15 @@ class Caps:
             container_mib=container_mib(scenario),
             buffer_rows={n: w.cap for n, w in writers.items() if w.buffer_cap_rows != "none"},
         )
+
+
+    @classmethod
+    def of_document(cls, provenance: Mapping[str, Any]) -> Caps:
+        """Those of a saved result; none if it was saved by a capsim whose scenarios were other ones."""
+        try:
+            return cls.of(Scenario.model_validate(provenance.get("scenario")))
+        except ValidationError:
+            return cls()
 
 
 def steps(samples: pd.DataFrame, span_s: float | None = None) -> pd.DataFrame:

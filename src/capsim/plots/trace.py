@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
 from capsim.plots.canvas import band, canvas, hatch_gaps, legend, line, over_time, styled
-from capsim.plots.run import BLUE
+from capsim.plots.palette import BLUE
 from capsim.plots.sides import looks
 from capsim.series import step_s
 from capsim.trace.describe import binned

@@ -16,7 +16,9 @@ import pandas as pd
 
 from capsim.errors import CapsimError
 from capsim.files import write_text
+from capsim.frames import Sweep
 from capsim.intervals import Target, paired
+from capsim.progress import told
 from capsim.provenance import portable, versions
 from capsim.replicates import combine
 from capsim.scenario import load
@@ -63,9 +65,9 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     yes: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     announce: Callable[[str], None] | None = None,
-) -> pd.DataFrame:
+) -> Sweep:
     """Run a scenario at many points; every point sees the same arrivals and the same database.
 
     Parameters
@@ -100,16 +102,16 @@ def sweep(
         Go on from the runs that are finished there.
     yes : bool
         Begin even a design of more than 10,000 runs.
-    progress : callable, optional
-        Told the share that is done, 0 to 1.
+    progress : bool or callable, optional
+        True: a bar, in a notebook or on a terminal. A callable is told the share that is done, 0 to 1.
     announce : callable, optional
         Told where the dashboard of a Dask cluster is.
 
     Returns
     -------
-    DataFrame
-        A row a point and replicate, in the order of the design: ``point``, ``replicate``, a column for each key, and
-        the figures (see `capsim.sweep.point.figures`). The same bytes on any engine, after any failure.
+    Sweep
+        A DataFrame: a row a point and replicate, in the order of the design: ``point``, ``replicate``, a column for
+        each key, and the figures (see `capsim.sweep.point.figures`). The same bytes on any engine, after any failure.
 
     Raises
     ------
@@ -117,7 +119,8 @@ def sweep(
         Before the first run, if a key does not exist, a value is impossible, the design is very large, or the folder
         holds another one. While running, if a run fails; finished runs are kept then.
     Interrupted
-        On Ctrl-C.
+        On Ctrl-C, or on a notebook's stop button; what is finished is in its ``table``: in a notebook
+        ``sys.last_value.table``.
 
     Examples
     --------
@@ -149,10 +152,10 @@ def sweep(
             return cluster.dask(job, todo, dask, workers, announce)
         return engines.serial(job, todo) if workers == 1 else engines.processes(job, todo, workers)
 
-    with Journal(folder, digest, resume=resume) as journal:
+    with Journal(folder, digest, resume=resume) as journal, told(progress, f"sweep of {base.name}") as tell:
         try:
             for wanted in _rounds(chosen.size, replicates, until, journal.rows):
-                _make(journal, wanted, engine, tasks, runs if until is None else None, progress)
+                _make(journal, wanted, engine, tasks, runs if until is None else None, tell)
         except KeyboardInterrupt:
             raise Interrupted(len(journal.rows), runs, _table(chosen, journal.rows, replicates)) from None
         except CapsimError as error:
@@ -344,14 +347,14 @@ def _make(
                 progress(min(done / total, 1.0))
 
 
-def _table(design: Design, rows: Mapping[tuple[int, int], Row], replicates: int) -> pd.DataFrame:
+def _table(design: Design, rows: Mapping[tuple[int, int], Row], replicates: int) -> Sweep:
     """Rows in the order of the design; columns in the order in which they first appear there."""
     order = sorted(address for address in rows if address[1] < replicates)
     columns = list(dict.fromkeys(name for address in order for name in rows[address]))
     records = [
         (*address, *design.point(address[0]), *(rows[address].get(name) for name in columns)) for address in order
     ]
-    table = pd.DataFrame(records, columns=["point", "replicate", *design.keys, *columns])
+    table = Sweep(records, columns=["point", "replicate", *design.keys, *columns])
     table[columns] = table[columns].astype("float64")
     return table
 

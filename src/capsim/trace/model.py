@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from capsim.errors import TraceError
 from capsim.trace.instants import instant_us, iso
 from capsim.units import US_PER_S
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from capsim.plots.objects import TracePlots
 
 Ints = NDArray[np.int64]
 
@@ -198,6 +203,39 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<Trace {self.name}: {self.total} requests, {iso(self.start_us)} to {iso(self.end_us)}, {self.kind}>"
+
+    def _repr_html_(self) -> str:
+        from capsim.cards import trace_card
+
+        return trace_card(self)
+
+    @property
+    def plot(self) -> TracePlots:
+        """Plots of this load, each taking and returning Axes: ``trace.plot.rate(ax=None)``."""
+        from capsim.plots.objects import TracePlots
+
+        return TracePlots(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The load as a table.
+
+        Returns
+        -------
+        DataFrame
+            Kind "counts": a row a bin, ``start`` (UTC), ``width_s`` [s] and ``requests``; kind "events": a row a
+            request, ``start`` (UTC). Absent bins are no rows: they are unknown, not zero.
+
+        Examples
+        --------
+        >>> Trace.from_counts("x", [0, 60_000_000], [3, 5], 60_000_000).to_frame()["requests"].tolist()
+        [3, 5]
+        """
+        import pandas as pd
+
+        if self.kind == "events":
+            return pd.DataFrame({"start": pd.to_datetime(self.times_us, unit="us", utc=True)})
+        start = pd.to_datetime(self.bin_start_us, unit="us", utc=True)
+        return pd.DataFrame({"start": start, "width_s": self.width_us / US_PER_S, "requests": self.counts})
 
     @property
     def span_us(self) -> int:

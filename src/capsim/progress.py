@@ -1,15 +1,23 @@
-"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr or in a notebook: a bar where one can be drawn, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Self
-
-import click
+from typing import Any, Self
 
 PLAIN_EVERY_S = 15.0  # without a terminal; runs that are shorter print nothing
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this process."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and "IPKernelApp" in getattr(shell, "config", {})
 
 
 class Progress:
@@ -28,11 +36,13 @@ class Progress:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._bar = None
+        self._bar: Any = None
         self._said_s = time.monotonic()
         self._first: tuple[float, float] | None = None  # instant and share: work that was done before does not count
-        if sys.stderr.isatty():
-            from tqdm import tqdm
+        if sys.stderr.isatty() or in_notebook():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a notebook without ipywidgets gets a bar of text, which is enough
+                from tqdm.auto import tqdm
 
             self._bar = tqdm(
                 total=100, desc=name, leave=False, delay=1, bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
@@ -47,7 +57,7 @@ class Progress:
             self._bar.update(100 * share - self._bar.n)
         elif now_s - self._said_s >= PLAIN_EVERY_S:
             self._said_s = now_s
-            click.echo(f"capsim: {self._name}: {share:.0%} done{self._left(now_s, share)}", err=True)
+            print(f"capsim: {self._name}: {share:.0%} done{self._left(now_s, share)}", file=sys.stderr, flush=True)
 
     def _left(self, now_s: float, share: float) -> str:
         """How long the rest will take if it goes on like this."""
@@ -65,3 +75,19 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def told(
+    progress: Callable[[float], None] | bool | None, name: str
+) -> AbstractContextManager[Callable[[float], None] | None]:
+    """Whom to tell: a bar of its own for True, nobody for False or None, or who was given.
+
+    Examples
+    --------
+    >>> with told(None, "after") as tell:
+    ...     tell is None
+    True
+    """
+    if progress is True:
+        return Progress(name)
+    return nullcontext(progress if callable(progress) else None)
