@@ -6,7 +6,7 @@ back what happened in it. Nothing older than the block is kept unless it still m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from capsim.specs import STREAMS, HttpSpec, PoolSpec, Stream, WriterSpec
 from capsim.units import us_from_s
 
 Ints = NDArray[np.int64]
+Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
 MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own consequence
 
@@ -166,6 +167,7 @@ class Server:
             self._beats = Beats(self.attempts, (first_items or {}).get("heartbeats", 0))
             sessions.beats.append(self._beats)
         self._sessions = sessions
+        self.in_step = self._sessions_shared = False  # with other servers; see `meet_others`
         for when_us in database.downs_us:
             if when_us >= begins_us:
                 self._outside_us.append(when_us)
@@ -219,13 +221,32 @@ class Server:
         writer = self.writers[stream]
         return writer.arrivals.known - writer.seen
 
+    def meet_others(self, *, at_sessions: bool, at_postgres: bool) -> None:
+        """Whether from the next block on others may close its sessions, or take Postgres' last connections from it.
+
+        In both cases `playing` gives way before each of its steps. In the first it does not look ahead; in the second
+        no connection is sure to be had but those that are open.
+        """
+        self.in_step = at_sessions or at_postgres
+        self._sessions_shared, self.pool.shared = at_sessions, at_postgres
+
     def advance(self, block: Block) -> Happened:
         """Play the next block; blocks follow each other without gaps."""
+        playing = self.playing(block)
+        while True:
+            try:
+                next(playing)
+            except StopIteration as stop:
+                happened: Happened = stop.value
+                return happened
+
+    def playing(self, block: Block) -> Generator[int, None, Happened]:
+        """`advance` in steps, for servers that have to keep in step; says for when each step is [us]."""
         began: dict[Stream, tuple[int, int]] = {}
         for stream, writer in self.writers.items():
             writer.settle(block.from_us)
             began[stream] = (writer.seen, writer.head)
-        reached = self._play(block) if self.loop is None else self._serve(block, self.loop)
+        reached = yield from self._play(block) if self.loop is None else self._serve(block, self.loop)
         if self._beats is not None:
             self._beats.drained()
             out = self.flushers["heartbeats"].out
@@ -253,7 +274,7 @@ class Server:
         visits = self.visits.facts.drain()
         return Happened(takes, attempts, changes, waits, stretches, served, visits, due, cached, self.pool.refusals)
 
-    def _play(self, block: Block) -> dict[Stream, tuple[Ints, Ints | None]]:
+    def _play(self, block: Block) -> Generator[int, None, dict[Stream, tuple[Ints, Ints | None]]]:
         """Items reach their writers at once; when they did, and which of them repeat a session."""
         reached: dict[Stream, tuple[Ints, Ints | None]] = {}
         for stream, writer in self.writers.items():
@@ -263,31 +284,34 @@ class Server:
                 assert sessions is not None
                 self._beats.come(sessions, times_us)
             reached[stream] = times_us, writer.arrivals.extend(times_us, sessions, writer.seen)
-        self._run(block.to_us)
+        yield from self._run(block.to_us)
         for writer in self.writers.values():
             writer.settle(block.to_us)
         return reached
 
-    def _serve(self, block: Block, loop: Loop) -> dict[Stream, tuple[Ints, Ints | None]]:
+    def _serve(self, block: Block, loop: Loop) -> Generator[int, None, dict[Stream, tuple[Ints, Ints | None]]]:
         """Items reach their writers when the loop has served their requests."""
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
         while (to_us := loop.next_stretch()) is not None:
             if self._beats is not None:
                 self._beats.come(*loop.heartbeats)
-            self._run(to_us)
+            yield from self._run(to_us)
             loop.end_stretch()
         for writer in self.writers.values():
             writer.settle(block.to_us)
         return {stream: loop.reached(stream, writer.seen - first[stream]) for stream, writer in self.writers.items()}
 
-    def _run(self, to_us: int) -> None:
+    def _run(self, to_us: int) -> Stepping:
         self.known_to_us = to_us
-        if self._looks_ahead:
-            self._look_ahead(to_us)
+        if self._looks_ahead and not self._sessions_shared:
+            yield from self._look_ahead(to_us)
+        while self.in_step and (when_us := self.env.peek()) < to_us:
+            yield int(when_us)
+            self.env.step()
         self.env.run(until=to_us)
 
-    def _look_ahead(self, to_us: int) -> None:
+    def _look_ahead(self, to_us: int) -> Stepping:
         """Play what nothing can disturb, up to ``to_us`` or the next thing from outside, without the engine.
 
         Each writer is played on its own, as if there were an idle connection whenever it asks. That can be wrong only
@@ -298,7 +322,9 @@ class Server:
         Then the same stretch is played again with the flushes that were found, until they are the flushes that follow.
         """
         env, flushers = self.env, self.flushers.values()
-        while not self._resting and env.peek() < to_us:
+        while not self._resting and (when_us := env.peek()) < to_us:
+            if self.in_step:
+                yield int(when_us)
             env.step()
         horizon_us = min([to_us, *(when_us for when_us in self._outside_us if when_us >= env.now)])
         if env.now >= horizon_us or not self._resting:
@@ -407,8 +433,8 @@ def _stretch(
     attempts: dict[str, Ints],
 ) -> Stretch:
     """What the block's arrivals became; ``first`` is the number of the first, ``head`` where its cycle began."""
-    refused = np.zeros(len(times_us), bool)
-    for start, stop in writer.drain_refused():
+    refused, runs = np.zeros(len(times_us), bool), writer.drain_refused()
+    for start, stop in runs:
         refused[max(start - first, 0) : max(stop - first, 0)] = True
     stored = ~refused
     if writer.closed_from is not None:
@@ -417,11 +443,12 @@ def _stretch(
         cycles = np.concatenate(([head], takes["next_item"]))
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
+    all_stored = not runs and writer.closed_from is None and previous is None
     # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
     ok = attempts["ok"]
     return Stretch(
         arrivals_us=times_us,
-        stored_us=times_us[stored],
+        stored_us=times_us if all_stored else times_us[stored],
         refused=refused,
         taken_us=takes["taken_us"],
         taken_rows=takes["rows"],
