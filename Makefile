@@ -41,7 +41,7 @@ lab: .venv/test.stamp
 	$(BIN)/jupyter lab notebooks
 
 # The schema of every JSON document is what `schema_text()` of its module says.
-SCHEMAS := findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
+SCHEMAS := audit=capsim.audit findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
 	reconciliation=capsim.reconcile result=capsim.document sweep=capsim.sweep.document
 
 schema: .venv/run.stamp

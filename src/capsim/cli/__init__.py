@@ -30,6 +30,7 @@ COMMANDS = {
     "run": Lazy("capsim.cli.run:run", "Predict memory, losses and the bill of one scenario."),
     "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
     "tables": Lazy("capsim.cli.tables:tables", "Make the tables of data/tables again, or check them."),
+    "audit": Lazy("capsim.cli.audit:audit", "The plan's claims beside predictions, switch by switch."),
     "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
     "findings": Lazy("capsim.cli.findings:findings", "What could break, the smallest trigger, and what helps."),
     "optimize": Lazy("capsim.cli.optimize:optimize", "The cheapest configuration that meets the targets."),
