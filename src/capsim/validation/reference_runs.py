@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 import uuid
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from capsim.errors import CapsimError
 from capsim.reference.clock import Clock, Phase
 from capsim.reference.database import CallFailed, Connection, Database, Outcome, Statement, TimedDatabase
 from capsim.reference.log import Log
+from capsim.reference.overhead import Overhead
 from capsim.reference.process import ProcessSamples, family
 from capsim.reference.recorder import Recorder
 from capsim.reference.redis import Link
@@ -45,8 +47,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 GRID_US = 100_000  # of the buffers over time
-# A real pool takes a moment to hand out a connection that is free; below this it belongs to the call and is no wait.
-HANDED_US = 1_000
 COUNTS = (
     "arrived", "written", "dropped_cap", "dropped_failed", "uncounted", "buffered", "in_flight", "flushes",
 )  # fmt: skip
@@ -270,6 +270,9 @@ class RealRun:
         Median time to open a connection [us].
     late_us : array, int64[n]
         How late each arrival was offered [us].
+    overhead_us : array, int64[m, 3]
+        What the event loop adds to the first call of an attempt and to the next ones, as `capsim.reference.overhead`
+        measured it: when, and how much [us].
     processes : DataFrame
         Columns of `capsim.reference.process.COLUMNS`.
     """
@@ -278,6 +281,7 @@ class RealRun:
     calls: dict[Stream, list[tuple[int, bool]]]
     connect_us: int
     late_us: Ints
+    overhead_us: Ints
     processes: pd.DataFrame = field(repr=False)
 
 
@@ -314,7 +318,8 @@ async def _real(
     if database_pid is not None:
         groups["database"] = lambda: family(database_pid)
     samples = ProcessSamples(groups)
-    beside = [asyncio.ensure_future(samples.run())]
+    overhead = Overhead(clock)
+    beside = [asyncio.ensure_future(samples.run()), asyncio.ensure_future(overhead.run())]
     if redis is not None:
         beside.append(asyncio.ensure_future(_read(service)))
     buffers = _sample_buffers(clock, ingestion, arrivals.end_us)
@@ -325,16 +330,16 @@ async def _real(
     recorder.note_stuck(ingestion.writers, clock.now_us())
     seen = _seen(ingestion, recorder, arrivals, buffers)
     calls: dict[Stream, list[tuple[int, bool]]] = {stream: [] for stream in STREAMS}
-    for part, asked_us, granted_us, start_us, end_us, ok in recorder.calls:
+    for part, _, _, start_us, end_us, ok in recorder.calls:
         if part in STREAMS:
-            handed_us = granted_us - asked_us
-            calls[part].append((max(1, end_us - start_us + (handed_us if handed_us < HANDED_US else 0)), ok))
+            calls[part].append((max(1, end_us - start_us), ok))
     for task in beside:
         task.cancel()
     await service.shutdown(5.0)
     connect_us = round(statistics.median(timing.connects_us)) if timing.connects_us else 0
     late_us = np.concatenate([replay.late_us for replay in replays])
-    return RealRun(seen, calls, connect_us, late_us, samples.table())
+    overhead_us = np.array(overhead.samples_us, np.int64).reshape(-1, 3)
+    return RealRun(seen, calls, connect_us, late_us, overhead_us, samples.table())
 
 
 async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
@@ -357,13 +362,16 @@ async def _read(service: Service) -> None:
 class MeasuredDatabase(ModelDatabase):
     """A database of the model's kind that answers with measured durations, call by call of each writer.
 
-    Beyond the last one measured, a call takes the writer's median.
+    Beyond the last one measured, a call takes the writer's median. The model has no event loop of this Python process:
+    to each call is added what the loop's probe took last before that instant.
     """
 
     by_address = False
 
     def __init__(self, run: RealRun) -> None:
         self.connect_us = run.connect_us
+        self._probed_us, self._first_us, self._next_us = run.overhead_us.T.tolist()
+        self._ended_us: dict[str, int] = {}  # the last call of each writer
         self._calls: dict[str, deque[tuple[int, bool]]] = {stream: deque(calls) for stream, calls in run.calls.items()}
         self._usual: dict[str, int] = {
             stream: round(statistics.median(duration for duration, _ in calls)) if calls else 1_000
@@ -374,9 +382,12 @@ class MeasuredDatabase(ModelDatabase):
         self, stream: str, attempt: int, statement: ModelStatement, start_us: int, crowding: float = 1.0
     ) -> ModelOutcome:
         """The next measured call of this writer."""
-        if not self._calls[stream]:
-            return ModelOutcome(self._usual[stream], "ok")
-        duration_us, ok = self._calls[stream].popleft()
+        calls = self._calls[stream]
+        duration_us, ok = calls.popleft() if calls else (self._usual[stream], True)
+        if self._probed_us:
+            added_us = self._next_us if self._ended_us.get(stream) == start_us else self._first_us
+            duration_us += added_us[max(0, bisect_right(self._probed_us, start_us) - 1)]
+        self._ended_us[stream] = start_us + duration_us
         return ModelOutcome(duration_us, "ok" if ok else "fail")
 
     def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:
