@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from capsim.reference.clock import RealClock
+from capsim.reference.clock import Clock
 from capsim.reference.database import Answer, Statement
 from capsim.reference.pool import Pool
 from capsim.units import US_PER_S
@@ -45,6 +45,7 @@ class Overhead:
 
     Examples
     --------
+    >>> from capsim.reference.clock import RealClock
     >>> async def story() -> list[tuple[int, int, int]]:
     ...     overhead = Overhead(RealClock())
     ...     probing = asyncio.ensure_future(overhead.run())
@@ -55,7 +56,7 @@ class Overhead:
     True
     """
 
-    def __init__(self, clock: RealClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pool = Pool(clock, _Nothing(), 1, ENDLESS_US, ENDLESS_US)
         self.samples_us: list[tuple[int, int, int]] = []

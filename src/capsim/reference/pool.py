@@ -83,7 +83,7 @@ class Pool:
         start_us, ok = -1, False
         connection: Connection | None = None
         try:
-            connection = self._idle.pop() if self._idle else await self._opened()
+            connection = self._usable() or await self._opened()
             start_us = self._clock.now_us()
             answer = await connection.run(statement)
             ok = True
@@ -136,6 +136,16 @@ class Pool:
         for line in (self._asked, self._waiting):
             if waiter in line:
                 line.remove(waiter)
+
+    def _usable(self) -> Connection | None:
+        """An idle connection; those that have broken while they were idle are let go."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+            self._links.discard(connection)
+            self.open = len(self._links)
+        return None
 
     def _release(self, connection: Connection | None) -> None:
         """Take a slot back; in this instant it can go to someone only after all others have asked."""
