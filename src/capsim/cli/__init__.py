@@ -38,6 +38,7 @@ COMMANDS = {
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
     "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),
+    "record": Lazy("capsim.cli.record:record", "Sample /api/metrics of a running server."),
 }
 
 
