@@ -44,6 +44,8 @@ schema: .venv/run.stamp
 	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
 	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
+	$(BIN)/python -c 'from capsim.calibration.document import schema_text; print(schema_text(), end="")' > data/schema/calibration.schema.json.part
+	mv data/schema/calibration.schema.json.part data/schema/calibration.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
