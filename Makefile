@@ -46,6 +46,8 @@ schema: .venv/run.stamp
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
 	$(BIN)/python -c 'from capsim.calibration.document import schema_text; print(schema_text(), end="")' > data/schema/calibration.schema.json.part
 	mv data/schema/calibration.schema.json.part data/schema/calibration.schema.json
+	$(BIN)/python -c 'from capsim.calibration.beside import schema_text; print(schema_text(), end="")' > data/schema/recording-comparison.schema.json.part
+	mv data/schema/recording-comparison.schema.json.part data/schema/recording-comparison.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests

@@ -112,9 +112,7 @@ def _insert_s(scenario: Scenario) -> tuple[float, float]:
     return law.call_ms / 1_000, law.row_ms / 1_000
 
 
-def _processes(
-    recording: Recording, insert_s: tuple[float, float], from_s: float, to_s: float
-) -> list[list[Stretch]]:
+def _processes(recording: Recording, insert_s: tuple[float, float], from_s: float, to_s: float) -> list[list[Stretch]]:
     out = []
     told = {part.process: part for part in arrivals(recording)}
     for process, table in recording.samples.groupby("process", sort=True):
@@ -133,7 +131,8 @@ def _processes(
         uptime = table["uptime_s"].to_numpy(np.float64)
         row = []
         for i in range(count):
-            inside = (times >= edges[i]) & (times < edges[i + 1] + (i == count - 1))
+            before = times <= edges[i + 1] if i == count - 1 else times < edges[i + 1]
+            inside = (times >= edges[i]) & before
             whole = inside & ~np.isnan(memory).any(axis=0)
             if whole.sum() < FEWEST:
                 continue

@@ -126,6 +126,23 @@ def lines_of_journal(path: Path) -> Iterator[tuple[Path, int, dict[str, Any] | N
                 yield part, number, line if isinstance(line, dict) else None
 
 
+def is_session(line: str) -> bool:
+    """Whether a line is the first of a recording.
+
+    Examples
+    --------
+    >>> is_session('{"kind": "session", "format": 1}')
+    True
+    """
+    if '"session"' not in line:
+        return False
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("kind") == "session"
+
+
 def _aside(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name.removesuffix(SUFFIX)}.{number:04d}{SUFFIX}")
 
