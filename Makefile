@@ -41,8 +41,8 @@ lab: .venv/test.stamp
 	$(BIN)/jupyter lab notebooks
 
 # The schema of every JSON document is what `schema_text()` of its module says.
-SCHEMAS := audit=capsim.audit findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
-	reconciliation=capsim.reconcile result=capsim.document sweep=capsim.sweep.document
+SCHEMAS := audit=capsim.audit calibration=capsim.calibration.document findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
+	recording-comparison=capsim.calibration.beside reconciliation=capsim.reconcile result=capsim.document sweep=capsim.sweep.document
 
 schema: .venv/run.stamp
 	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part

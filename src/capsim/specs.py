@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from capsim.constants_spec import CalibrationSpec, ConstantsSpec
 from capsim.parts import (
     CacheSpec,
     CleanupSpec,
@@ -495,6 +496,12 @@ class Scenario(Spec):
     plan: PlanSpec = Field(default=PlanSpec(), description="changes of the plan, made on top of all this")
     stress: StressSpec = Field(
         default=StressSpec(), description="what the server must survive, beside the load"
+    )
+    constants: ConstantsSpec | None = Field(
+        default=None, description="constants of the memory model that differ for this server"
+    )
+    calibration: CalibrationSpec | None = Field(
+        default=None, description="where fitted keys come from; written by capsim calibrate"
     )
 
     def _repr_html_(self) -> str:

@@ -40,6 +40,8 @@ COMMANDS = {
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
     "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),
+    "record": Lazy("capsim.cli.record:record", "Sample /api/metrics of a running server."),
+    "calibrate": Lazy("capsim.cli.calibrate:calibrate", "Fit constants to a recording of a running server."),
 }
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from capsim.errors import TraceError
 from capsim.paths import data_dir
+from capsim.recording.journal import is_session
 from capsim.trace.access_log import read_access_log
+from capsim.trace.exports import READERS, document_format, document_of, line_format
 from capsim.trace.formats import ACCESS_LINE, Found, read_csv, read_json_lines
 from capsim.trace.instants import Stamps
 from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, first_bytes, lines_of, sha256_of
@@ -19,7 +21,7 @@ from capsim.trace.model import Ints, Trace
 from capsim.trace.parquet import read_parquet
 from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MS, US_PER_S
 
-FORMATS = ("access-log", "counts", "events", "jsonl", "parquet")
+FORMATS = ("access-log", "counts", "events", "jsonl", "parquet", *READERS, "recording")
 _SNIFFED_LINES = 50
 _QUANTISED_DISTINCT = 20  # with fewer distinct stamps, a common step above 1 s may be chance
 
@@ -74,9 +76,10 @@ def read_trace(
     ----------
     path : str or Path
         Plain, gzip or zstd: a Common or Combined access log, CSV with ``timestamp,count`` or one timestamp per row,
-        JSON lines (Railway's HTTP log export among them); or Parquet.
-    format : {"access-log", "counts", "events", "jsonl", "parquet"}, optional
-        Settles the format where the content does not.
+        JSON lines (Railway's HTTP log export among them), an export of a load test, a monitoring or a load balancer
+        (`capsim.trace.exports`); Parquet; or a recording of `capsim record`, whose counters tell the load.
+    format : str, optional
+        One of `FORMATS`; settles the format where the content does not.
     column : str, optional
         Name or number (from 1) of the time column of a CSV or Parquet file.
     field : str, optional
@@ -109,9 +112,16 @@ def read_trace(
     digest = sha256_of(path)
     format = format or _sniff(path)
     stamps, broken = Stamps(zone), Broken(path, max_broken)
+    if format == "recording":
+        from capsim.recording import read_recording
+        from capsim.recording.load import load_trace
+
+        return load_trace(read_recording(path))
     kind = format if format in ("counts", "events") else None
     if format == "parquet":
         found = read_parquet(path, broken, stamps, kind, column)
+    elif format in READERS:
+        found = READERS[format](path, broken, stamps)
     elif format == "access-log":
         found = read_access_log(path, blocks_of(path), broken)
     elif format == "jsonl":
@@ -144,6 +154,14 @@ def _sniff(path: Path) -> str:
             break
     if not seen:
         raise TraceError(f"{path}: the trace is empty; it needs at least one line with a time")
+    if is_session(seen[0]):
+        return "recording"
+    if (known := line_format(seen)) is not None:
+        return known
+    if seen[0][0] == "{" and (len(seen) == 1 or not seen[0].endswith("}")):
+        known = document_format(document_of(path))
+        if known is not None:
+            return known
     if any(ACCESS_LINE.match(line) for line in seen):
         return "access-log"
     if sum(line[0] == "{" for line in seen) * 2 > len(seen):
