@@ -51,6 +51,8 @@ schema: .venv/run.stamp
 	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
 	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
+	$(BIN)/python -c 'from capsim.sweep.document import schema_text; print(schema_text(), end="")' > data/schema/sweep.schema.json.part
+	mv data/schema/sweep.schema.json.part data/schema/sweep.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
