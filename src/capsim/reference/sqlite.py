@@ -122,7 +122,8 @@ class SqliteConnection:
                 changed = (await self._link.executemany(text, rows)).rowcount
             await self._link.execute("COMMIT")
         except BaseException:
-            await self._link.execute("ROLLBACK")
+            if self._link.in_transaction:  # a full disk has ended it already
+                await self._link.execute("ROLLBACK")
             raise
         return changed
 

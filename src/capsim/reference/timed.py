@@ -77,8 +77,10 @@ class TimedDatabase:
         if is_down or (self._most is not None and self.open >= self._most):
             self.refused += 1
             self.refusing += 1
-            await sleep_until(self.clock, now_us + self._refused_us, Phase.COMPLETIONS)
-            self.refusing -= 1
+            try:
+                await sleep_until(self.clock, now_us + self._refused_us, Phase.COMPLETIONS)
+            finally:
+                self.refusing -= 1
             raise CallFailed("the database lets no one in" if is_down else "the database has too many connections")
         epoch = self._broken
         self.open += 1
