@@ -36,7 +36,7 @@ def ranges(claims: pd.DataFrame, title: str, xlabel: str, *, log: bool = False, 
     if log:
         ax.set_xscale("log")
     else:
-        ax.set_xlim(left=min(0.0, 1.1 * float(low.min())))
+        ax.set_xlim(left=min(-0.02 * float(most.max()), 1.1 * float(low.min())))  # a point at 0 is seen whole
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     ax.set_xlabel(xlabel)
     ax.set_title(title)
