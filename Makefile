@@ -51,25 +51,5 @@ schema: .venv/run.stamp
 	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
 	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
-	$(BIN)/python -c 'from capsim.audit import schema_text; print(schema_text(), end="")' > data/schema/audit.schema.json.part
-	mv data/schema/audit.schema.json.part data/schema/audit.schema.json
-
-lint: .venv/test.stamp
-	$(BIN)/ruff check src tests
-	$(BIN)/mypy
-
-# The environment. One lock holds everything, the other what `make run` needs, in the same versions.
-.venv/run.stamp .venv/test.stamp: .venv/%.stamp: requirements/%.txt pyproject.toml
-	@echo "installing $< with $(if $(UV),uv,pip)" >&2
-	@test -x $(BIN)/python || $(VENV)
-	@$(INSTALL) --require-hashes -r $<
-	@$(INSTALL) --no-deps --no-build-isolation -e .
-	@touch $@
-
-# `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
-LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
-LOCKED_EXTRAS = --extra inspect --extra notebooks --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
-lock:
-	$(LOCK) $(LOCKED_EXTRAS) --group dev --output-file requirements/test.txt
-	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt
+	$(BIN)/python -c 'from capsim.sweep.document import schema_text; print(schema_text(), end="")' > data/schema/sweep.schema.json.part
+	mv data/schema/sweep.schema.json.part data/schema/sweep.schema.json
