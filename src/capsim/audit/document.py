@@ -20,7 +20,9 @@ class Estimate(Row):
     """A predicted number and how far it may be trusted."""
 
     value: Number
-    half_width: Number = Field(default=None, description="of the 95 % interval over replicates (paired for effects)")
+    half_width: Number = Field(
+        default=None, description="of the 95 % interval over replicates (paired for effects); null for peaks"
+    )
     low: Number = Field(description="lower end, over chance and over how much page cache is billed")
     high: Number = Field(description="upper end of the same")
 

@@ -54,6 +54,7 @@ def examine(
     seed: int = 0,
     replicates: int = REPLICATES,
     claims: ClaimsSpec | None = None,
+    families: Sequence[str] = FAMILIES,
     workers: int = WORKERS,
     progress: Callable[[float], None] | None = None,
 ) -> Audit:
@@ -71,6 +72,8 @@ def examine(
         Plays of the sides whose effects are claimed; the families beyond single changes are played once.
     claims : ClaimsSpec, optional
         Others than the bundled ones.
+    families : sequence of str
+        Comparisons that are made beside the claims.
     workers : int
         Processes that work side by side; the answer is the same for any number.
     progress : callable, optional
@@ -88,7 +91,7 @@ def examine(
     spec = told.read() if claims is None else claims
     given = load_of(base, trace, seed)
     loads = Loads(given.mean_hz, given.peak_hz, base.stress.load_factor)
-    tasks = _tasks(spec, replicates)
+    tasks = _tasks(spec, replicates, families)
     work = partial(_work, spec, base, trace, loads, seed)
     answers = _answers(work, tasks, workers, progress)
     values: Values = {}
@@ -113,7 +116,7 @@ def examine(
             _claim(claim, values, [solved[place, n] for n in range(len(claim.needs))]).model_dump()
             for place, claim in enumerate(spec.claim)
         ],
-        "changes": [row.model_dump() for name in FAMILIES for row in _changes(name, values)],
+        "changes": [row.model_dump() for name in families for row in _changes(name, values)],
         "provenance": born,
     }))  # fmt: skip
 
@@ -121,7 +124,7 @@ def examine(
 # --- what is played -----------------------------------------------------------------------------------------
 
 
-def _tasks(spec: ClaimsSpec, replicates: int) -> list[Task]:
+def _tasks(spec: ClaimsSpec, replicates: int, families: Sequence[str]) -> list[Task]:
     """Everything to be played, each side with all figures that are asked of it; the longest first."""
     wanted: dict[tuple[Side, int], dict[str, None]] = {}
 
@@ -138,7 +141,7 @@ def _tasks(spec: ClaimsSpec, replicates: int) -> list[Task]:
             if claim.measure == "rank":
                 for _, _, side in family(ONE):
                     want(side, (claim.figure,), replicates)
-    for name in FAMILIES:
+    for name in families:
         for _, without, with_ in family(name):
             for side in (without, with_):
                 want(side, CHANGE_FIGURES, replicates if name == ONE else 1)
@@ -187,18 +190,22 @@ def _work(
 # --- what follows -------------------------------------------------------------------------------------------
 
 
-def _estimate(values: Sequence[Value]) -> Estimate:
+def _estimate(values: Sequence[Value], figure: str) -> Estimate:
     """Mean over replicates, its interval, and the hull of that and of the page cache's bracket.
+
+    A peak is of no symmetric law: in place of an interval it has the smallest and the largest one seen.
 
     Examples
     --------
-    >>> _estimate([Value(10.0, 8.0, 11.0), Value(12.0, 10.0, 13.0)]).low < 8
-    True
+    >>> seen = [Value(10.0, 8.0, 11.0), Value(12.0, 10.0, 13.0)]
+    >>> _estimate(seen, "usage").low < 8, _estimate(seen, "server_rss_peak").low
+    (True, 9.0)
     """
     expected, low, high = ([value[which] for value in values] for which in range(3))
     mean = math.fsum(expected) / len(expected)
-    half = interval(expected).half_width if len(expected) > 1 else None
-    ends = [mean - (half or 0.0), mean + (half or 0.0), *(math.fsum(v) / len(v) for v in (low, high))]
+    half = interval(expected).half_width if len(expected) > 1 and not figure.endswith("_peak") else None
+    ends = [mean - half, mean + half] if half is not None else [min(expected), max(expected)]
+    ends += [math.fsum(v) / len(v) for v in (low, high)]
     return Estimate(value=mean, half_width=half, low=min(ends), high=max(ends))
 
 
@@ -226,7 +233,7 @@ def _claim(claim: ClaimSpec, values: Values, solved: Sequence[Solved]) -> Claim:
     effects = _effects(claim.measure, without, with_)
     if claim.measure == "rank":
         effects = _ranked(claim.figure, effects, sides[1], values)
-    predicted = _estimate(effects)
+    predicted = _estimate(effects, claim.figure)
     claimed = Range(claim.least, claim.most)
     in_stress = [_beside(name, sides, values) for name in claim.stressed]
     assert predicted.value is not None and predicted.low is not None and predicted.high is not None
@@ -238,8 +245,8 @@ def _claim(claim: ClaimSpec, values: Values, solved: Sequence[Solved]) -> Claim:
     return Claim(
         **head,
         meaning=FIGURES[claim.figure].meaning,
-        without=_estimate(without),
-        with_change=_estimate(with_),
+        without=_estimate(without, claim.figure),
+        with_change=_estimate(with_, claim.figure),
         predicted=predicted,
         stressed=tuple(in_stress),
         verdict=verdict,
@@ -264,7 +271,7 @@ def _ranked(figure: str, own: Sequence[Value], side: Side, values: Values) -> li
 
 def _beside(name: str, sides: tuple[Side, Side], values: Values) -> Beside:
     figure = FIGURES[name]
-    without, with_ = (_estimate(values[side, name]).value for side in sides)
+    without, with_ = (_estimate(values[side, name], name).value for side in sides)
     return Beside(
         figure=name, meaning=figure.meaning, unit=figure.unit, without=_known(without), with_change=_known(with_)
     )
@@ -295,10 +302,10 @@ def _changes(name: str, values: Values) -> list[Change]:
         for figure in CHANGE_FIGURES:
             first, second = values[without, figure], values[with_, figure]
             times = min(len(first), len(second)) if name == ONE else 1
-            saving = _estimate(_effects("saving", first[:times], second[:times]))
+            saving = _estimate(_effects("saving", first[:times], second[:times]), figure)
             rows.append(Change(
                 family=name, step=step, change=change, figure=figure, meaning=FIGURES[figure].meaning,
-                unit=FIGURES[figure].unit, without=_estimate(first[:times]).value,
-                with_change=_estimate(second[:times]).value, saving=saving.value, half_width=saving.half_width,
+                unit=FIGURES[figure].unit, without=_estimate(first[:times], figure).value,
+                with_change=_estimate(second[:times], figure).value, saving=saving.value, half_width=saving.half_width,
             ))  # fmt: skip
     return rows

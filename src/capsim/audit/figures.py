@@ -230,7 +230,7 @@ def _buffers_full(side: Played) -> float:
 
     held = row_bytes(side.scenario)
     writers = side.scenario.server.writers
-    return sum(held[s] * getattr(writers, s).cap for s in STREAMS) / MIB
+    return float(sum(held[s] * getattr(writers, s).cap for s in STREAMS)) / MIB
 
 
 def _cleanup_held(side: Played) -> float:

@@ -124,8 +124,8 @@ def solve(claim: ClaimSpec, need: NeedSpec, base: Scenario, loads: Loads, seed: 
     end = size if size is not None else fails_at
     assert end is not None
     without, with_ = seen[end]
-    pairs = zip(without, with_, strict=True)
-    return Solved(size, fails_at, *pairs, len(seen))
+    figures, deaths, lost = zip(without, with_, strict=True)
+    return Solved(size, fails_at, figures, deaths, lost, len(seen))
 
 
 class Seen(NamedTuple):

@@ -110,7 +110,7 @@ def overview(audit: Audit) -> str:
     for name in FAMILIES:
         lines += ["", *textwrap.wrap(TITLES[name], WIDTH), ""]
         rows = [[change, *values] for change, *values in _savings(audit, name)]
-        lines += _plain(rows, ["change", *(textwrap.fill(head, 18) for _, head in SHOWN)]).splitlines()
+        lines += _plain(rows, ["change", *(textwrap.fill(head, 13) for _, head in SHOWN)]).splitlines()
     lines += ["", *textwrap.wrap(SAVES, WIDTH)]
     return "\n".join(lines) + "\n"
 
@@ -205,11 +205,12 @@ def _unit(claim: Claim) -> str:
 
 
 def _index(audit: Audit) -> Table:
-    head = [Cell("claim"), Cell("promised"), Cell("predicted"), Cell("verdict")]
+    head = [Cell("claim"), Cell("in words"), Cell("promised"), Cell("predicted"), Cell("verdict")]
     rows = [
-        [Cell(c.claim), Cell(words.promised(c)), Cell(words.predicted(c)), Cell(c.verdict, c.verdict.replace(" ", "-"))]
+        [Cell(c.claim), Cell(c.says), Cell(words.promised(c)), Cell(words.predicted(c)),
+         Cell(c.verdict, c.verdict.replace(" ", "-"))]
         for c in audit.claims
-    ]
+    ]  # fmt: skip
     return Table("Every claim beside its prediction", head, rows, _sentence(words.load(audit)))
 
 
@@ -232,7 +233,7 @@ def _figures(audit: Audit) -> list[Figure]:
     from capsim.plots import audit as plots
 
     claims, changes = tables(audit)["claims"], tables(audit)["changes"]
-    savings = claims[(claims["measure"] == "saving") & (claims["unit"] == "MiB")]
+    savings = claims[(claims["measure"] == "saving") & (claims["unit"] == "MiB") & claims["most"].notna()]
     told = "; ".join(f"{c.claim} {words.predicted(c)}" for c in audit.claims if c.claim in set(savings["claim"]))
     levels = claims[claims["claim"].isin(["baseline before", "baseline after", "peak before", "peak after"])]
     return [
@@ -244,6 +245,10 @@ def _figures(audit: Audit) -> list[Figure]:
         drawn("changes", "", "changes", "Bars of what each change saves of the server's billed memory, by itself and "
               "when all others are made.", plots.effects, changes, "server_billed_mean",
               "What each change saves of the server's billed memory", "saving [MiB]"),
+        drawn("losses", "", "changes", "Bars of how many more items are lost in the stall of the stress envelope with "
+              "each change, by itself and when all others are made.", lambda: plots.effects(
+                  changes, "stall_items_lost", "What each change adds to the losses in a stall of a minute at the peak",
+                  "more items lost", sign=-1)),
         drawn("bill", "", "changes", "Steps of the bill of a month as the plan's changes are made in its order.",
               plots.in_order, changes, "total", "The bill of a month, change after change", "to pay [USD]"),
     ]  # fmt: skip

@@ -152,7 +152,8 @@ def load(audit: Audit) -> str:
     times = f"{audit.replicates} replicates" if audit.replicates > 1 else "one run"
     return (
         f"load {audit.load}, {audit.mean_hz:.3g} requests a second, {audit.peak_hz:.3g} in the busiest minute; "
-        f"seed {audit.seed}; {times}; in brackets both ends over chance (95 %) and page cache"
+        f"seed {audit.seed}; {times}; in brackets both ends over chance (95 %; of a peak the smallest and the largest "
+        "one seen) and over page cache"
     )
 
 

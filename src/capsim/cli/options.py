@@ -128,7 +128,7 @@ def _given(
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        mine = {"replicates": 1, "out": None, "fidelity": "exact"}
+        mine: dict[str, Any] = {"replicates": 1, "out": None, "fidelity": "exact"}
         mine |= {name: given.pop(name) for name in names if name not in but}
         command(**given, options=Options(**mine))
 

@@ -26,8 +26,7 @@ def ranges(claims: pd.DataFrame, title: str, xlabel: str, *, log: bool = False, 
     ax = _tall(ax, len(claims))
     names = claims["claim"].tolist()
     low, high, value = (claims[c].to_numpy(float) for c in ("predicted_low", "predicted_high", "predicted"))
-    least = claims["least"].to_numpy(float)
-    most = np.where(claims["most"].isna(), 1.25 * np.nanmax([*least, *claims["most"], *high]), claims["most"])
+    least, most = (claims[c].to_numpy(float) for c in ("least", "most"))
     ax.barh(names, most - least, 0.6, left=least, color=PROMISED, alpha=0.6, label="promised")
     ax.errorbar(value, names, xerr=[value - low, high - value], fmt="D", color=PREDICTED, markersize=4, capsize=3,
                 label="predicted, over chance and page cache")  # fmt: skip
@@ -37,7 +36,7 @@ def ranges(claims: pd.DataFrame, title: str, xlabel: str, *, log: bool = False, 
     if log:
         ax.set_xscale("log")
     else:
-        ax.set_xlim(left=min(0.0, 1.1 * float(low.min())))
+        ax.set_xlim(left=min(-0.02 * float(most.max()), 1.1 * float(low.min())))  # a point at 0 is seen whole
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     ax.set_xlabel(xlabel)
     ax.set_title(title)
@@ -45,22 +44,31 @@ def ranges(claims: pd.DataFrame, title: str, xlabel: str, *, log: bool = False, 
 
 
 @styled
-def effects(changes: pd.DataFrame, figure: str, title: str, xlabel: str, ax: Axes | None = None) -> Axes:
-    """What each change saves of a figure: by itself, and when all others are made.
+def effects(
+    changes: pd.DataFrame, figure: str, title: str, xlabel: str, *, sign: int = 1, ax: Axes | None = None
+) -> Axes:
+    """What each change saves of a figure, or adds to it: by itself, and when all others are made.
 
     Parameters
     ----------
     changes : DataFrame
         Columns ``family``, ``change``, ``figure``, ``saving``, ``half_width``.
+    sign : {1, -1}
+        -1 draws what is added.
     """
     own = changes[changes["figure"] == figure]
     alone, left = (own[own["family"] == family] for family in ("one at a time", "one left out"))
-    ax = _tall(ax, 1.6 * len(alone))
+    ax = _tall(ax, 1.1 * len(alone))
     place = np.arange(len(alone))
+    first, second = (sign * side["saving"].to_numpy(float) + 0.0 for side in (alone, left))
     error = alone["half_width"].astype(float).fillna(0.0)
-    ax.barh(place - 0.2, alone["saving"], 0.38, xerr=error, color=PREDICTED, label="by itself")
-    ax.barh(place + 0.2, left["saving"], 0.38, color="white", edgecolor=PREDICTED, hatch="///",
+    ax.barh(place - 0.2, first, 0.38, xerr=error, color=PREDICTED, label="by itself")
+    ax.barh(place + 0.2, second, 0.38, color="white", edgecolor=PREDICTED, hatch="///",
             label="when all others are made")  # fmt: skip
+    for row, value in zip(place, first, strict=True):
+        reach = max(value, second[row], 0.0) + float(error.iloc[row])
+        text = f"{value:,.0f}" if abs(value) >= 1_000 else f"{round(value, 1) + 0.0:,.1f}"
+        ax.annotate(text, (reach, row), (4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(place, alone["change"].tolist())
     return bars(ax, title, xlabel)
 
