@@ -18,7 +18,7 @@ from capsim.specs import Scenario
 from capsim.sweep.point import changed
 from capsim.workers import WORKERS, Workers
 
-# All have the scenario's median; chosen so that a flush of ten seconds is impossible, rare, or a matter of slow periods.
+# All have the scenario's median; chosen so that a flush of ten seconds is impossible, rare, or due to slow periods.
 TAILS: Mapping[str, Mapping[str, Any]] = {
     "lognormal, sigma 0.5": {"database.insert.distribution": "lognormal", "database.insert.sigma": 0.5},
     "lognormal, sigma 1.2": {"database.insert.distribution": "lognormal", "database.insert.sigma": 1.2},
