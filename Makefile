@@ -53,6 +53,8 @@ schema: .venv/run.stamp
 	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
 	$(BIN)/python -c 'from capsim.optimize import schema_text; print(schema_text(), end="")' > data/schema/optimum.schema.json.part
 	mv data/schema/optimum.schema.json.part data/schema/optimum.schema.json
+	$(BIN)/python -c 'from capsim.sweep.document import schema_text; print(schema_text(), end="")' > data/schema/sweep.schema.json.part
+	mv data/schema/sweep.schema.json.part data/schema/sweep.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
