@@ -167,7 +167,7 @@ def _planted(number):
             call_ms = draw.uniform(1.05, 1.2) * 1_000 / rate_hz
             changes = {"database.update": {"call_ms": call_ms, "distribution": "constant"}}
         case "growing backlog":
-            name, writer, rate_hz, length_s = "fixed", "heartbeats", float(draw.uniform(0.9, 2)), 7_200.0
+            name, writer, rate_hz, length_s = "fixed", "heartbeats", float(draw.uniform(0.9, 2)), 4_800.0
             sessions = {"length_median_s": 1.0, "length_sigma": 0.0, "abandoned": 1.0}
             changes = {"workload.sessions": sessions}
         case "pool starvation":
