@@ -15,7 +15,6 @@ from capsim.errors import CapsimError
 from capsim.findings import dumps, schema_text
 from capsim.findings.document import Findings
 from capsim.findings.page import answer, overview, write
-from capsim.findings.rare import TAILS, wedged_months
 from capsim.findings.schedule import (
     ABANDONED,
     BY_NAME,
@@ -205,17 +204,6 @@ def test_a_planted_defect_is_found(number):
 @pytest.mark.slow
 def test_of_200_planted_defects_95_percent_are_found():
     assert sum(map(_planted, range(200))) >= 190
-
-
-@pytest.mark.slow
-def test_a_rare_wedge_is_told_with_its_interval_under_three_tails():
-    chances = [wedged_months(load("after"), 100.0, tail, runs=8, workers=1) for tail in TAILS.values()]
-    for found in chances:
-        print(found)  # pytest -s
-    narrow, wide, slow = chances
-    assert narrow.seen == 0 and narrow.upper == 3 / 8
-    assert 0 < wide.upper <= 1 and wide.lower <= wide.probability <= wide.upper
-    assert slow.seen > narrow.seen  # the same median, and twice a month 20 s that decide
 
 
 def test_bisection_keeps_its_promise():
