@@ -110,6 +110,8 @@ class Facts:
     @cached_property
     def flushes(self) -> pd.DataFrame:
         """One row a flush that ended, all attempts together: writer, start_s, seconds, rows."""
+        if not self.played.happened:  # no process lived long enough
+            return pd.DataFrame({"writer": [], "start_s": [], "seconds": [], "rows": []})
         table = self.played.batches()
         table = table[table["end_us"] >= 0]
         whole = table.groupby(["writer", "process", "batch"], sort=False, observed=True).agg(
@@ -287,9 +289,10 @@ def _log(facts: Facts) -> Iterator[Detection]:
 
 def _process(facts: Facts) -> Iterator[Detection]:
     """A process that ran out of heap, out of its container, or out of restarts."""
-    if facts.deaths:
-        first = min(death.at_us for death in facts.deaths) / US_PER_S
-        yield Detection("heap exhausted", "server", first, facts.end_s, float(len(facts.deaths)), "deaths")
+    for kind, ends in (("heap exhausted", ("abort", "hang")), ("container kill", ("oom-kill",))):
+        times = [death.at_us / US_PER_S for death in facts.deaths if death.end in ends]
+        if times:
+            yield Detection(kind, "server", min(times), facts.end_s, float(len(times)), "deaths")
     limit = container_mib(facts.scenario)
     if limit is not None:
         over = facts.samples[facts.samples["server_rss_peak_mib"] > limit]

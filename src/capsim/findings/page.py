@@ -72,12 +72,7 @@ def sentences(finding: Finding) -> list[str]:
     """What a finding says, one sentence an aspect."""
     said = [finding.happens[0].upper() + finding.happens[1:] + "."]
     if finding.trigger is not None:
-        rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
-        within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
-        within = within if finding.schedule and finding.trigger_of != "number" else ""
-        said.append(
-            f"Trigger: {finding.trigger_of} {number(finding.trigger, finding.unit)} {finding.unit}{rate}{within}."
-        )
+        said.append(f"Trigger: {triggered(finding)}.")
     if finding.least_rate_hz is not None:
         said.append(f"At the usual size of the disturbance, {number(finding.least_rate_hz, '1/s')}/s are enough.")
     said += [f"Chance: {chanced(chance)}." for chance in finding.chances]
@@ -87,6 +82,18 @@ def sentences(finding: Finding) -> list[str]:
         )  # fmt: skip
         said.append(f"Lost in the schedule: {number(finding.lost, 'items')} items; it {heals}.")
     return [*said, f"Seen by the operator: {finding.shows}.", f"Alert: {finding.alert}."]
+
+
+def triggered(finding: Finding) -> str:
+    """The smallest trigger, in words."""
+    size = number(finding.trigger, finding.unit)
+    if finding.trigger_of == "number":  # of deploys or crashes: it happens, or it does not
+        return f"one {finding.disturbance} at {number(finding.rate_hz, '1/s')}/s"
+    if finding.trigger_of.endswith(finding.unit):  # live sessions, replicas: counted
+        return f"{size} {finding.trigger_of}"
+    rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
+    within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
+    return f"{finding.trigger_of} {size} {finding.unit}{rate}{within if finding.schedule else ''}"
 
 
 def chanced(chance: Chance) -> str:

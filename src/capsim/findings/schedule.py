@@ -22,7 +22,7 @@ FAILURE_MS = 1.0  # a database that is down refuses at once
 TREND_S = 600.0  # of a slower database, for a trend of the flushes to show within 1 % of where it begins
 LONG_S = 60.0  # of a slow or failing database whose size is not its length
 LEAD_S = 0.001  # a fault begins so long before its flush: behind no HTTP loop an item comes a moment sooner
-CLEANUPS_S = 7_200.0  # for a trend of the cleanup's runs: sixty of them at the plan's interval
+CLEANUPS_S = 4_800.0  # for a trend of the cleanup's runs: forty of them at the plan's interval
 HEARTBEAT_S = 30.0  # between two heartbeats of a live session (the default of workload.sessions)
 
 PRECISION = 0.005  # half of the 1 % that is promised

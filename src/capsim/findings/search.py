@@ -77,10 +77,12 @@ def triggers(bench: Bench, disturbance: Disturbance, writer: Stream) -> list[Tri
         for size in sizes(disturbance)
         if sum(bench.at_size(disturbance, size, writer).values()) * disturbance.lasts_s(size) <= MOST_ARRIVALS
     ]
-    outcomes = {size: bench.play(disturbance, size, writer) for size in tries}
     found: dict[tuple[str, str], Trigger] = {}
     before: float | None = None
-    for size, outcome in outcomes.items():
+    for size in tries:
+        if disturbance.only and {kind for kind, _ in found} == set(disturbance.only):
+            break  # nothing else is looked for
+        outcome = bench.play(disturbance, size, writer)
         for detection in outcome.detections:
             key = (detection.kind, detection.part)
             if key in found or (detection.part in bench.rates and detection.part != writer):

@@ -80,14 +80,16 @@ def optimize(
     CapsimError
         If the extra ``optimize`` is not installed, or the load or the prices cannot be used.
     """
-    found = _Search(scenario, slo, trace, knobs, seed, replicates, progress)
+    found = Search(scenario, slo, trace, knobs, seed, replicates, progress)
     with Workers(workers) as found.workers:
         found.propose(rounds)
         found.tidy()
         return found.answer()
 
 
-class _Search:
+class Search:
+    """One search on its way; the parameters are those of `optimize`."""
+
     def __init__(
         self,
         scenario: Scenario,
@@ -132,7 +134,7 @@ class _Search:
 
     def tidy(self) -> None:
         """Take back every change of the best that the targets and the cost do not need."""
-        best = self._best()
+        best = self.best()
         if not best:
             return
         choice = dict(best[0])
@@ -165,7 +167,7 @@ class _Search:
     def _choice(self, key: tuple[int, ...]) -> dict[str, int]:
         return dict(zip([knob.name for knob in self.knobs], key, strict=True))
 
-    def _best(self) -> list[dict[str, int]]:
+    def best(self) -> list[dict[str, int]]:
         """Choices that meet every target, the cheapest first; of the same cost, the one with the fewest changes."""
 
         def rank(key: tuple[int, ...]) -> tuple[float, ...]:
@@ -179,10 +181,13 @@ class _Search:
     def answer(self) -> Optimum:
         """Simulate months of the finalists, and say which is best."""
         finalists: list[tuple[dict[str, str], Scenario]] = [({}, self.scenario)]
-        best = self._best()[:FINALISTS]
+        best = self.best()[:FINALISTS]
         for place, choice in enumerate(best):
+            if place and choice == self.own:
+                continue
             variant, told = made(self.scenario, self.knobs, choice), self._told(self._key(choice))
-            finalists.append((told, variant))
+            if told:
+                finalists.append((told, variant))
             for knob in self.late if place == 0 else ():
                 whole, own = with_own(knob, variant)
                 finalists += [
@@ -220,7 +225,7 @@ class _Search:
             "title": self.scenario.title,
             "slo": self.slo.name,
             "seed": self.seed,
-            "tried": len(self.seen) + (len(finalists) - 1 - min(FINALISTS, len(self._best()))),
+            "tried": len({str(c) for c in [*(p.changes for p in points.values()), *(told for told, _ in finalists)]}),
             "possible": math.prod(len(knob.values) for knob in self.knobs) * late,
             "own": _point({}, months[0]).model_dump(),
             "best": None if winner is None else _point(finalists[winner][0], seen).model_dump(),
