@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from textwrap import wrap
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +12,7 @@ from capsim.calibration.drift import PARTS, drift
 from capsim.recording.journal import is_session
 from capsim.recording.load import rates
 from capsim.recording.model import Recording
+from capsim.recording.read import find_recording
 from capsim.specs import Scenario
 from capsim.trace.instants import iso
 
@@ -81,7 +81,7 @@ def is_recording(side: str) -> bool:
     >>> is_recording("after")
     False
     """
-    path = Path(side)
+    path = find_recording(side)
     try:
         if path.is_dir():
             return any(path.glob("*.json"))

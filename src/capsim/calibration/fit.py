@@ -25,13 +25,14 @@ Progress = Callable[[float], None]
 
 HELD_OUT = 0.3  # of the time, at its end
 BUDGET = 4_000.0  # events of one simulation of all stretches: about 25 ms
-FIRST, LATER, ROUNDS, AGAIN = 1_024, 160, 5, 100  # simulations: first, of a round, most rounds, at the solution
+FIRST, LATER, ROUNDS, AGAIN = 1_024, 160, 5, 64  # simulations: first, of a round, most rounds, at the solution
 CLOSEST = 80  # of the first
 REACH, EDGE = (
     5.0,
     0.15,
 )  # half a box in standard deviations; share of it next to its sides where a solution is not inside
 ABC_DRAWS, ABC_KEPT = 2_048, 0.15
+AT_END = 1.05
 Z90 = 1.6448536269514722
 
 
@@ -85,17 +86,11 @@ def calibrate(
     else:
         raise CapsimError(f"method {method!r} is unknown; give least-squares or abc")
     estimates = []
-    for i, parameter in enumerate(parameters):
-        low, middle, high = posterior[i]
-        estimates.append(
-            Estimate(
-                key=parameter.key,
-                value=middle if parameter.key in found.told else task.base[parameter.key],
-                low=low,
-                high=high,
-                identified=parameter.key in found.told,
-            )
-        )
+    for parameter, (low, middle, high) in zip(parameters, posterior, strict=True):
+        # An estimate that lies at the end of its range says that the range, or the model, is wrong.
+        told = parameter.key in found.told and parameter.low * AT_END < middle < parameter.high / AT_END
+        value = middle if told else task.base[parameter.key]
+        estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
     return Calibration.of(
         scenario, recording, cut_s, simulator, estimates, found, method=method, seed=seed, base=task.base
     )
@@ -223,7 +218,7 @@ def _errors(task: Task, surface: Surface, centre: Floats, found: Identified, box
     for i, point in enumerate(points):
         constants = merged(task.base, task.parameters, point)
         numbers = task.simulator.numbers(constants, 90_000_000 + i + 1_000_003 * task.seed)
-        out.append(_solve(surface, numbers, box, near=centre) - point)
+        out.append(_solve(surface, numbers, box) - point)
         progress((i + 1) / AGAIN)
     return np.array(out)
 
@@ -251,7 +246,7 @@ def nearest(logs: Floats, numbers: Floats, target: Floats, count: int) -> NDArra
     return np.argsort(apart, kind="stable")[:count]
 
 
-def _solve(surface: Surface, target: Floats, box: Floats, near: Floats | None = None) -> Floats:
+def _solve(surface: Surface, target: Floats, box: Floats) -> Floats:
     from scipy.optimize import least_squares as solve
 
     def residual(logs: Floats) -> Floats:
@@ -259,7 +254,7 @@ def _solve(surface: Surface, target: Floats, box: Floats, near: Floats | None = 
         return out
 
     width = box[1] - box[0]
-    starts = [box[0] + share * width for share in (0.5, 0.3, 0.7)] if near is None else [near]
+    starts = [box[0] + share * width for share in (0.5, 0.3, 0.7)]
     answers = [
         solve(residual, start, jac=surface.slope, bounds=(box[0] - 1e-9, box[1] + 1e-9), x_scale=width)
         for start in starts

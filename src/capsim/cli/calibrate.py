@@ -15,7 +15,7 @@ WIDTH = 100
 
 @click.command()
 @click.argument("scenario", metavar="SCENARIO")
-@click.argument("metrics", type=click.Path(path_type=Path), metavar="METRICS")
+@click.argument("metrics", metavar="METRICS")
 @click.option("--fit", metavar="KEY,...", help="Keys of [constants] to fit.  [default: five that samples can show]")
 @click.option(
     "--method",
@@ -34,7 +34,7 @@ WIDTH = 100
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 def calibrate(
     scenario: str,
-    metrics: Path,
+    metrics: str,
     fit: str | None,
     method: str,
     seed: int,
