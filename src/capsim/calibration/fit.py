@@ -179,7 +179,7 @@ def least_squares(
         logs, numbers = task.draw(box[0], box[1], LATER, number, lambda share: told(share, LATER))
         done[0] += LATER
         surface = learn(logs, numbers, box[0], box[1])
-        centre = _solve(surface, task.target, np.clip(_wider(box, 0.5), low, high))
+        centre, misfit = _solve(surface, task.target, np.clip(_wider(box, 0.5), low, high))
         found = identified(surface.slope(centre), task.parameters, high - low)
         half = (box[1] - box[0]) / 2
         below, above = centre < box[0] + EDGE * half, centre > box[1] - EDGE * half
@@ -191,9 +191,10 @@ def least_squares(
         box[0], box[1] = np.minimum(box[0], high - 0.04), np.maximum(box[1], low + 0.04)
     centre = np.clip(centre, low, high)
     limits = np.clip(_wider(box, 0.5), low, high)
-    errors = _errors(task, surface, centre, found, limits, lambda share: told(share, AGAIN))
+    errors, usual = _errors(task, surface, centre, found, limits, lambda share: told(share, AGAIN))
     progress(1.0)
-    spread: Floats = np.atleast_2d(np.cov(errors.T))
+    # A fit that is worse than fits to simulations are says less than they do (the Birge ratio of measurements).
+    spread: Floats = np.atleast_2d(np.cov(errors.T)) * max(1.0, misfit / usual)
     found = identified(_root_of(spread), task.parameters, high - low)
     centre = np.clip(centre - errors.mean(axis=0), low, high)
     width = Z90 * np.sqrt(np.diag(spread) * (1 + 1 / AGAIN))
@@ -207,20 +208,24 @@ def _wider(box: Floats, share: float) -> Floats:
     return out
 
 
-def _errors(task: Task, surface: Surface, centre: Floats, found: Identified, box: Floats, progress: Progress) -> Floats:
-    """By how much fits to simulations near the solution miss their constants, shape (AGAIN, p).
+def _errors(
+    task: Task, surface: Surface, centre: Floats, found: Identified, box: Floats, progress: Progress
+) -> tuple[Floats, float]:
+    """By how much fits to simulations near the solution miss their constants, shape (AGAIN, p), and their mean misfit.
 
     Near it, and not at it: where the surface is wrong differs from place to place, and that is part of the error.
     """
     normal = rng.generator(task.seed, 0, "calibrate/again").standard_normal((AGAIN, len(centre)))
     points = np.clip(centre + normal * found.sd, *box)
-    out = []
+    errors, misfits = [], []
     for i, point in enumerate(points):
         constants = merged(task.base, task.parameters, point)
         numbers = task.simulator.numbers(constants, 90_000_000 + i + 1_000_003 * task.seed)
-        out.append(_solve(surface, numbers, box) - point)
+        solved, misfit = _solve(surface, numbers, box)
+        errors.append(solved - point)
+        misfits.append(misfit)
         progress((i + 1) / AGAIN)
-    return np.array(out)
+    return np.array(errors), float(np.mean(misfits))
 
 
 def _root_of(covariance: Floats) -> Floats:
@@ -246,7 +251,8 @@ def nearest(logs: Floats, numbers: Floats, target: Floats, count: int) -> NDArra
     return np.argsort(apart, kind="stable")[:count]
 
 
-def _solve(surface: Surface, target: Floats, box: Floats) -> Floats:
+def _solve(surface: Surface, target: Floats, box: Floats) -> tuple[Floats, float]:
+    """Constants (logarithms) at which the surface comes closest to the statistics, and the squares that are left."""
     from scipy.optimize import least_squares as solve
 
     def residual(logs: Floats) -> Floats:
@@ -254,13 +260,14 @@ def _solve(surface: Surface, target: Floats, box: Floats) -> Floats:
         return out
 
     width = box[1] - box[0]
-    starts = [box[0] + share * width for share in (0.5, 0.3, 0.7)]
+    limits = (box[0] - 1e-9, box[1] + 1e-9)
+    starts = [box[0] + share * width for share in (0.35, 0.65)]
     answers = [
-        solve(residual, start, jac=surface.slope, bounds=(box[0] - 1e-9, box[1] + 1e-9), x_scale=width)
-        for start in starts
+        solve(residual, s, jac=surface.slope, bounds=limits, x_scale=width, xtol=1e-5, ftol=1e-5) for s in starts
     ]
-    solved: Floats = min(answers, key=lambda answer: float(answer.cost)).x
-    return solved
+    best = min(answers, key=lambda answer: float(answer.cost))
+    solved: Floats = best.x
+    return solved, float(best.cost)
 
 
 def _abc(task: Task, progress: Progress) -> tuple[Identified, list[tuple[float, float, float]]]:
