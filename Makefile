@@ -15,7 +15,7 @@ VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 o
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test test-slow notebooks lab schema lint lock
+.PHONY: run test test-slow bench notebooks lab schema lint lock
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -26,6 +26,13 @@ test: .venv/test.stamp
 
 test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -n auto -m slow $(TESTS)
+
+# Peers are installed in environments of their own, in benchmarks/.envs; about 20 minutes.
+bench: .venv/test.stamp
+	$(BIN)/python benchmarks/bench.py --out benchmarks/results.md
+	$(BIN)/python benchmarks/whole_server.py
+	$(BIN)/python benchmarks/sweep_points.py
+	$(BIN)/python benchmarks/import_log.py
 
 notebooks: .venv/test.stamp
 	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
@@ -48,6 +55,8 @@ schema: .venv/run.stamp
 	mv data/schema/calibration.schema.json.part data/schema/calibration.schema.json
 	$(BIN)/python -c 'from capsim.calibration.beside import schema_text; print(schema_text(), end="")' > data/schema/recording-comparison.schema.json.part
 	mv data/schema/recording-comparison.schema.json.part data/schema/recording-comparison.schema.json
+	$(BIN)/python -c 'from capsim.sweep.document import schema_text; print(schema_text(), end="")' > data/schema/sweep.schema.json.part
+	mv data/schema/sweep.schema.json.part data/schema/sweep.schema.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests

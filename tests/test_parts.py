@@ -76,13 +76,17 @@ def test_sessions_whose_heartbeats_are_stuck_are_closed_though_their_players_are
     assert out["sessions_closed_alive"].sum() > 20
 
 
-def test_several_replicas_with_a_cleanup_of_sessions_are_refused():
-    spec = scenario_of(
-        {"rate_hz": 1, "duration_s": 60, "sessions": {}}, server={"cleanup": {}, "process": {"replicas": 2}}
-    )
+def test_replicas_close_the_sessions_that_one_process_would():
+    """All look for silent sessions at the same turns; what one has closed another finds closed."""
+    load = {"rate_hz": 20, "duration_s": 3_600, "sessions": {}}
+    cleanup = {"interval_s": 120, "timeout_s": 120, "limit_rows": 100}
+    closed = {}
+    for replicas in (1, 2):
+        spec = scenario_of(load, server={"cleanup": cleanup, "process": {"replicas": replicas}})
+        run = cs.simulate(spec, month=False)
+        closed[replicas] = run.samples.sessions_closed.sum()
+    assert closed[1] == closed[2] > 1_000
 
-    with pytest.raises(cs.CapsimError, match="set replicas = 1"):
-        cs.simulate(spec, month=False)
 
 
 # --- reads ---

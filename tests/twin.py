@@ -48,7 +48,9 @@ class Grant:
 class Pool:
     """The connections that the writers share, and the database behind them."""
 
-    def __init__(self, clock: Clock, scenario: Scenario, duration_us: DurationUs) -> None:
+    def __init__(
+        self, clock: Clock, scenario: Scenario, duration_us: DurationUs, others: Callable[[], int] = lambda: 0
+    ) -> None:
         pool = scenario.server.pool
         self._clock, self._duration_us = clock, duration_us
         self._limit = scenario.server.pool_limit
@@ -61,6 +63,7 @@ class Pool:
         self._settling = False
         database = scenario.database
         self._parallel = database.parallel_calls
+        self._others = others  # connections that other processes hold open
         self._open = self._broken = 0
         self._room = database.max_connections - 3
         self._refused_us = round(database.refused_ms * 1000)
@@ -69,6 +72,11 @@ class Pool:
             clock.at(from_us, TIMERS, self._break_all)
         self.refusals = 0
         self.grants: list[Grant] = []
+
+    @property
+    def open(self) -> int:
+        """Connections to Postgres."""
+        return self._open
 
     def call(self, part: str, kind: Kind, attempt: int, item: int, rows: int, done: Done) -> None:
         grant = Grant(part, self._clock.now_us)
@@ -94,9 +102,9 @@ class Pool:
             grant.granted_us = self._clock.now_us
             self._held += 1
             grant.opens = not self._idle
-            grant.refused = grant.opens and self._open >= self._room
+            grant.refused = grant.opens and self._open + self._others() >= self._room
             self._idle -= not grant.opens
-            self._open += grant.opens
+            self._open += grant.opens and not grant.refused
             granted.append(go_on)
         for go_on in granted:  # what starts now is slowed down by all that starts now
             go_on()
@@ -108,7 +116,7 @@ class Pool:
 
     def _connect(self, grant: Grant, kind: Kind, attempt: int, item: int, rows: int, done: Done) -> None:
         def run() -> None:
-            crowding = max(1.0, (self._open - self._idle) / self._parallel)
+            crowding = max(1.0, (self._open - self._idle) / self._parallel)  # those refused are not open
             duration_us, ok = self._duration_us(kind, grant.part, attempt, item, rows, self._clock.now_us, crowding)
             self._clock.at(
                 self._clock.now_us + duration_us, CALL_ENDS, lambda: release("ok" if ok else "fail")
@@ -121,7 +129,7 @@ class Pool:
                 self._broken -= 1
                 is_open = False
             self._idle += is_open
-            self._open -= not is_open
+            self._open -= not is_open and not grant.refused
             self._settle_later()
             done(outcome)
 

@@ -205,35 +205,66 @@ def simulate(
     shutdown_us: int | None = None,
 ) -> tuple[TwinResult, list[Job], Visitors]:
     """As `twin_loop.simulate`, with sessions by number, and reads as (arrival, query, rows that it finds)."""
-    clock = Clock()
-    pool = Pool(clock, scenario, duration_us)
-    writers: dict[str, Building] = {}
-    thread = Telling(clock, scenario.server.http, writers)
-    for stream in STREAMS:
-        rules = rules_of(scenario, stream)
-        if stream == "heartbeats":
-            writers[stream] = Beating(stream, rules, clock, pool, thread=thread, sessions=sessions)
-        else:
-            writers[stream] = Building(stream, rules, clock, pool, thread=thread)
-    for session in sessions.values():
-        session.last_us = session.start_us
-    visitors = Visitors(scenario, clock, pool, thread, sessions, end_us)
-    for kind in CLASSES:
-        for i, at_us in enumerate(arrivals.get(kind, ())):
-            session_of = heartbeat_sessions[i] if kind == "heartbeats" else None
-            clock.at(at_us, ARRIVALS, lambda kind=kind, session=session_of: thread.request(kind, session))
-    for number, (at_us, query, rows) in enumerate(reads):
-        clock.at(
-            at_us, ARRIVALS, lambda number=number, query=query, rows=rows: visitors.read(number, query, rows)
-        )
+    one = Replica(scenario, arrivals, heartbeat_sessions, sessions, reads, end_us, duration_us)
     if shutdown_us is not None:
-        for writer in writers.values():
-            clock.at(shutdown_us, SHUTDOWN, writer.shutdown)
+        for writer in one.writers.values():
+            one.clock.at(shutdown_us, SHUTDOWN, writer.shutdown)
+    one.clock.run(end_us, one.look)
+    return one.result(), one.thread.jobs, one.visitors
 
-    def look() -> None:
-        for writer in writers.values():
+
+class Replica:
+    """One process of the server: its clock, pool, thread, writers and visitors."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        arrivals: Mapping[str, Sequence[int]],
+        heartbeat_sessions: Sequence[int],
+        sessions: dict[int, Session],
+        reads: Sequence[tuple[int, int, int]],
+        end_us: int,
+        duration_us: DurationUs,
+        others: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.end_us = end_us
+        clock = self.clock = Clock()
+        self.pool = Pool(clock, scenario, duration_us, others)
+        self.writers: dict[str, Building] = {}
+        thread = self.thread = Telling(clock, scenario.server.http, self.writers)
+        for stream in STREAMS:
+            rules = rules_of(scenario, stream)
+            if stream == "heartbeats":
+                self.writers[stream] = Beating(stream, rules, clock, self.pool, thread=thread, sessions=sessions)
+            else:
+                self.writers[stream] = Building(stream, rules, clock, self.pool, thread=thread)
+        for session in sessions.values():
+            session.last_us = session.start_us
+        visitors = self.visitors = Visitors(scenario, clock, self.pool, thread, sessions, end_us)
+        for kind in CLASSES:
+            for i, at_us in enumerate(arrivals.get(kind, ())):
+                session_of = heartbeat_sessions[i] if kind == "heartbeats" else None
+                clock.at(at_us, ARRIVALS, lambda kind=kind, session=session_of: thread.request(kind, session))
+        for number, (at_us, query, rows) in enumerate(reads):
+            clock.at(
+                at_us, ARRIVALS, lambda number=number, query=query, rows=rows: visitors.read(number, query, rows)
+            )
+
+    def look(self) -> None:
+        for writer in self.writers.values():
             writer.note_stuck()
 
-    clock.run(end_us, look)
-    grants = sorted(pool.grants, key=lambda grant: grant.asked_us)
-    return TwinResult({s: _result(writer) for s, writer in writers.items()}, grants), thread.jobs, visitors
+    def result(self) -> TwinResult:
+        grants = sorted(self.pool.grants, key=lambda grant: grant.asked_us)
+        return TwinResult({s: _result(writer) for s, writer in self.writers.items()}, grants)
+
+
+def run_together(replicas: Sequence[Replica]) -> None:
+    """Play all to their ends, instant by instant; of one instant, in their order."""
+    while True:
+        coming = [(when_us, place) for place, replica in enumerate(replicas)
+                  if (when_us := replica.clock.next_us()) is not None and when_us <= replica.end_us]  # fmt: skip
+        if not coming:
+            break
+        when_us, place = min(coming)
+        replicas[place].clock.run(when_us, replicas[place].look)

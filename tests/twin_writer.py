@@ -35,6 +35,10 @@ class Clock:
     def at(self, time_us: int, phase: int, action: Callable[[], None]) -> None:
         heapq.heappush(self._plan, (time_us, phase, next(self._orders), action))
 
+    def next_us(self) -> int | None:
+        """When something is planned next; None if nothing is."""
+        return self._plan[0][0] if self._plan else None
+
     def run(self, end_us: int, after_instant: Callable[[], None]) -> None:
         """Play up to `end_us` inclusive; `after_instant` looks at the state when an instant is over."""
         while self._plan and self._plan[0][0] <= end_us:

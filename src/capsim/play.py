@@ -15,7 +15,7 @@ from capsim.fidelity import Fidelity, rates_of
 from capsim.memory import ended, of_services
 from capsim.memory.limits import hung_columns
 from capsim.server.database import LatencyDatabase
-from capsim.server.fleet import Fleet, Process
+from capsim.server.fleet import Fleet, Process, of_replica
 from capsim.server.law import LawDatabase, LawFleet
 from capsim.server.lives import FATAL, Fatal, lives
 from capsim.server.model import Happened
@@ -77,7 +77,7 @@ class Played:
         def database(replica: int) -> LatencyDatabase:
             if fidelity == "law":
                 return LawDatabase(scenario.database, seed, replicate, single=not spec.writers.heartbeats.keyed)
-            return LatencyDatabase(scenario.database, seed, replicate, f" of replica {replica}" if replica else "")
+            return LatencyDatabase(scenario.database, seed, replicate, of_replica(replica))
 
         bins = (us_from_s(resolution_s), load.span_us)
         blocks: Iterable[Block]

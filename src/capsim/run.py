@@ -189,11 +189,6 @@ def simulate(
     scenario = applied(scenario)
     if fidelity == "law":
         check_law(scenario, trace, arrivals=arrivals)
-    if scenario.server.process.replicas > 1 and scenario.server.cleanup and scenario.workload.sessions:
-        raise CapsimError(
-            f"{scenario.name}: server.process.replicas = {scenario.server.process.replicas} with server.cleanup and "
-            "workload.sessions: which replica closes what is not modelled; set replicas = 1 or leave one of them out"
-        )
     if isinstance(trace, str):
         from capsim.trace import find_trace, read_trace
 

@@ -41,11 +41,11 @@ def opened(env: Clock, pool: Pool, database: Database, asked: Call) -> Generator
     if asked.refused or database.is_down(env.now):
         pool.refusals += 1
         yield at(env, env.now + database.refused_us, clock.DATABASE)
-        pool.discard()
+        pool.discard(asked)
         return False
     if pool.connect_us > pool.connect_timeout_us:
         yield at(env, env.now + pool.connect_timeout_us, clock.DATABASE)
-        pool.discard()
+        pool.discard(asked)
         return False
     if pool.connect_us:
         yield at(env, env.now + pool.connect_us, clock.DATABASE)

@@ -1,11 +1,14 @@
 """All processes of a run, one after the other and side by side, each with the requests that are its own.
 
-A process is a `Server` of its own: its buffers and its pool begin and end with it, and share with the others only the
-database, whose draws have addresses. So each is played alone, and what it held when it ended is lost.
+A process is a `Server` of its own: its buffers and its pool begin and end with it, and what it held when it ended is
+lost. It shares with the others the database, whose draws have addresses; the connections that Postgres lets in; and the
+sessions that a cleanup may close. While neither of the last two can matter each is played alone, one after the other;
+otherwise they go in step, instant by instant, and of one instant the processes in their order.
 """
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -62,9 +65,6 @@ class Process:
 class Fleet:
     """Plays the processes of all replicas.
 
-    They share Postgres, which lets so many connections in. Processes that live at the same time are played one after
-    the other, an hour each: within that hour an earlier one does not see what a later one opens (docs/parts.md).
-
     Parameters
     ----------
     scenario : Scenario
@@ -114,9 +114,9 @@ class Fleet:
             self._living.append(self._born(life, replica, block))
         if self.sessions is not None:
             self.sessions.begin(block.from_us, block.started)
-        happened = []
         served = {stream: np.zeros(len(block.times[stream]), bool) for stream in STREAMS}
-        for process in list(self._living):
+        parts: list[tuple[Process, Part]] = []
+        for process in self._living:
             part, chosen = self._part_of(process, block)
             for stream in STREAMS:
                 served[stream][chosen[stream]] = True
@@ -125,7 +125,12 @@ class Fleet:
                     process.queries.come(part.queries_us)
                 if process.redis is not None:
                     process.redis.come(part.from_us, [*part.times.values(), part.other_us], part.queries_us)
-                happened.append((process, process.sampler.play(process.server, part)))
+                parts.append((process, part))
+        if self._meet([process for process, _ in parts]):
+            happened = self._in_step(parts)
+        else:
+            happened = [(process, process.sampler.play(process.server, part)) for process, part in parts]
+        for process in list(self._living):
             if process.life.end != "run" and process.life.end_us <= block.to_us:
                 self._living.remove(process)
                 self._bury(process)
@@ -137,6 +142,33 @@ class Fleet:
             self.refused[stream] += len(refused[stream])
         self._seen["other"] += len(block.other_us)
         self._seen["queries"] += len(block.queries_us)
+        return happened
+
+    def _meet(self, processes: Sequence[Process]) -> bool:
+        """Whether what one of these does may touch another, and tell them."""
+        wanted = sum(min(process.server.pool.limit, process.server.pool.parts) for process in processes)
+        at_sessions = len(processes) > 1 and self.sessions is not None
+        at_postgres = len(processes) > 1 and wanted > self._scenario.database.clients_max
+        for process in processes:
+            process.server.meet_others(at_sessions=at_sessions, at_postgres=at_postgres)
+        return at_sessions or at_postgres
+
+    @staticmethod
+    def _in_step(parts: Sequence[tuple[Process, Part]]) -> list[tuple[Process, Happened]]:
+        """Play processes step by step, always the one whose next step is the earliest."""
+        found: list[Happened | None] = [None] * len(parts)
+        coming = [(part.from_us, place, process.server.playing(part)) for place, (process, part) in enumerate(parts)]
+        heapq.heapify(coming)
+        while coming:
+            _, place, playing = heapq.heappop(coming)
+            try:
+                heapq.heappush(coming, (next(playing), place, playing))
+            except StopIteration as stop:
+                found[place] = stop.value
+        happened = []
+        for (process, part), what in zip(parts, found, strict=True):
+            assert what is not None
+            happened.append((process, process.sampler.add(process.server, part, what)))
         return happened
 
     def _bury(self, process: Process) -> None:
@@ -196,6 +228,7 @@ class Fleet:
                     seed=seed,
                     replicate=number,
                     first=first_read,
+                    of=of_replica(replica),
                     redis=None if redis is None else redis.answered_us,
                 )
             )
@@ -236,3 +269,8 @@ class Fleet:
             queries_us=block.queries_us[own("queries", block.queries_us)],
         )
         return part, chosen
+
+
+def of_replica(replica: int) -> str:
+    """What is added to the names of the draws of a replica; all but the first number their items alike."""
+    return f" of replica {replica}" if replica else ""

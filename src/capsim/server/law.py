@@ -110,7 +110,8 @@ class LawServer(Server):
             # A stretch that may be taken back, because a connection has yet to be opened, should be short.
             settled = self.pool.capacity >= self.pool.parts
             until_us = block.to_us if settled else min(block.to_us, until_us + SHORT_US)
-            self._run(until_us)
+            for _ in self._run(until_us):
+                raise AssertionError("a server that is alone takes its steps by itself")
         for writer in self.writers.values():
             writer.settle(block.to_us)
         takes, attempts = self.takes.drain(), self.attempts.drain()

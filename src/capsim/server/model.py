@@ -6,7 +6,7 @@ back what happened in it. Nothing older than the block is kept unless it still m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,8 +32,11 @@ from capsim.specs import STREAMS, HttpSpec, PoolSpec, Stream, WriterSpec
 from capsim.units import us_from_s
 
 Ints = NDArray[np.int64]
+Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
 MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own consequence
+MOST_LOOKS = 16  # times that a stretch is looked at: again after a lack of connections, or something from outside
+NEVER_US = 1 << 62
 
 TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
 ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
@@ -156,7 +159,7 @@ class Server:
         # Writers alone on a pool that is too small for them would be taken back all the time.
         worth_it = self.pool.ample or bool(sources)
         self._looks_ahead = look_ahead and database.by_address and worth_it and self.pool.can_open
-        self._short = False  # look-ahead would have needed more connections than are open
+        self._short_from_us = NEVER_US  # from when on look-ahead would have needed more connections than are open
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.flushes_ahead = 0  # played without an event
         self.known_to_us = begins_us
@@ -166,6 +169,7 @@ class Server:
             self._beats = Beats(self.attempts, (first_items or {}).get("heartbeats", 0))
             sessions.beats.append(self._beats)
         self._sessions = sessions
+        self.in_step = self._sessions_shared = False  # with other servers; see `meet_others`
         for when_us in database.downs_us:
             if when_us >= begins_us:
                 self._outside_us.append(when_us)
@@ -219,13 +223,32 @@ class Server:
         writer = self.writers[stream]
         return writer.arrivals.known - writer.seen
 
+    def meet_others(self, *, at_sessions: bool, at_postgres: bool) -> None:
+        """Whether from the next block on others may close its sessions, or take Postgres' last connections from it.
+
+        In both cases `playing` gives way before each of its steps. In the first it does not look ahead; in the second
+        no connection is sure to be had but those that are open.
+        """
+        self.in_step = at_sessions or at_postgres
+        self._sessions_shared, self.pool.shared = at_sessions, at_postgres
+
     def advance(self, block: Block) -> Happened:
         """Play the next block; blocks follow each other without gaps."""
+        playing = self.playing(block)
+        while True:
+            try:
+                next(playing)
+            except StopIteration as stop:
+                happened: Happened = stop.value
+                return happened
+
+    def playing(self, block: Block) -> Generator[int, None, Happened]:
+        """`advance` in steps, for servers that have to keep in step; says for when each step is [us]."""
         began: dict[Stream, tuple[int, int]] = {}
         for stream, writer in self.writers.items():
             writer.settle(block.from_us)
             began[stream] = (writer.seen, writer.head)
-        reached = self._play(block) if self.loop is None else self._serve(block, self.loop)
+        reached = yield from self._play(block) if self.loop is None else self._serve(block, self.loop)
         if self._beats is not None:
             self._beats.drained()
             out = self.flushers["heartbeats"].out
@@ -253,7 +276,7 @@ class Server:
         visits = self.visits.facts.drain()
         return Happened(takes, attempts, changes, waits, stretches, served, visits, due, cached, self.pool.refusals)
 
-    def _play(self, block: Block) -> dict[Stream, tuple[Ints, Ints | None]]:
+    def _play(self, block: Block) -> Generator[int, None, dict[Stream, tuple[Ints, Ints | None]]]:
         """Items reach their writers at once; when they did, and which of them repeat a session."""
         reached: dict[Stream, tuple[Ints, Ints | None]] = {}
         for stream, writer in self.writers.items():
@@ -263,32 +286,54 @@ class Server:
                 assert sessions is not None
                 self._beats.come(sessions, times_us)
             reached[stream] = times_us, writer.arrivals.extend(times_us, sessions, writer.seen)
-        self._run(block.to_us)
+        yield from self._run(block.to_us)
         for writer in self.writers.values():
             writer.settle(block.to_us)
         return reached
 
-    def _serve(self, block: Block, loop: Loop) -> dict[Stream, tuple[Ints, Ints | None]]:
+    def _serve(self, block: Block, loop: Loop) -> Generator[int, None, dict[Stream, tuple[Ints, Ints | None]]]:
         """Items reach their writers when the loop has served their requests."""
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
         while (to_us := loop.next_stretch()) is not None:
             if self._beats is not None:
                 self._beats.come(*loop.heartbeats)
-            self._run(to_us)
+            yield from self._run(to_us)
             loop.end_stretch()
         for writer in self.writers.values():
             writer.settle(block.to_us)
         return {stream: loop.reached(stream, writer.seen - first[stream]) for stream, writer in self.writers.items()}
 
-    def _run(self, to_us: int) -> None:
+    def _run(self, to_us: int) -> Stepping:
         self.known_to_us = to_us
-        if self._looks_ahead:
-            self._look_ahead(to_us)
+        if self._looks_ahead and not self._sessions_shared:
+            for _ in range(MOST_LOOKS):
+                outside_us = self._next_outside_us()
+                yield from self._look_ahead(min(to_us, outside_us))
+                event_us = min(outside_us, self._short_from_us)
+                if event_us >= to_us:
+                    break
+                if self._short:  # up to where a connection is missing no one has to wait
+                    yield from self._look_ahead(event_us)
+                yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
+        if self.in_step:
+            yield from self._step_while(lambda: True, to_us)
         self.env.run(until=to_us)
 
-    def _look_ahead(self, to_us: int) -> None:
-        """Play what nothing can disturb, up to ``to_us`` or the next thing from outside, without the engine.
+    def _next_outside_us(self) -> int:
+        """When the next thing from outside happens [us]."""
+        return min((when_us for when_us in self._outside_us if when_us >= self.env.now), default=NEVER_US)
+
+    def _step_while(self, goes_on: Callable[[], bool], to_us: int) -> Stepping:
+        """Play event by event before ``to_us`` while something holds."""
+        env = self.env
+        while goes_on() and (when_us := env.peek()) < to_us:
+            if self.in_step:
+                yield int(when_us)
+            env.step()
+
+    def _look_ahead(self, horizon_us: int) -> Stepping:
+        """Play without the engine up to an instant before which nothing from outside happens.
 
         Each writer is played on its own, as if there were an idle connection whenever it asks. That can be wrong only
         while the pool has fewer open connections than writers: if they turn out to have needed more at once, the
@@ -298,9 +343,8 @@ class Server:
         Then the same stretch is played again with the flushes that were found, until they are the flushes that follow.
         """
         env, flushers = self.env, self.flushers.values()
-        while not self._resting and env.peek() < to_us:
-            env.step()
-        horizon_us = min([to_us, *(when_us for when_us in self._outside_us if when_us >= env.now)])
+        self._short_from_us = NEVER_US
+        yield from self._step_while(lambda: not self._resting, horizon_us)
         if env.now >= horizon_us or not self._resting:
             return
         if any(flusher.writer.looks_pending for flusher in flushers):
@@ -332,7 +376,7 @@ class Server:
             flusher.look_ahead(horizon_us)
         begun = [flusher.begun for flusher in flushers if flusher.begun is not None]
         since_us = [*(b.taken_us for b in begun), *self.visits.look_ahead(horizon_us)]
-        self._short = self._needs_more_connections(self.pool.changes.since(marks[2]), since_us)
+        self._short_from_us = self._more_connections_from_us(self.pool.changes.since(marks[2]), since_us)
         if not self._short:
             if self.loop is None:
                 self.flushes_ahead += len(self.takes) - marks[0]
@@ -360,15 +404,21 @@ class Server:
         self.visits.restore(visiting)
         return False
 
-    def _needs_more_connections(self, changes: dict[str, Ints], begun_us: list[int]) -> bool:
-        """Whether what was played held more connections at once than are open."""
+    @property
+    def _short(self) -> bool:
+        """Whether the last look ahead found a connection missing."""
+        return self._short_from_us < NEVER_US
+
+    def _more_connections_from_us(self, changes: dict[str, Ints], begun_us: list[int]) -> int:
+        """When what was played first held more connections at once than are open [us]."""
         pool = self.pool
         if pool.capacity >= pool.parts:
-            return False
+            return NEVER_US
         when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
         change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
-        held = np.cumsum(change[np.lexsort((change, when_us))])
-        return bool(held.max(initial=0) > pool.capacity)
+        order = np.lexsort((change, when_us))
+        over = np.cumsum(change[order]) > pool.capacity
+        return int(when_us[order][over.argmax()]) if over.any() else NEVER_US
 
     def _undisturbed(
         self,
@@ -407,8 +457,8 @@ def _stretch(
     attempts: dict[str, Ints],
 ) -> Stretch:
     """What the block's arrivals became; ``first`` is the number of the first, ``head`` where its cycle began."""
-    refused = np.zeros(len(times_us), bool)
-    for start, stop in writer.drain_refused():
+    refused, runs = np.zeros(len(times_us), bool), writer.drain_refused()
+    for start, stop in runs:
         refused[max(start - first, 0) : max(stop - first, 0)] = True
     stored = ~refused
     if writer.closed_from is not None:
@@ -417,11 +467,12 @@ def _stretch(
         cycles = np.concatenate(([head], takes["next_item"]))
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
+    all_stored = not runs and writer.closed_from is None and previous is None
     # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
     ok = attempts["ok"]
     return Stretch(
         arrivals_us=times_us,
-        stored_us=times_us[stored],
+        stored_us=times_us if all_stored else times_us[stored],
         refused=refused,
         taken_us=takes["taken_us"],
         taken_rows=takes["rows"],

@@ -72,7 +72,9 @@ class Pool:
         self.connect_us, self.connect_timeout_us = connect_us, connect_timeout_us
         self.parts = 1 << 30 if parts is None else parts
         self._parallel, self._room = parallel, room
+        self.shared = False  # whether others may take what room there is, at any instant
         self.open = self.idle = 0  # open counts those being opened too
+        self._turned_away = 0  # of them, those that Postgres is refusing: it does not count them
         self._broken = 0  # held when Postgres went down, and of no use any more
         self.opened: list[tuple[int, int]] = []  # when, and how many are open from then on
         self.refusals = 0
@@ -87,18 +89,18 @@ class Pool:
     @property
     def crowding(self) -> float:
         """Factor on the latency of a call that starts now: connections in use over those that run at full speed."""
-        return max(1.0, (self.open - self.idle) / self._parallel)
+        return max(1.0, (self.open - self.idle - self._turned_away) / self._parallel)
 
     @property
     def capacity(self) -> int:
         """Connections that can be used at full speed without it making a difference that one is opened first."""
-        roomy = self._room is None or self._room(self._env.now) >= min(self.limit, self.parts)
+        roomy = not self.shared and (self._room is None or self._room(self._env.now) >= min(self.limit, self.parts))
         return min(self.open if self.connect_us or not roomy else self.limit, self._parallel)
 
     @property
     def ample(self) -> bool:
         """Whether no call can wait, be slowed down or be refused: every part may hold a connection at once."""
-        if min(self.limit, self._parallel) < self.parts:
+        if self.shared or min(self.limit, self._parallel) < self.parts:
             return False
         return self._room is None or self._room(self._env.now) >= self.parts
 
@@ -143,9 +145,11 @@ class Pool:
         if self.idle:
             self.idle -= 1
         else:
-            self._count(+1)
             call.opens = True
-            call.refused = self._room is not None and self.open > self._room(self._env.now)
+            accepted = self.open - self._turned_away
+            call.refused = self._room is not None and accepted >= self._room(self._env.now)
+            self._turned_away += call.refused
+            self._count(+1)
 
     def _expire(self, call: Call, _: simpy.Event) -> None:
         if call.state == WAITING:
@@ -166,8 +170,9 @@ class Pool:
             self.idle += 1
         self._free()
 
-    def discard(self) -> None:
+    def discard(self, call: Call) -> None:
         """A connection could not be opened."""
+        self._turned_away -= call.refused
         self._broken = max(self._broken - 1, 0)
         self._count(-1)
         self._free()
@@ -180,7 +185,7 @@ class Pool:
 
     def _count(self, change: int) -> None:
         self.open += change
-        self.opened.append((self._env.now, self.open))
+        self.opened.append((self._env.now, self.open - self._turned_away))
 
     def _free(self) -> None:
         self.changes.add(self._env.now, -1)

@@ -68,6 +68,8 @@ class Queries:
         Address of the draws: which query each read asks, and how many rows that finds.
     first : int
         Number of the first read.
+    of : str
+        Added to the names of the draws, for replicas that number their reads alike.
     redis : callable, optional
         Until when a command that is sent at an instant has to wait for Redis, None if it is rejected; see
         `capsim.server.redis`.
@@ -83,12 +85,13 @@ class Queries:
         seed: int,
         replicate: int,
         first: int = 0,
+        of: str = "",
         redis: Callable[[int], int | None] | None = None,
     ) -> None:
         self._spec, self._redis = spec, redis
         self.cache = None if cache is None else Cache(cache)
-        self._which = rng.Table(seed, replicate, "queries which", "uniform")
-        self._rows = rng.Table(seed, replicate, "queries rows", "normal")
+        self._which = rng.Table(seed, replicate, f"queries which{of}", "uniform")
+        self._rows = rng.Table(seed, replicate, f"queries rows{of}", "normal")
         self._base = self._next = first
         self._times_us = np.empty(0, np.int64)
 

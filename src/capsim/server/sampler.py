@@ -132,7 +132,10 @@ class Sampler:
 
     def play(self, server: Server, block: CoveredBlock) -> Happened:
         """Play the next block on the server and add its bins."""
-        happened = server.advance(block)
+        return self.add(server, block, server.advance(block))
+
+    def add(self, server: Server, block: CoveredBlock, happened: Happened) -> Happened:
+        """Add the bins of a block that has been played."""
         attempts, changed = happened.attempts, happened.connections
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
         bins = len(edges) - 1

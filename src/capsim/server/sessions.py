@@ -78,7 +78,7 @@ class Beats:
         keep = min([before, *(first for _, first, _ in self._pending)])
         self._sessions, self._times_us = self._sessions[keep - self._base :], self._times_us[keep - self._base :]
         self._base = keep
-        self.missed = [item for item in self.missed if item >= keep]
+        self.missed[:] = [item for item in self.missed if item >= keep]  # the flusher holds the same list
 
     def state(self) -> tuple[int, list[tuple[int, int, int]], int]:
         """All that passes, for `restore`."""
