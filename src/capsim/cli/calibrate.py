@@ -90,6 +90,9 @@ def screen(found: Calibration) -> str:
 
     from tabulate import tabulate
 
+    def length(seconds: float) -> str:
+        return f"{seconds / 3_600:.3g} h" if seconds >= 3 * 3_600 else f"{seconds / 60:.3g} min"
+
     def number(value: float) -> str:
         return "" if value != value else f"{value:,.4g}"
 
@@ -120,7 +123,7 @@ def screen(found: Calibration) -> str:
     notes = [line for note in said for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
     head = (
         f"{found.recording.name}: {len(found.recording.samples)} samples of {found.recording.source}, "
-        f"{found.recording.span_s / 3600:.3g} h, of which the first {found.cut_s / 3600:.3g} h were fitted "
+        f"{length(found.recording.span_s)}, of which the first {length(found.cut_s)} were fitted "
         f"({found.method})"
     )
     return "\n".join([*textwrap.wrap(head, WIDTH), "", table, "", checks, "", *notes]) + "\n"
