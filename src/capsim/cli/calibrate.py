@@ -136,13 +136,15 @@ def _draw(found: Calibration, place: Path) -> None:
     import matplotlib.pyplot as plt
 
     from capsim.plots.calibration import calibration_residuals, calibration_series
+    from capsim.plots.canvas import style
 
-    figure, (top, bottom) = plt.subplots(2, figsize=(8, 6), layout="constrained", height_ratios=(3, 2))
-    calibration_series(found, ax=top)
-    calibration_residuals(found, ax=bottom)
     temporary = place.with_name(f".{place.name}.part")
     try:
-        figure.savefig(temporary, format="png", dpi=120)
+        with style():
+            figure, (top, bottom) = plt.subplots(2, figsize=(8, 6), layout="constrained", height_ratios=(3, 2))
+            calibration_series(found, ax=top)
+            calibration_residuals(found, ax=bottom)
+            figure.savefig(temporary, format="png", dpi=120)
         temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)
