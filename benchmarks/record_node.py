@@ -39,7 +39,7 @@ def main() -> None:
     reading, writing = os.pipe()
     settings = {
         "fd": writing, "record_bytes": RECORD_BYTES, "live_mib": 0, "event_row_bytes": 2387,
-        "writer": {"rules": "seed", "batch": 100, "delay_ms": 5000, "cap": None},
+        "writer": {"rules": "fixed", "batch": 100, "delay_ms": 5000, "cap": None},
         "flush_ms": 20, "stalls": [], "sample_ms": 60_000,
     }  # fmt: skip
     server = load = None

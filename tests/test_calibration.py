@@ -262,13 +262,18 @@ def test_the_command_writes_the_scenario_and_says_what_it_rests_on(recording, tm
     for name, few in (("FIRST", 64), ("LATER", 32), ("AGAIN", 10), ("ROUNDS", 1), ("CLOSEST", 30)):
         monkeypatch.setattr(fitting, name, few)
     write_recording(recording, tmp_path / "r.csv")
+    own = scenario_of(MINUTES).replace("workload", {"rate_hz": 70, "duration_s": 600})
+    known = {p.key: float(f"{v:.4g}") for p, v in zip(PARAMETERS, np.exp(truth(1.3)), strict=True)}
+    del known["server_off_heap_mib"]
+    (tmp_path / "own.toml").write_text(dumps(own.replace("constants", known)), encoding="utf-8")
     out, plot = tmp_path / "fitted.toml", tmp_path / "fit.png"
-    arguments = ["calibrate", "after", str(tmp_path / "r.csv"), "--fit", "server_off_heap_mib"]
+    arguments = ["calibrate", str(tmp_path / "own.toml"), str(tmp_path / "r.csv"), "--fit", "server_off_heap_mib"]
     done = CliRunner().invoke(main, [*arguments, "--out", str(out), "--plot", str(plot)])
 
     assert done.exit_code == 0, done.output
     assert all(word in done.output for word in ("measured", "fitted", "as before", "held out", "Not told"))
-    assert loads(out.read_text()).constants.server_off_heap_mib > 1
+    written = loads(out.read_text()).constants
+    assert written.live_base_mib == known["live_base_mib"] and 5 < written.server_off_heap_mib < 13
     assert plot.read_bytes()[:4] == b"\x89PNG"
     as_json = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert {k["standing"] for k in as_json["keys"]} >= {"measured", "fitted", "as before"}

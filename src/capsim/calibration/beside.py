@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from textwrap import wrap
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +12,7 @@ from capsim.calibration.drift import PARTS, drift
 from capsim.recording.journal import is_session
 from capsim.recording.load import rates
 from capsim.recording.model import Recording
+from capsim.recording.read import find_recording
 from capsim.specs import Scenario
 from capsim.trace.instants import iso
 
@@ -81,7 +81,7 @@ def is_recording(side: str) -> bool:
     >>> is_recording("after")
     False
     """
-    path = Path(side)
+    path = find_recording(side)
     try:
         if path.is_dir():
             return any(path.glob("*.json"))
@@ -153,7 +153,7 @@ def screen(document: Beside) -> str:
     total = sum(rate[0] for rate in document.rates_hz.values())
     head = (
         f"{document.name} beside {document.recording}: {document.samples} samples ({document.missed} missed) over "
-        f"{document.hours:.3g} h from {document.start}, {total:.3g} requests a second"
+        f"{document.hours * 60:,.3g} min from {document.start}, {total:.3g} requests a second"
     )
     figures = tabulate(
         [
@@ -172,7 +172,7 @@ def screen(document: Beside) -> str:
     if document.drift:
         said = [_sentence(one) for one in document.drift]
     else:
-        said = ["No drift: every part stayed in its band, but for fewer than three blocks in a row."]
+        said = ["No drift: no part left its band for three blocks in a row."]
     notes = [f"Note: {note}" for note in document.notes]
     lines = [line for text in [*said, *notes] for line in wrap(text, 100, subsequent_indent="  ")]
     return "\n".join([*wrap(head, 100), "", figures, "", errors, "", *lines]) + "\n"

@@ -25,13 +25,14 @@ Progress = Callable[[float], None]
 
 HELD_OUT = 0.3  # of the time, at its end
 BUDGET = 4_000.0  # events of one simulation of all stretches: about 25 ms
-FIRST, LATER, ROUNDS, AGAIN = 1_024, 160, 5, 100  # simulations: first, of a round, most rounds, at the solution
+FIRST, LATER, ROUNDS, AGAIN = 1_024, 160, 5, 64  # simulations: first, of a round, most rounds, at the solution
 CLOSEST = 80  # of the first
 REACH, EDGE = (
     5.0,
     0.15,
 )  # half a box in standard deviations; share of it next to its sides where a solution is not inside
 ABC_DRAWS, ABC_KEPT = 2_048, 0.15
+AT_END = 1.05
 Z90 = 1.6448536269514722
 
 
@@ -85,17 +86,11 @@ def calibrate(
     else:
         raise CapsimError(f"method {method!r} is unknown; give least-squares or abc")
     estimates = []
-    for i, parameter in enumerate(parameters):
-        low, middle, high = posterior[i]
-        estimates.append(
-            Estimate(
-                key=parameter.key,
-                value=middle if parameter.key in found.told else task.base[parameter.key],
-                low=low,
-                high=high,
-                identified=parameter.key in found.told,
-            )
-        )
+    for parameter, (low, middle, high) in zip(parameters, posterior, strict=True):
+        # An estimate that lies at the end of its range says that the range, or the model, is wrong.
+        told = parameter.key in found.told and parameter.low * AT_END < middle < parameter.high / AT_END
+        value = middle if told else task.base[parameter.key]
+        estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
     return Calibration.of(
         scenario, recording, cut_s, simulator, estimates, found, method=method, seed=seed, base=task.base
     )
@@ -184,7 +179,7 @@ def least_squares(
         logs, numbers = task.draw(box[0], box[1], LATER, number, lambda share: told(share, LATER))
         done[0] += LATER
         surface = learn(logs, numbers, box[0], box[1])
-        centre = _solve(surface, task.target, np.clip(_wider(box, 0.5), low, high))
+        centre, misfit = _solve(surface, task.target, np.clip(_wider(box, 0.5), low, high))
         found = identified(surface.slope(centre), task.parameters, high - low)
         half = (box[1] - box[0]) / 2
         below, above = centre < box[0] + EDGE * half, centre > box[1] - EDGE * half
@@ -196,9 +191,10 @@ def least_squares(
         box[0], box[1] = np.minimum(box[0], high - 0.04), np.maximum(box[1], low + 0.04)
     centre = np.clip(centre, low, high)
     limits = np.clip(_wider(box, 0.5), low, high)
-    errors = _errors(task, surface, centre, found, limits, lambda share: told(share, AGAIN))
+    errors, usual = _errors(task, surface, centre, found, limits, lambda share: told(share, AGAIN))
     progress(1.0)
-    spread: Floats = np.atleast_2d(np.cov(errors.T))
+    # A fit that is worse than fits to simulations are says less than they do (the Birge ratio of measurements).
+    spread: Floats = np.atleast_2d(np.cov(errors.T)) * max(1.0, misfit / usual)
     found = identified(_root_of(spread), task.parameters, high - low)
     centre = np.clip(centre - errors.mean(axis=0), low, high)
     width = Z90 * np.sqrt(np.diag(spread) * (1 + 1 / AGAIN))
@@ -212,20 +208,24 @@ def _wider(box: Floats, share: float) -> Floats:
     return out
 
 
-def _errors(task: Task, surface: Surface, centre: Floats, found: Identified, box: Floats, progress: Progress) -> Floats:
-    """By how much fits to simulations near the solution miss their constants, shape (AGAIN, p).
+def _errors(
+    task: Task, surface: Surface, centre: Floats, found: Identified, box: Floats, progress: Progress
+) -> tuple[Floats, float]:
+    """By how much fits to simulations near the solution miss their constants, shape (AGAIN, p), and their mean misfit.
 
     Near it, and not at it: where the surface is wrong differs from place to place, and that is part of the error.
     """
     normal = rng.generator(task.seed, 0, "calibrate/again").standard_normal((AGAIN, len(centre)))
     points = np.clip(centre + normal * found.sd, *box)
-    out = []
+    errors, misfits = [], []
     for i, point in enumerate(points):
         constants = merged(task.base, task.parameters, point)
         numbers = task.simulator.numbers(constants, 90_000_000 + i + 1_000_003 * task.seed)
-        out.append(_solve(surface, numbers, box, near=centre) - point)
+        solved, misfit = _solve(surface, numbers, box)
+        errors.append(solved - point)
+        misfits.append(misfit)
         progress((i + 1) / AGAIN)
-    return np.array(out)
+    return np.array(errors), float(np.mean(misfits))
 
 
 def _root_of(covariance: Floats) -> Floats:
@@ -251,7 +251,8 @@ def nearest(logs: Floats, numbers: Floats, target: Floats, count: int) -> NDArra
     return np.argsort(apart, kind="stable")[:count]
 
 
-def _solve(surface: Surface, target: Floats, box: Floats, near: Floats | None = None) -> Floats:
+def _solve(surface: Surface, target: Floats, box: Floats) -> tuple[Floats, float]:
+    """Constants (logarithms) at which the surface comes closest to the statistics, and the squares that are left."""
     from scipy.optimize import least_squares as solve
 
     def residual(logs: Floats) -> Floats:
@@ -259,13 +260,14 @@ def _solve(surface: Surface, target: Floats, box: Floats, near: Floats | None = 
         return out
 
     width = box[1] - box[0]
-    starts = [box[0] + share * width for share in (0.5, 0.3, 0.7)] if near is None else [near]
+    limits = (box[0] - 1e-9, box[1] + 1e-9)
+    starts = [box[0] + share * width for share in (0.35, 0.65)]
     answers = [
-        solve(residual, start, jac=surface.slope, bounds=(box[0] - 1e-9, box[1] + 1e-9), x_scale=width)
-        for start in starts
+        solve(residual, s, jac=surface.slope, bounds=limits, x_scale=width, xtol=1e-5, ftol=1e-5) for s in starts
     ]
-    solved: Floats = min(answers, key=lambda answer: float(answer.cost)).x
-    return solved
+    best = min(answers, key=lambda answer: float(answer.cost))
+    solved: Floats = best.x
+    return solved, float(best.cost)
 
 
 def _abc(task: Task, progress: Progress) -> tuple[Identified, list[tuple[float, float, float]]]:

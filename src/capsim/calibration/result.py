@@ -110,10 +110,12 @@ class Calibration:
         """Check the estimates on both parts, and write the scenario."""
         from capsim.recording.latency import flush_latency
 
+        at_end = [e.key for e in estimates if e.key in found.told and not e.identified]
         drawn = draws(estimates, found, base, seed)
         checks: list[Check] = []
         simulated: dict[str, Floats] = {}
         notes = [*recording.notes, *(f"{sentence}." for sentence in found.sentences())]
+        notes += [f"{key} lies at the end of the range that was looked at, so it was left as it was." for key in at_end]
         for part, window in (("fitted", (0.0, cut_s)), ("held out", (cut_s, recording.span_s))):
             try:
                 seen = stretches(recording, CHECK_BUDGET, scenario, *window)

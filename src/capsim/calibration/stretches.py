@@ -95,7 +95,7 @@ def stretches(
         if recording.samples[column].isna().all():
             raise CapsimError(f"{recording.name}: tells no {column.removesuffix('_mib')}; a fit needs memory.rss, "
                               "heapTotal and heapUsed")  # fmt: skip
-    found = [s for part in _processes(recording, _insert_s(scenario), from_s, to_s) for s in part]
+    found = [s for part in _processes(recording, scenario, from_s, to_s) for s in part]
     if not found:
         raise CapsimError(
             f"{recording.name}: no process with {FEWEST} samples in a row that tell memory; record for longer"
@@ -112,9 +112,11 @@ def _insert_s(scenario: Scenario) -> tuple[float, float]:
     return law.call_ms / 1_000, law.row_ms / 1_000
 
 
-def _processes(recording: Recording, insert_s: tuple[float, float], from_s: float, to_s: float) -> list[list[Stretch]]:
+def _processes(recording: Recording, scenario: Scenario, from_s: float, to_s: float) -> list[list[Stretch]]:
     out = []
     told = {part.process: part for part in arrivals(recording)}
+    insert_s = _insert_s(scenario)
+    batches: dict[str, float] = {s: float(getattr(scenario.server.writers, s).batch_rows) for s in STREAMS}
     for process, table in recording.samples.groupby("process", sort=True):
         part = told[int(str(process))]
         times = part.time_s
@@ -136,7 +138,7 @@ def _processes(recording: Recording, insert_s: tuple[float, float], from_s: floa
             whole = inside & ~np.isnan(memory).any(axis=0)
             if whole.sum() < FEWEST:
                 continue
-            row.append(_stretch(part, buffers, memory, uptime, whole, edges[i], edges[i + 1], insert_s))
+            row.append(_stretch(part, buffers, memory, uptime, whole, edges[i], edges[i + 1], insert_s, batches))
         out.append(row)
     return out
 
@@ -150,6 +152,7 @@ def _stretch(
     from_s: float,
     to_s: float,
     insert_s: tuple[float, float],
+    batches: dict[str, float],
 ) -> Stretch:
     times, requests = part.time_s, part.requests
     used = (times >= from_s - WARM_UP_S) & (times <= to_s)
@@ -162,7 +165,10 @@ def _stretch(
         lead_requests = lead_s * _rate(times[first:], requests[first:])
     time_s, total = times[used], requests[used]
     rows: dict[str, Floats] = {s: buffers[s][used] for s in STREAMS}
-    out_rows: dict[str, Floats] = {s: part.out_rows[s][used] for s in STREAMS}
+    # A writer with a full batch in its buffer would write it, if it had none out: in a stall no total shows that one.
+    out_rows: dict[str, Floats] = {
+        s: np.maximum(part.out_rows[s][used], np.where(rows[s] > batches[s], batches[s], 0.0)) for s in STREAMS
+    }
     seen = whole[used]
     time_s, total, rows, out_rows, seen = _with_takes(time_s, total, rows, out_rows, seen, insert_s)
     if lead_s > 0:

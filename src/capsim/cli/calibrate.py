@@ -15,7 +15,7 @@ WIDTH = 100
 
 @click.command()
 @click.argument("scenario", metavar="SCENARIO")
-@click.argument("metrics", type=click.Path(path_type=Path), metavar="METRICS")
+@click.argument("metrics", metavar="METRICS")
 @click.option("--fit", metavar="KEY,...", help="Keys of [constants] to fit.  [default: five that samples can show]")
 @click.option(
     "--method",
@@ -34,7 +34,7 @@ WIDTH = 100
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 def calibrate(
     scenario: str,
-    metrics: Path,
+    metrics: str,
     fit: str | None,
     method: str,
     seed: int,
@@ -90,6 +90,9 @@ def screen(found: Calibration) -> str:
 
     from tabulate import tabulate
 
+    def length(seconds: float) -> str:
+        return f"{seconds / 3_600:.3g} h" if seconds >= 3 * 3_600 else f"{seconds / 60:.3g} min"
+
     def number(value: float) -> str:
         return "" if value != value else f"{value:,.4g}"
 
@@ -120,7 +123,7 @@ def screen(found: Calibration) -> str:
     notes = [line for note in said for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
     head = (
         f"{found.recording.name}: {len(found.recording.samples)} samples of {found.recording.source}, "
-        f"{found.recording.span_s / 3600:.3g} h, of which the first {found.cut_s / 3600:.3g} h were fitted "
+        f"{length(found.recording.span_s)}, of which the first {length(found.cut_s)} were fitted "
         f"({found.method})"
     )
     return "\n".join([*textwrap.wrap(head, WIDTH), "", table, "", checks, "", *notes]) + "\n"
@@ -133,13 +136,15 @@ def _draw(found: Calibration, place: Path) -> None:
     import matplotlib.pyplot as plt
 
     from capsim.plots.calibration import calibration_residuals, calibration_series
+    from capsim.plots.canvas import style
 
-    figure, (top, bottom) = plt.subplots(2, figsize=(8, 6), layout="constrained", height_ratios=(3, 2))
-    calibration_series(found, ax=top)
-    calibration_residuals(found, ax=bottom)
     temporary = place.with_name(f".{place.name}.part")
     try:
-        figure.savefig(temporary, format="png", dpi=120)
+        with style():
+            figure, (top, bottom) = plt.subplots(2, figsize=(8, 6), layout="constrained", height_ratios=(3, 2))
+            calibration_series(found, ax=top)
+            calibration_residuals(found, ax=bottom)
+            figure.savefig(temporary, format="png", dpi=120)
         temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from capsim.errors import CapsimError
+from capsim.paths import data_dir
 from capsim.recording.answer import COUNTERS, VALUES, NotMetrics, read_document
 from capsim.recording.journal import SUFFIX, lines_of_journal, parts_of
 from capsim.recording.model import MISSED, SAMPLES, Recording
@@ -40,14 +41,27 @@ class _Found:
     notes: list[str] = field(default_factory=list)
 
 
+def find_recording(name_or_path: str | Path) -> Path:
+    """The file meant: a bundled recording by its name, otherwise a path.
+
+    Examples
+    --------
+    >>> find_recording("node-200").name
+    'node-200.csv'
+    """
+    bundled = data_dir() / "recordings" / f"{name_or_path}.csv"
+    return bundled if bundled.is_file() and not Path(name_or_path).exists() else Path(name_or_path)
+
+
 def read_recording(path: str | Path) -> Recording:
     """Read a recording.
 
     Parameters
     ----------
     path : str or Path
-        A file of `capsim record` (.jsonl with the parts put aside, .csv or .parquet); JSON lines that are answers of
-        /api/metrics; or a folder of such answers, one a file, placed by the time stamps in them.
+        Name of a bundled recording; a file of `capsim record` (.jsonl with the parts put aside, .csv or .parquet);
+        JSON lines that are answers of /api/metrics; or a folder of such answers, one a file, placed by the time
+        stamps in them.
 
     Returns
     -------
@@ -60,7 +74,7 @@ def read_recording(path: str | Path) -> Recording:
     CapsimError
         If there are no samples, or they are of several servers or of processes that answer in turn.
     """
-    path = Path(path)
+    path = find_recording(path)
     found = _Found()
     digest = hashlib.sha256()
     if path.is_dir():
