@@ -8,6 +8,7 @@ memory without bounds. `run.py` looks for such bytes; what it found stays in ``c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import tempfile
@@ -185,10 +186,8 @@ def _collections(text: str) -> object:
 def _time(text: str) -> object:
     first, _, second = text.partition("\n")
     for one in (first, second):
-        try:
+        with contextlib.suppress(CapsimError):
             instants.instant_us(one, 0)
-        except CapsimError:
-            pass
     return instants.zone_of(first), instants.duration_us(second)
 
 
