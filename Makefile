@@ -31,7 +31,7 @@ notebooks: .venv/test.stamp
 	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
 
 lab: .venv/test.stamp
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/capsim lab
 
 schema: .venv/run.stamp
 	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part

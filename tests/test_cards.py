@@ -58,6 +58,11 @@ def test_a_card_is_compact_and_has_units(things, kind):
     assert UNITS.get(kind, "USD") in html
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("bill", "sweep")])
+def test_on_a_terminal_it_is_one_line(things, kind):
+    assert len(repr(getattr(things, kind))) < 120 and "\n" not in repr(getattr(things, kind))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_file_says_is_text_and_never_markup(things, kind):
     html = getattr(things, kind)._repr_html_()

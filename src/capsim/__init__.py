@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from capsim.run import Run, simulate
     from capsim.scenario import load, names
     from capsim.specs import Scenario
+    from capsim.start import ready
     from capsim.stress import stress
     from capsim.sweep.growth import growth
     from capsim.sweep.run import sweep
@@ -50,6 +51,7 @@ __all__ = [
     "names",
     "plots",
     "read_trace",
+    "ready",
     "result_of",
     "sensitivity",
     "simulate",
@@ -73,6 +75,7 @@ _HOMES = {
     "load_document": "document",
     "names": "scenario",
     "read_trace": "trace",
+    "ready": "start",
     "result_of": "document",
     "sensitivity": "sweep.sensitivity",
     "simulate": "run",

@@ -495,6 +495,10 @@ class Scenario(Spec):
         default=StressSpec(), description="what the server must survive, beside the load"
     )
 
+    def __repr__(self) -> str:
+        load = f"trace {self.workload.trace}" if self.workload.trace else "a load of its own"
+        return f"<Scenario {self.name}: {load}, plan {self.billing.plan} from {self.billing.from_date}>"
+
     def _repr_html_(self) -> str:
         from capsim.cards import scenario_card
 
