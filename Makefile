@@ -15,7 +15,7 @@ VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 o
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test test-slow notebooks lab schema lint lock
+.PHONY: run test test-slow bench notebooks lab schema lint lock
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -27,23 +27,29 @@ test: .venv/test.stamp
 test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -n auto -m slow $(TESTS)
 
+# Peers are installed in environments of their own, in benchmarks/.envs; about 20 minutes.
+bench: .venv/test.stamp
+	$(BIN)/python benchmarks/bench.py --out benchmarks/results.md
+	$(BIN)/python benchmarks/whole_server.py
+	$(BIN)/python benchmarks/sweep_points.py
+	$(BIN)/python benchmarks/import_log.py
+
 notebooks: .venv/test.stamp
 	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
 
 lab: .venv/test.stamp
 	$(BIN)/capsim lab
 
+# The schema of every JSON document is what `schema_text()` of its module says.
+SCHEMAS := audit=capsim.audit calibration=capsim.calibration.document findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
+	recording-comparison=capsim.calibration.beside reconciliation=capsim.reconcile result=capsim.document sweep=capsim.sweep.document
+
 schema: .venv/run.stamp
 	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part
 	mv data/schema/scenario.schema.json.part data/schema/scenario.schema.json
-	$(BIN)/python -c 'from capsim.document import schema_text; print(schema_text(), end="")' > data/schema/result.schema.json.part
-	mv data/schema/result.schema.json.part data/schema/result.schema.json
-	$(BIN)/python -c 'from capsim.inspect.report import schema_text; print(schema_text(), end="")' > data/schema/inspection.schema.json.part
-	mv data/schema/inspection.schema.json.part data/schema/inspection.schema.json
-	$(BIN)/python -c 'from capsim.reconcile import schema_text; print(schema_text(), end="")' > data/schema/reconciliation.schema.json.part
-	mv data/schema/reconciliation.schema.json.part data/schema/reconciliation.schema.json
-	$(BIN)/python -c 'from capsim.findings import schema_text; print(schema_text(), end="")' > data/schema/findings.schema.json.part
-	mv data/schema/findings.schema.json.part data/schema/findings.schema.json
+	@set -e; for pair in $(SCHEMAS); do file=data/schema/$${pair%%=*}.schema.json; \
+		$(BIN)/python -c "from $${pair#*=} import schema_text; print(schema_text(), end='')" > $$file.part; \
+		mv $$file.part $$file; done
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests
@@ -60,7 +66,7 @@ lint: .venv/test.stamp
 # `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
 LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
-LOCKED_EXTRAS = --extra inspect --extra notebooks --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
+LOCKED_EXTRAS = --extra inspect --extra notebooks --extra optimize --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
 lock:
 	$(LOCK) $(LOCKED_EXTRAS) --group dev --output-file requirements/test.txt
 	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt

@@ -23,9 +23,7 @@ def turn(points: int, workers: int) -> float:
     told: list[tuple[float, float]] = []
     waits = {"database.insert.call_ms": [5.0 + n for n in range(points)]}
     with tempfile.TemporaryDirectory() as out:
-        cs.sweep(
-            SPEC, waits, workers=workers, out=out, progress=lambda s: told.append((time.monotonic(), s * points))
-        )
+        cs.sweep(SPEC, waits, workers=workers, out=out, progress=lambda s: told.append((time.monotonic(), s * points)))
     (begun_s, first), (ended_s, last) = told[1], told[-1]
     return (last - first) / (ended_s - begun_s)
 

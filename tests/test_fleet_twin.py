@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from capsim.memory.pauses import pauses
 from capsim.server import loop
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process, of_replica
@@ -94,6 +95,7 @@ def twins(visited: Visited, ends_us: list[int]) -> list[Replica]:
                 reads,
                 end_us - 1,
                 shared_database(scenario),
+                pauses(scenario),
                 others,
             )
         )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from capsim.memory.pauses import Pauses, pauses
 from capsim.run import simulate
 from capsim.server import loop
 from capsim.server.database import Database, Outcome
@@ -84,12 +85,35 @@ def test_a_long_job_blocks_everyone():
     assert done.done_us.tolist() == [1_000, 501_000, 502_000]
 
 
-def test_every_332nd_request_waits_for_the_collector():
-    """10.7 MiB of new space at 33 KiB a request."""
-    done, _ = served(block(*range(0, 700 * 10_000, 10_000)), events_cpu_ms=1, gc_pause_ms=6)
+def test_every_334th_request_waits_for_a_scavenge_and_every_1100th_for_a_full_collection():
+    """10.8 MiB of new space at 33 KiB a request."""
+    done, _ = served(block(*range(0, 1_200 * 10_000, 10_000)), events_cpu_ms=1, gc_pause_ms=6)
 
-    assert np.flatnonzero(done.cpu_us > 1_000).tolist() == [331, 663]
+    assert np.flatnonzero(done.cpu_us > 1_000).tolist() == [333, 667, 1_001, 1_099]
     assert set((done.done_us - done.at_us).tolist()) == {1_000, 7_000}
+
+
+def test_the_collector_stops_a_server_in_a_small_container_more_often_and_for_less():
+    """A half of new space of 1 MiB: 21 requests fill it, and 0.75 ms clear it."""
+    large = scenario(300, duration_s=120, **FREE | {"gc_pause_ms": 6.5})
+    small = large.replace("server.container.memory_limit_mib", 512)
+    collector = pauses(large), pauses(small)
+    samples = [simulate(server, month=False).samples for server in (large, small)]
+    blocked = [table.eval("loop_offered * width_s / requests").mean() for table in samples]
+
+    assert [found.scavenge_every for found in collector] == [334, 21]
+    assert collector[0].scavenge_us / collector[1].scavenge_us == pytest.approx(6.1 / 0.70, rel=0.01)
+    assert collector[0].full_us == collector[1].full_us == 6_500
+    assert blocked == pytest.approx([found.mean_us / 1e6 for found in collector], rel=0.01)
+
+
+def test_mean_and_second_moment_of_the_pauses_are_those_that_requests_wait():
+    """The queueing formula of ``fidelity = "law"`` takes them."""
+    found = Pauses(scavenge_every=4, full_every=7, scavenge_us=300, full_us=5_000)
+    each = np.concatenate([found.us(5_000), found.us(23_000, 5_000)]).astype(float)
+
+    assert found.mean_us == pytest.approx(each.mean())
+    assert found.square_us2 == pytest.approx((each**2).mean())
 
 
 def test_a_client_that_waits_too_long_comes_back_later_each_time_and_then_gives_up():

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from capsim.memory.pauses import Pauses
 from capsim.server import loop
 from capsim.server.database import LatencyDatabase
 from capsim.server.jobs import CLASSES
@@ -25,6 +26,7 @@ class Served(NamedTuple):
     case: Case
     other_us: list[int]  # requests that reach no writer
     jobs: list[tuple[int, int]]  # whatever else needs the thread: start, CPU
+    pauses: Pauses
 
 
 def random_served(number: int) -> Served:
@@ -38,21 +40,25 @@ def random_served(number: int) -> Served:
         clients = {"timeout_s": rng.choice((0.1, 0.1, 0.25, 1)), "retries": rng.randint(0, 3)}
         clients["backoff_s"] = rng.choice((0, 0.05, 0.1, 1))
     http = {**cpu_ms, "row_cpu_ms": rng.choice((0, 0.04, 1, 5, 20)) * min(weight, 1), "clients": clients}
-    http["gc_pause_ms"] = rng.choice((0, 6.5, 100))
     data = case.scenario.model_dump(by_alias=True)
     data["server"]["http"] = http
     case = case._replace(scenario=type(case.scenario).model_validate(data))
     grid_us = rng.choice((1, 1_000, 25_000))
     other = sorted(rng.randrange(case.end_us // grid_us) * grid_us for _ in range(rng.choice((0, 0, 5, 60))))
     starts = sorted(rng.randrange(case.end_us // grid_us) * grid_us for _ in range(rng.choice((0, 0, 1, 8))))
-    return Served(case, other, [(at_us, rng.choice((1, 5_000, 70_000, 2_000_000))) for at_us in starts])
+    jobs = [(at_us, rng.choice((1, 5_000, 70_000, 2_000_000))) for at_us in starts]
+    # From a collector that rests to one that stops every request.
+    every = rng.choice((1, 2, 7, 21, 334)), rng.choice((1, 3, 21, 100, 1_100))
+    paused_us = rng.choice((0, 700, 6_500)), rng.choice((0, 6_500, 100_000))
+    return Served(case, other, jobs, Pauses(*every, *paused_us))
 
 
 def played_by_model(served: Served, blocks: int, *, look_ahead: bool) -> tuple[Server, list[Happened]]:
     case, spec = served.case, served.case.scenario.server
     writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
     database = LatencyDatabase(case.scenario.database, SEED, 0)
-    server = Server(writers, spec.pool, spec.pool_limit, database, http=spec.http, look_ahead=look_ahead)
+    loops = {"http": spec.http, "pauses": served.pauses, "look_ahead": look_ahead}
+    server = Server(writers, spec.pool, spec.pool_limit, database, **loops)
     assert server.loop is not None
     jobs = np.array(served.jobs, np.int64).reshape(-1, 2)
     server.loop.announce(jobs[:, 0], jobs[:, 1])
@@ -104,7 +110,7 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]
     arrivals = {**case.arrivals, "other": served.other_us}
     database = shared_database(case.scenario)
     played, thread = simulate(
-        case.scenario, arrivals, case.sessions, served.jobs, case.end_us, database, case.shutdown_us
+        case.scenario, arrivals, case.sessions, served.jobs, case.end_us, database, served.pauses, case.shutdown_us
     )
     twin = facts_of_twin(played)
     jobs = together([(job.at_us, job.kind, job.cpu_us, job.done_us, job.late, job.given_up) for job in thread])

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from capsim import memory
-from capsim.memory import limits, live, postgres, sawtooth, server
+from capsim.memory import limits, live, parts, postgres, sawtooth, server
+from capsim.memory.constants import assuming, value
 from capsim.specs import STREAMS, Scenario
 from capsim.tables import MEMORY, SAMPLES
 
@@ -268,3 +269,33 @@ def test_every_constant_says_how_it_is_known():
     assert len(set(names)) == len(names)
     assert all(c.unit and c.error and c.source for c in memory.CONSTANTS)
     assert {"measured", "fitted", "assumed"} == set(memory.constants().status)
+
+
+def test_an_old_space_that_is_asked_for_again_is_the_one_that_is_followed(monkeypatch):
+    rng = np.random.default_rng(4)
+    width, low, high = np.full(50, 60.0), rng.uniform(7, 9, 50), rng.uniform(7, 30, 50)
+    growth = rng.uniform(0.01, 9, 50)
+    args = (width, low, high, growth, np.ones(50))
+    once = sawtooth.scan(*args, 4096, 262)
+    monkeypatch.setattr(sawtooth, "_followed", None)  # a second time nothing is followed
+
+    again = sawtooth.scan(*(array.copy() for array in args), 4096, 262)
+    assert all(np.array_equal(a, b) for a, b in zip(vars(once).values(), vars(again).values(), strict=True))
+    with pytest.raises(TypeError):
+        sawtooth.scan(*args, 512, 262)
+    for name in ("marking", "pages_kept", "growing_step", "growing_factor_max"):
+        with assuming(name, 0.9 * value(name)), pytest.raises(TypeError):
+            sawtooth.scan(*args, 4096, 262)
+    with pytest.raises(TypeError):
+        sawtooth.scan(width, low, high + 1e-9, growth, np.ones(50), 4096, 262)
+
+
+def test_sessions_that_a_run_of_the_cleanup_loads_are_held_at_the_peak():
+    rows = 100 * 1024 * value("result_row") / 2**20
+    due = table(3, sessions_due_max=[0, 50, 100_000])
+
+    held = {limit: parts.held(due, scenario(cleanup={"limit_rows": limit})) for limit in ("none", 100)}
+    assert held[100].max_mib.tolist() == pytest.approx([0, rows / 2, rows])
+    assert held["none"].max_mib.tolist() == pytest.approx([0, rows / 2, 1_000 * rows])
+    assert held["none"].mean_mib.tolist() == [0, 0, 0]
+    assert parts.held(due, scenario()).max_mib.tolist() == [0, 0, 0]

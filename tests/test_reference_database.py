@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from capsim.errors import CapsimError
-from capsim.reference.cleanup import clean
+from capsim.parts import CleanupSpec
+from capsim.reference.cleanup import Cleanup
 from capsim.reference.clock import RealClock
 from capsim.reference.database import Answer, Database, Part, Statement
 from capsim.reference.log import Log
@@ -20,9 +21,9 @@ from capsim.reference.pool import Pool
 from capsim.reference.postgres import PostgresDatabase
 from capsim.reference.process import family, sample
 from capsim.reference.rows import Event, Heartbeat, Revenue, Session
-from capsim.reference.settings import Settings
 from capsim.reference.sqlite import SqliteDatabase
 from capsim.reference.url import FOR_EVER_S, read_database_url
+from capsim.reference.watch import Watch
 from capsim.specs import PoolSpec
 from reference_services import DATABASE_URL, postgres_url
 
@@ -96,14 +97,20 @@ def test_a_heartbeat_finds_its_session_or_says_that_there_is_none(play) -> None:
     play(story)
 
 
-def test_cleanup_closes_silent_sessions_oldest_first_and_no_more_than_it_may(play) -> None:
+def cleanup(pool: Pool, most: Any, now_ms: int, *, one_statement: bool = False) -> Cleanup:
+    spec = CleanupSpec(limit_rows=most, one_statement=one_statement)
+    return Cleanup(spec, RealClock(), pool, Log(), Watch(), lambda: now_ms)
+
+
+@pytest.mark.parametrize("one_statement", [False, True])
+def test_cleanup_closes_silent_sessions_oldest_first_and_no_more_than_it_may(play, one_statement: bool) -> None:
     async def story(run, pool) -> None:
-        await clean(pool, Settings(cleanup_sessions=None), Log(), 10**15)  # what other tests left open
+        await cleanup(pool, "none", 10**15).clean()  # what other tests left open
         now_ms, prefix = 2_000_000, uuid.uuid4().hex
         for age_s in (500, 400, 300, 200, 179):
             await run("start_session", Session(f"{prefix}-{age_s}", "g", "u", now_ms - age_s * 1_000))
 
-        closed = [await clean(pool, Settings(cleanup_sessions=3), Log(), now_ms) for _ in range(3)]
+        closed = [await cleanup(pool, 3, now_ms, one_statement=one_statement).clean() for _ in range(3)]
         left = await run("stale_sessions", 10**14, None)
 
         assert closed == [3, 1, 0]

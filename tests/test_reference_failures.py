@@ -17,7 +17,6 @@ from capsim.reference.load import drive
 from capsim.reference.log import Log
 from capsim.reference.postgres import PostgresDatabase
 from capsim.reference.service import Service
-from capsim.reference.settings import Settings
 from capsim.server.database import LatencyDatabase
 from capsim.server.model import Server
 from capsim.specs import STREAMS, Scenario, ServerSpec
@@ -56,7 +55,7 @@ def stalled_run(url: str, semantics: str) -> dict[str, object]:
     """The server under an even load, its database stalled for a second; how it stands afterwards."""
 
     async def story() -> dict[str, object]:
-        service = Service(spec_of(semantics), PostgresDatabase(url), Settings(), Log())
+        service = Service(spec_of(semantics), PostgresDatabase(url), Log())
         writer = service.ingestion.writers["events"]
         async with TestClient(TestServer(application(service))) as client:
             await client.get("/api/analytics/events?gameId=g")  # makes the tables
@@ -158,7 +157,7 @@ def test_kill_9_of_the_database_and_its_return(postgres: Postgres) -> None:
     """The server lives, writes again, and every item is in the database or counted as dropped."""
 
     async def story(server: Postgres) -> None:
-        service = Service(spec_of("fixed"), PostgresDatabase(server.url), Settings(), Log())
+        service = Service(spec_of("fixed"), PostgresDatabase(server.url), Log())
         writer = service.ingestion.writers["events"]
         async with TestClient(TestServer(application(service))) as client:
             loop = asyncio.get_running_loop()

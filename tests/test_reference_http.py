@@ -24,6 +24,7 @@ from capsim.reference.database import Database
 from capsim.reference.http import application
 from capsim.reference.load import PATHS, body_of, drive
 from capsim.reference.log import Log
+from capsim.reference.rows import EventIn
 from capsim.reference.service import Service
 from capsim.reference.settings import Settings
 from capsim.reference.sqlite import SqliteDatabase
@@ -37,15 +38,17 @@ Story = Callable[[TestClient, Service], Coroutine[Any, Any, None]]
 
 
 def spec_of(**writer: Any) -> ServerSpec:
-    return ServerSpec.model_validate({"writers": {stream: {**QUICK, **writer} for stream in STREAMS}})
+    """The parts that the seed has after its changes, with quick writers."""
+    parts: dict[str, Any] = {"cleanup": {}, "metrics": {}, "cache": {}, "queries": {"take_rows": 100}}
+    return ServerSpec.model_validate({"writers": {stream: {**QUICK, **writer} for stream in STREAMS}, **parts})
 
 
 def play(story: Story, database: Database, spec: ServerSpec | None = None, **settings: Any) -> None:
     """Runs a story against a server in this process."""
 
     async def with_server() -> None:
-        service = Service(spec or spec_of(), database, Settings(**settings), Log())
-        async with TestClient(TestServer(application(service))) as client:
+        service = Service(spec or spec_of(), database, Log())
+        async with TestClient(TestServer(application(service, Settings(**settings)))) as client:
             await story(client, service)
             await service.shutdown(1.0)
 
@@ -162,6 +165,103 @@ def test_a_wrong_path_method_or_query_gets_one_line(
         assert list(await answer.json()) == ["error"]
 
     play(story, database)
+
+
+SQL = ["'; DROP TABLE events; --", "1 OR 1=1", "%s", "$1", "?1", "\\", '"', "NULL", "a') ; DELETE FROM users; --"]
+
+
+def test_sql_in_every_field_of_every_request_is_text(database: SqliteDatabase) -> None:
+    """Of all that is posted, and of the query of a read."""
+
+    async def story(client: TestClient, service: Service) -> None:
+        for number, text in enumerate(SQL):
+            person = {"gameId": text, "userId": text, "sessionId": f"{text}{number}"}
+            bodies = {
+                "/api/sessions/start": person,
+                "/api/analytics/events": person | {"eventName": text, "properties": {text: text}},
+                "/api/revenue": person | {"amount": 1, "currency": text},
+                "/api/sessions/heartbeat": {"sessionId": person["sessionId"]},
+            }
+            statuses = [(await client.post(path, json=body)).status for path, body in bodies.items()]
+            assert statuses == [201, 202, 422, 202]  # that is no currency
+        await asyncio.sleep(0.3)
+        for number, text in enumerate(SQL):
+            read = await (await client.get("/api/analytics/events", params={"gameId": text})).json()
+            assert [(row["user_id"], row["name"]) for row in read["events"]] == [(text, text)]
+            ended = await client.post("/api/sessions/end", json={"sessionId": f"{text}{number}"})
+            assert ended.status == 200
+        assert (await client.get("/api/analytics/events", params={"gameId": "g", "skip": SQL[0]})).status == 400
+
+    play(story, database, spec_of(buffer_cap_rows="none"))
+
+
+WRONG_TYPES = [None, True, 7, 1.5, [], {}, ["x"], {"x": 1}]
+
+
+@pytest.mark.parametrize(
+    ("path", "good"),
+    [
+        ("/api/analytics/events", EVENT),
+        ("/api/analytics/events/batch", {"events": [EVENT]}),
+        ("/api/revenue", {"gameId": "g", "userId": "u", "amount": 1}),
+        ("/api/sessions/start", {"gameId": "g", "userId": "u"}),
+        ("/api/sessions/heartbeat", {"sessionId": "s"}),
+        ("/api/sessions/end", {"sessionId": "s"}),
+    ],
+)
+def test_a_wrong_type_in_any_field_of_any_request_is_named(
+    database: SqliteDatabase, path: str, good: dict[str, Any]
+) -> None:
+    async def story(client: TestClient, service: Service) -> None:
+        for name in good:
+            for value in WRONG_TYPES:
+                if name == "amount" and isinstance(value, int | float) and not isinstance(value, bool):
+                    continue
+                answer = await client.post(path, json=good | {name: value})
+                error = (await answer.json())["error"]
+                assert answer.status == 422 and error.startswith(name) and "\n" not in error
+        for body in (b"", b"{", b"[" * 9_999, b"\xff", b'"text"', b"7"):
+            assert (await client.post(path, data=body)).status in (400, 422)
+        assert (await client.post(path, data=b" " * 2_000_000)).status == 413
+        assert all(writer.offered == 0 for writer in service.ingestion.writers.values())
+
+    play(story, database)
+
+
+def test_clients_that_send_half_a_request_or_none_hold_up_nobody(database: SqliteDatabase) -> None:
+    async def story(client: TestClient, service: Service) -> None:
+        held = [await asyncio.open_connection(client.host, client.port) for _ in range(50)]
+        for number, (_, writer) in enumerate(held):
+            if number % 2:
+                writer.write(b"POST /api/revenue HTTP/1.1\r\nHost: x\r\nContent-Le")
+
+        assert (await client.post("/api/analytics/events", json=EVENT)).status == 202
+        for _, writer in held[:25]:
+            writer.transport.abort()
+        assert (await client.get("/health")).status == 200
+        for _, writer in held:
+            writer.close()
+
+    play(story, database)
+
+
+def test_answers_of_the_scenarios_parts_are_there_only_with_them(database: SqliteDatabase) -> None:
+    async def story(client: TestClient, service: Service) -> None:
+        path = "/api/analytics/events?gameId=g"
+        for number in range(120):
+            service.ingestion.offer("events", EventIn.model_validate(EVENT | {"timestamp": number}).row())
+        await asyncio.sleep(0.2)
+        first = len((await (await client.get(path)).json())["events"])
+        await client.post("/api/analytics/events", json=EVENT)
+        await asyncio.sleep(0.2)
+
+        assert (await client.get("/api/metrics")).status == 404
+        assert [first, len((await (await client.get(path)).json())["events"])] == [120, 121]  # no page, no cache
+        assert service.log.lines["info"] >= 3  # three lines a request, written or not
+
+    writers = {stream: QUICK | {"buffer_cap_rows": "none"} for stream in STREAMS}
+    bare = ServerSpec.model_validate({"writers": writers, "logger": {"lines_per_request": 3}})
+    play(story, database, bare)
 
 
 def test_a_client_that_sends_its_body_too_slowly_is_let_go(database: SqliteDatabase) -> None:
@@ -312,6 +412,8 @@ def test_a_server_whose_database_is_away_begins_answers_and_ends_within_the_grac
     ("arguments", "environment", "problem"),
     [
         (["after"], {"DATABASE_URL": "mysql://user:hunter2@host/db"}, "DATABASE_URL: begins with 'mysql'"),
+        (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host/db?connection_limit=0"}, "connection_limit is '0'"),
+        (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host:x/db"}, "DATABASE_URL"),
         (["nonsense"], {}, "nonsense"),
         (["after", "--file", "/no/such/folder/x.sqlite"], {}, "/no/such/folder"),
     ],

@@ -9,20 +9,22 @@ import sys
 import psutil
 import pytest
 
-from capsim.reference.cleanup import keep_clean
+from capsim.parts import CleanupSpec
+from capsim.reference.cleanup import Cleanup
 from capsim.reference.database import Answer, CallFailed, Statement
 from capsim.reference.log import Log
 from capsim.reference.pool import Pool
 from capsim.reference.process import COLUMNS, ProcessSamples, family, sample
-from capsim.reference.settings import Settings
 from capsim.reference.virtual import VirtualLoop
+from capsim.reference.watch import Watch
 
 
 def test_samples_are_a_tidy_table_at_their_interval() -> None:
     async def story() -> ProcessSamples:
         samples = ProcessSamples({"server": lambda: [psutil.Process()], "nobody": list}, every_s=0.05)
         task = asyncio.ensure_future(samples.run())
-        await asyncio.sleep(0.22)
+        while len(samples.rows) < 6:
+            await asyncio.sleep(0.01)
         task.cancel()
         return samples
 
@@ -83,15 +85,14 @@ def test_cleanup_closes_no_more_than_it_may_each_time_and_goes_on_after_a_failur
     loop, log = VirtualLoop(), Log()
     database = Sessions(loop, 300)
     pool = Pool(loop, database, 1, 20_000_000, 10_000_000)
-    settings = Settings(cleanup_every_s=120.0, cleanup_sessions=most)
-    loop.create_task(keep_clean(loop, pool, settings, log))
+    spec = CleanupSpec(limit_rows=most or "none")
+    loop.create_task(Cleanup(spec, loop, pool, log, Watch(), lambda: 10**15).keep())
 
     loop.run_to(400_000_000)
     loop.close()
 
     # Those that cannot be closed come first again each time: 66, 44 and 30 of 100 are closed.
     assert len(database.silent) == left
-    # The next round is asked for when one has ended: 100 updates of 40 ms later.
-    first, second = database.selects_us[:2]
-    assert first == 120_040_000 and second == first + 120_040_000 + 40_000 * (most or 300)
+    # However long a run takes, the next one comes with the next turn.
+    assert database.selects_us == [120_040_000, 240_040_000, 360_040_000]
     assert log.lines["warn"] > 0

@@ -38,7 +38,7 @@ def test_ten_minutes_at_200_a_second_go_as_predicted(scenario: str, where: str) 
             url = stack.enter_context(postgres_url())
             database = lambda folder: PostgresDatabase(url)  # noqa: E731
         if where.endswith("Redis"):
-            redis = connector(stack.enter_context(redis_url()), 5.0)
+            redis = connector(stack.enter_context(redis_url()))
         cell = real_cell(scenario, where, database, 200, 600, redis=redis)
 
     assert not cell.failed, line(cell)

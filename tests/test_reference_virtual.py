@@ -7,12 +7,13 @@ import asyncio
 import pytest
 
 from capsim.reference.clock import Phase, RealClock, sleep_until
-from capsim.reference.database import Answer, CallFailed, Statement, TimedDatabase
+from capsim.reference.database import Answer, CallFailed, Statement
 from capsim.reference.log import Log
 from capsim.reference.pool import Pool
 from capsim.reference.recorder import Recorder
 from capsim.reference.replay import Replay
 from capsim.reference.server import Ingestion
+from capsim.reference.timed import TimedDatabase
 from capsim.reference.virtual import VirtualLoop
 from capsim.reference.watch import Watch
 from capsim.reference.writer import BatchWriter, Rules

@@ -56,7 +56,7 @@ def test_a_bundled_scenario_leaves_no_key_to_a_default(name):
     written = set(flat(load(name).model_dump(mode="json", by_alias=True, exclude_unset=True)))
     optional = re.compile(
         r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)"
-        r"|redis\.faults|server\.(http\.clients|cache|metrics|writers\.\w+\.retry_for_ms)"
+        r"|constants|calibration|redis\.faults|server\.(http\.clients|cache|metrics|writers\.\w+\.retry_for_ms)"
     )
 
     wanted = {key.name.partition("[]")[0] for key in keys() if not optional.match(key.name)}

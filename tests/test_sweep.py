@@ -18,10 +18,12 @@ import capsim as cs
 from capsim.cli import main
 from capsim.errors import CapsimError
 from capsim.intervals import Target
+from capsim.paths import data_dir
 from capsim.specs import Scenario
 from capsim.sweep import cluster, engines
 from capsim.sweep import run as sweep_run
 from capsim.sweep.design import Axis, Grid, Range, Sample
+from capsim.sweep.document import document_of, dumps, schema_text
 from capsim.sweep.journal import NAME
 from capsim.sweep.point import Outcome, Task, run_task
 from capsim.sweep.run import ABOUT, TABLE, Interrupted, csv, differences, means
@@ -413,3 +415,15 @@ def test_a_trace_is_read_once_and_given_to_every_run(monkeypatch):
 
     assert found["requests"].is_monotonic_increasing and isinstance(found, pd.DataFrame)
     assert sweep_run._job(cs.load("after"), Grid((Axis("redis.keys", (1,)),)), trace, 0, False).traces == {}
+
+
+def test_the_json_of_a_sweep_has_the_table_and_obeys_its_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    kept = (data_dir() / "schema" / "sweep.schema.json").read_text(encoding="utf-8")
+    assert kept == schema_text()
+    table = cs.sweep(SPEC, {"server.writers.events.batch_rows": [50, 100]}, replicates=2)
+    document = json.loads(dumps(document_of(table)))
+    jsonschema.Draft202012Validator(json.loads(kept)).validate(document)
+    assert document["columns"] == list(table.columns)
+    assert [row[:3] for row in document["rows"]] == [[0, 0, 50], [0, 1, 50], [1, 0, 100], [1, 1, 100]]
+    assert document["about"]["seed"] == 0

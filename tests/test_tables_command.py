@@ -13,13 +13,16 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from capsim import pricing
 from capsim.cli import main
 from capsim.files import STAGING, SUMS
 from capsim.paths import data_dir
-from capsim.published import everything
+from capsim.published import bills, everything
 from capsim.published.drift import drift
 from capsim.published.everything import publish
+from capsim.published.runs import Runs
 from capsim.published.table import Published
+from capsim.scenario import load
 
 TABLES = data_dir() / "tables"
 
@@ -148,3 +151,39 @@ def test_a_killed_writer_leaves_every_table_whole(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_fifty_killed_writers_leave_every_table_whole(tmp_path: Path) -> None:
     kill_while_publishing(tmp_path / "out", kills=50)
+
+
+# --- a price that changes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stretch() -> pd.DataFrame:
+    """Half an hour of the server before the plan, in place of its day."""
+    return Runs().under(load("before"), 5.0)
+
+
+def priced(stretch: pd.DataFrame) -> list[Published]:
+    """The tables that price it anew by date and by length of the cycle."""
+    runs = Runs()
+    runs.__dict__["days"] = {"before": [stretch]}  # in place of the property that would simulate them
+    return [bills.by_plan_and_date(runs), bills.by_cycle(runs)]
+
+
+def test_one_changed_price_fails_the_check_and_names_tables_and_rows(tmp_path: Path, monkeypatch, stretch) -> None:
+    monkeypatch.setattr(everything, "tables", lambda: priced(stretch))
+    assert CliRunner().invoke(main, ["tables", "--out", str(tmp_path / "out")]).exit_code == 0
+    text = (data_dir() / "prices" / "railway.toml").read_text(encoding="utf-8")
+    before, last = text[: text.rindex("ram_gb_month_usd")], text[text.rindex("ram_gb_month_usd") :]
+    (tmp_path / "prices.toml").write_text(before + last.replace('"10"', '"11"', 1), encoding="utf-8")
+    changed = pricing.read_prices(tmp_path / "prices.toml")
+    for module in (pricing, bills):
+        monkeypatch.setattr(module, "bundled_prices", lambda: changed)
+
+    result = CliRunner().invoke(main, ["tables", "--check", "--out", str(tmp_path / "out")])
+
+    assert result.exit_code == 1
+    found = result.output
+    assert "cost_by_plan_and_date: row pro / 1 / 2026-02-03: usage_usd was " in found
+    assert "cost_by_cycle: row before / 28 / 10^9: total_usd was " in found
+    rows = [line for line in found.splitlines() if line.startswith("cost_by_plan")]
+    assert all(line.split(" / ")[2][:10] >= str(changed.prices[-1].effective_from) for line in rows)

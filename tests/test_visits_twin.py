@@ -140,6 +140,7 @@ def played_by_model(visited: Visited, blocks: int, *, look_ahead: bool) -> tuple
         spec.pool_limit,
         LatencyDatabase(case.scenario.database, SEED, 0),
         http=spec.http,
+        pauses=visited.served.pauses,
         look_ahead=look_ahead,
         sources=sources,
         sessions=sessions,
@@ -186,6 +187,7 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
         reads,
         case.end_us,
         shared_database(case.scenario),
+        visited.served.pauses,
         case.shutdown_us,
     )
     twin = facts_of_twin(played)

@@ -138,8 +138,11 @@ class Pool:
             return
         now_us = self._clock.now_us
         if grant.refused or any(from_us <= now_us < to_us for from_us, to_us in self._downs):
+            self._open -= not grant.refused
+            grant.refused = True
             self.refusals += 1
-            self._clock.at(now_us + self._refused_us, CALL_ENDS, lambda: release("fail", is_open=False))
+            wait_us = min(self._refused_us, self._connect_timeout_us)
+            self._clock.at(now_us + wait_us, CALL_ENDS, lambda: release("fail", is_open=False))
         elif self._connect_us > self._connect_timeout_us:
             self._clock.at(
                 self._clock.now_us + self._connect_timeout_us,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from capsim.memory.pauses import Pauses
 from capsim.specs import STREAMS, HttpSpec, Scenario
 from twin import DurationUs, Grant, Pool, TwinResult, _result, rules_of
 from twin_writer import ARRIVALS, CONNECTIONS, SHUTDOWN, Clock, Writer
@@ -15,7 +16,6 @@ from twin_writer import ARRIVALS, CONNECTIONS, SHUTDOWN, Clock, Writer
 THREAD = CONNECTIONS + 1  # what starts next is decided when everything else of the instant has happened
 PATIENCE = ARRIVALS + 0.5  # an answer in the very instant is in time
 CLASSES = (*STREAMS, "other")
-GC_EVERY = 332
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Thread:
     clock: Clock
     spec: HttpSpec
     writers: Mapping[str, Writer]
+    pauses: Pauses
     waiting: list[Job] = field(default_factory=list)
     arrived: list[Job] = field(default_factory=list)  # in this instant
     busy: bool = False
@@ -54,8 +55,10 @@ class Thread:
         for job in sorted(self.arrived, key=lambda job: 5 if job.tries else order[job.kind]):
             if job.kind in CLASSES:
                 self.requests += 1
-                if self.requests % GC_EVERY == 0:
-                    job.cpu_us += round(self.spec.gc_pause_ms * 1000)
+                if self.requests % self.pauses.scavenge_every == 0:
+                    job.cpu_us += self.pauses.scavenge_us
+                if self.requests % self.pauses.full_every == 0:
+                    job.cpu_us += self.pauses.full_us
             self.waiting.append(job)
             self.jobs.append(job)
         self.arrived = []
@@ -98,13 +101,14 @@ def simulate(
     other_jobs: Sequence[tuple[int, int]],
     end_us: int,
     duration_us: DurationUs,
+    pauses: Pauses,
     shutdown_us: int | None = None,
 ) -> tuple[TwinResult, list[Job]]:
     """As `twin.simulate`, with requests (class "other" among `arrivals`) and further jobs (start, CPU) on a thread."""
     clock = Clock()
     pool = Pool(clock, scenario, duration_us)
     writers: dict[str, Writer] = {}
-    thread = Thread(clock, scenario.server.http, writers)
+    thread = Thread(clock, scenario.server.http, writers, pauses)
     for stream in STREAMS:
         writers[stream] = Building(stream, rules_of(scenario, stream), clock, pool, thread=thread)
     for kind in CLASSES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from capsim.memory.pauses import Pauses
 from capsim.specs import STREAMS, Scenario
 from twin import DurationUs, Pool, TwinResult, _result, rules_of
 from twin_loop import CLASSES, Building, Job, Thread
@@ -202,10 +203,11 @@ def simulate(
     reads: Sequence[tuple[int, int, int]],
     end_us: int,
     duration_us: DurationUs,
+    pauses: Pauses,
     shutdown_us: int | None = None,
 ) -> tuple[TwinResult, list[Job], Visitors]:
     """As `twin_loop.simulate`, with sessions by number, and reads as (arrival, query, rows that it finds)."""
-    one = Replica(scenario, arrivals, heartbeat_sessions, sessions, reads, end_us, duration_us)
+    one = Replica(scenario, arrivals, heartbeat_sessions, sessions, reads, end_us, duration_us, pauses)
     if shutdown_us is not None:
         for writer in one.writers.values():
             one.clock.at(shutdown_us, SHUTDOWN, writer.shutdown)
@@ -225,13 +227,14 @@ class Replica:
         reads: Sequence[tuple[int, int, int]],
         end_us: int,
         duration_us: DurationUs,
+        pauses: Pauses,
         others: Callable[[], int] = lambda: 0,
     ) -> None:
         self.end_us = end_us
         clock = self.clock = Clock()
         self.pool = Pool(clock, scenario, duration_us, others)
         self.writers: dict[str, Building] = {}
-        thread = self.thread = Telling(clock, scenario.server.http, self.writers)
+        thread = self.thread = Telling(clock, scenario.server.http, self.writers, pauses)
         for stream in STREAMS:
             rules = rules_of(scenario, stream)
             if stream == "heartbeats":

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from capsim import plots
     from capsim.answer import answer
+    from capsim.calibration.fit import calibrate
     from capsim.compare import compare
     from capsim.document import Result, load_document, result_of
     from capsim.errors import CapsimError
     from capsim.memory.constants import constants
+    from capsim.recording import Recording, read_recording
     from capsim.run import Run, simulate
     from capsim.scenario import load, names
     from capsim.specs import Scenario
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CapsimError",
+    "Recording",
     "Result",
     "Run",
     "Scenario",
     "Trace",
     "answer",
+    "calibrate",
     "compare",
     "constants",
     "describe",
@@ -50,6 +54,7 @@ __all__ = [
     "load_document",
     "names",
     "plots",
+    "read_recording",
     "read_trace",
     "ready",
     "result_of",
@@ -61,11 +66,13 @@ __all__ = [
 
 _HOMES = {
     "CapsimError": "errors",
+    "Recording": "recording",
     "Result": "document",
     "Run": "run",
     "Scenario": "specs",
     "Trace": "trace",
     "answer": "answer",
+    "calibrate": "calibration",
     "compare": "compare",
     "constants": "memory",
     "describe": "trace",
@@ -74,6 +81,7 @@ _HOMES = {
     "load": "scenario",
     "load_document": "document",
     "names": "scenario",
+    "read_recording": "recording",
     "read_trace": "trace",
     "ready": "start",
     "result_of": "document",

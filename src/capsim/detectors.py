@@ -52,7 +52,7 @@ class Detection:
     kind : str
         One of `KINDS`.
     part : str
-        A writer, ``pool``, ``server``, ``database``, ``loop`` or ``log``.
+        A writer, ``pool``, ``server``, ``database``, ``loop``, ``cleanup`` or ``log``.
     from_s, to_s : float
         When it began and was over, since the start of the load [s]; ``to_s`` is None if it never was.
     amount, unit
@@ -110,6 +110,8 @@ class Facts:
     @cached_property
     def flushes(self) -> pd.DataFrame:
         """One row a flush that ended, all attempts together: writer, start_s, seconds, rows."""
+        if not self.played.happened:  # no process lived long enough
+            return pd.DataFrame({"writer": [], "start_s": [], "seconds": [], "rows": []})
         table = self.played.batches()
         table = table[table["end_us"] >= 0]
         whole = table.groupby(["writer", "process", "batch"], sort=False, observed=True).agg(
@@ -235,11 +237,27 @@ def _pool(facts: Facts) -> Iterator[Detection]:
         in_vain = int((~slow["granted"]).sum())
         amount, unit = (float(in_vain), "calls timed out") if in_vain else (float(slow["wait_s"].max()), "s")
         yield Detection("pool starvation", "pool", float(slow["asked_s"].min()), facts.over(to_s), amount, unit)
-    allowed = facts.scenario.database.max_connections - 3  # kept for superusers
-    if (facts.samples["pool_open_max"] > allowed).any():
-        at = facts.samples[facts.samples["pool_open_max"] > allowed]
-        beyond = float(at["pool_open_max"].max() - allowed)
-        yield Detection("refused connections", "database", float(at["time_s"].iloc[0]), None, beyond, "connections")
+    refused = int(facts.samples["connections_refused"].sum())
+    if refused:  # told in the last bin of an hour; it began when as many were open as ever
+        most = facts.samples["pool_open_max"].max()
+        from_s = float(facts.samples.loc[facts.samples["pool_open_max"] == most, "time_s"].iloc[0])
+        yield Detection("refused connections", "database", from_s, None, float(refused), "connections")
+
+
+def _cleanup(facts: Facts) -> Iterator[Detection]:
+    """Sessions to be closed, of which every run finds more than it may close, and more each time."""
+    cleanup = facts.scenario.server.cleanup
+    if cleanup is None or cleanup.limit_rows == "none":
+        return
+    due = facts.samples["sessions_due_max"].to_numpy()
+    every = max(1, round(cleanup.interval_s / float(facts.samples["width_s"].iloc[0])))
+    runs = due[len(due) // 2 :: every]
+    if len(runs) < 2 * LEAST_FLUSHES or runs.min() <= cleanup.limit_rows:
+        return
+    means = [float(part.mean()) for part in np.array_split(runs, 3)]
+    if means[0] < means[1] < means[2]:
+        from_s = float(facts.samples["time_s"].iloc[len(due) // 2])
+        yield Detection("growing backlog", "cleanup", from_s, None, float(runs[-1]), "sessions")
 
 
 def _losses(facts: Facts) -> Iterator[Detection]:
@@ -271,9 +289,10 @@ def _log(facts: Facts) -> Iterator[Detection]:
 
 def _process(facts: Facts) -> Iterator[Detection]:
     """A process that ran out of heap, out of its container, or out of restarts."""
-    if facts.deaths:
-        first = min(death.at_us for death in facts.deaths) / US_PER_S
-        yield Detection("heap exhausted", "server", first, facts.end_s, float(len(facts.deaths)), "deaths")
+    for kind, ends in (("heap exhausted", ("abort", "hang")), ("container kill", ("oom-kill",))):
+        times = [death.at_us / US_PER_S for death in facts.deaths if death.end in ends]
+        if times:
+            yield Detection(kind, "server", min(times), facts.end_s, float(len(times)), "deaths")
     limit = container_mib(facts.scenario)
     if limit is not None:
         over = facts.samples[facts.samples["server_rss_peak_mib"] > limit]
@@ -289,5 +308,5 @@ def _process(facts: Facts) -> Iterator[Detection]:
 
 
 _DETECTORS: tuple[Callable[[Facts], Iterator[Detection]], ...] = (
-    _unwritten, _longer, _backlog, _pool, _losses, _log, _process,
+    _unwritten, _longer, _backlog, _cleanup, _pool, _losses, _log, _process,
 )  # fmt: skip

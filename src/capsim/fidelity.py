@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from capsim.errors import CapsimError
+from capsim.memory.pauses import pauses
 from capsim.server.law import Rates
 from capsim.server.log import with_lines
-from capsim.server.loop import GC_EVERY
 from capsim.specs import STREAMS, Scenario
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def loop_law(scenario: Scenario) -> LoopLaw:
     True
     """
     http, rates = with_lines(scenario.server.http, scenario.server.logger), rates_of(scenario, 0, 0).hz
+    gc = pauses(scenario)
     work = second = 0.0  # per second: work [s], and sum of its squares [s^2]
     for stream in STREAMS:
         rate_hz, cpu_s = rates[stream], getattr(http, f"{stream}_cpu_ms") / 1e3
-        gc_s = http.gc_pause_ms / 1e3
-        work += rate_hz * (cpu_s + gc_s / GC_EVERY)
-        second += rate_hz * (cpu_s**2 + (2 * cpu_s * gc_s + gc_s**2) / GC_EVERY)
+        work += rate_hz * (cpu_s + gc.mean_us / 1e6)
+        second += rate_hz * (cpu_s**2 + 2 * cpu_s * gc.mean_us / 1e6 + gc.square_us2 / 1e12)
         writer = getattr(scenario.server.writers, stream)
         rows = min(writer.batch_rows, 1 + rate_hz * writer.delay_ms / 1e3)
         row_s = http.row_cpu_ms / 1e3

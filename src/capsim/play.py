@@ -170,7 +170,8 @@ class Played:
     def waits(self) -> pd.DataFrame:
         """Calls that no connection was free for when they asked."""
         names = ("part", "asked_us", "decided_us", "granted")
-        parts = {name: np.concatenate([part[name] for part in self._waits]) for name in names}
+        none = np.empty(0, np.int64)  # no process may have lived long enough to ask
+        parts = {name: np.concatenate([none, *(part[name] for part in self._waits)]) for name in names}
         return pd.DataFrame({
             "part": np.asarray(PARTS)[parts["part"]],
             "asked_s": parts["asked_us"] / US_PER_S,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import difflib
 import tomllib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from capsim import paths
 from capsim.errors import CapsimError
-from capsim.findings.document import Target
 from capsim.run import Run, simulate
 from capsim.scenario import load
 from capsim.spec import Share, Spec
 from capsim.specs import Scenario
-
-if TYPE_CHECKING:
-    from capsim.trace import Trace
+from capsim.target import Target
 
 SAVING = "bill_saving"
 
@@ -104,68 +104,108 @@ def _line(name: str, place: Sequence[int | str], text: str) -> str:
     return f"{name}: {where + ': ' if where else ''}{text.removeprefix('Value error, ')}"
 
 
-def check(
-    slo: SloSpec, scenario: Scenario, trace: Trace | None = None, *, seed: int = 0, replicates: int = 1
-) -> tuple[list[Target], Run]:
-    """Simulate a month in every replicate, and hold it against the targets.
+class Measured(NamedTuple):
+    """What one replicate showed.
+
+    Parameters
+    ----------
+    values : mapping of metric and window to value
+        Of every target but the saving.
+    paid_usd : float
+        The bill of the month [USD].
+    lost_shares : mapping of test to share
+        Items lost or stuck in each case of the stress envelope, over the items offered [1].
+    """
+
+    values: dict[tuple[str, str], float]
+    paid_usd: float
+    lost_shares: dict[str, float]
+
+
+@cache
+def metrics() -> dict[str, str]:
+    """Every metric that a target may limit, and its unit."""
+    load = {"rate_hz": 1.0, "duration_s": 60.0}
+    spec = Scenario.model_validate({"name": "x", "workload": load, "billing": {"from": dt.date(2026, 2, 3)}})
+    table = simulate(spec, month=False).summary("trace")
+    return {**dict(zip(table["metric"], table["unit"], strict=True)), SAVING: "1"}
+
+
+def usable(slo: SloSpec) -> SloSpec:
+    """The same targets, if each names a metric that there is, in its unit.
+
+    Raises
+    ------
+    CapsimError
+        One line for every target that does not.
+    """
+    known, problems = metrics(), []
+    for spec in slo.target:
+        if spec.metric not in known:
+            near = difflib.get_close_matches(spec.metric, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
+            problems.append(f"{slo.name}: target {spec.target!r}: unknown metric {spec.metric!r}; {hint}")
+        elif known[spec.metric] != spec.unit:
+            problems.append(
+                f"{slo.name}: target {spec.target!r}: {spec.metric} is in {known[spec.metric]}, not in {spec.unit}"
+            )
+    if problems:
+        raise CapsimError(*problems)
+    return slo
+
+
+def baseline_of(slo: SloSpec, scenario: Scenario) -> Scenario | None:
+    """The scenario that savings are measured against, under the load of another; None where nothing needs it."""
+    if slo.baseline is None or all(spec.metric != SAVING for spec in slo.target):
+        return None
+    return load(slo.baseline).replace("workload", scenario.workload.model_dump())
+
+
+def paid_usd(run: Run, window: Literal["trace", "month"] = "month") -> float:
+    """The bill of a run [USD]."""
+    bill = run.bill(window)
+    return float(bill.loc[bill["line"] == "total", "amount_usd"].iloc[-1])
+
+
+def measured(slo: SloSpec, run: Run, *, stressed: bool = True) -> Measured:
+    """The metrics of one run that targets limit."""
+    values: dict[tuple[str, str], float] = {}
+    for window in ("trace", "month"):
+        wanted = [spec.metric for spec in slo.target if spec.window == window and spec.metric != SAVING]
+        if wanted:
+            table = run.summary("month" if window == "month" else "trace").set_index("metric")["value"]
+            values |= {(metric, window): float(table[metric]) for metric in wanted}
+    shares = {}
+    if slo.loss_share_most is not None and stressed:
+        for test, rows in run.stress.groupby("test", sort=False):
+            figures = dict(zip(rows["metric"], rows["value"], strict=True))
+            lost = figures["items_lost"] + figures["items_stuck"]
+            shares[str(test)] = lost / max(figures["items_offered"], 1.0)
+    return Measured(values, paid_usd(run), shares)
+
+
+def held(slo: SloSpec, replicates: Sequence[Measured], baselines_usd: Sequence[float] = ()) -> list[Target]:
+    """What was measured in every replicate, held against the targets.
 
     Returns
     -------
     list of Target
         In the order of the file, then one for each case of the stress envelope. Values are means over the replicates.
-    Run
-        The month of the first replicate.
-
-    Raises
-    ------
-    CapsimError
-        For a metric that no run has, or another unit than the metric's.
     """
-    baseline = load(slo.baseline) if slo.baseline and any(t.metric == SAVING for t in slo.target) else None
-    if baseline is not None:  # the same load for both
-        baseline = baseline.replace("workload", scenario.workload.model_dump())
-    values: dict[TargetSpec, list[float]] = {spec: [] for spec in slo.target}
-    stressed: dict[str, list[float]] = {}
-    runs: list[Run] = []
-    for replicate in range(replicates):
-        run = simulate(scenario, trace, seed=seed, replicate=replicate)
-        runs = runs or [run]
-        other = simulate(baseline, trace, seed=seed, replicate=replicate) if baseline is not None else None
-        for spec in slo.target:
-            values[spec].append(_value(spec, run, other, slo.name))
-        if slo.loss_share_most is not None:
-            for test, rows in run.stress.groupby("test", sort=False):
-                figures = dict(zip(rows["metric"], rows["value"], strict=True))
-                lost = figures["items_lost"] + figures["items_stuck"]
-                stressed.setdefault(str(test), []).append(lost / max(figures["items_offered"], 1.0))
-    found = [_target(spec, values[spec]) for spec in slo.target]
-    for test, shares in stressed.items():
-        found.append(_target(
-            TargetSpec(target=f"survives the {test} of its envelope", metric="items_lost_share",
-                       most=slo.loss_share_most, unit="1", action="see the findings below"), shares, window="stress",
-        ))  # fmt: skip
-    return found, runs[0]
-
-
-def _value(spec: TargetSpec, run: Run, baseline: Run | None, name: str) -> float:
-    if spec.metric == SAVING:
-        assert baseline is not None
-        return 1 - _paid(run) / _paid(baseline)
-    table = run.summary(spec.window)
-    row = table[table["metric"] == spec.metric]
-    if row.empty:
-        raise CapsimError(
-            f"{name}: target {spec.target!r}: unknown metric {spec.metric!r}; one of: {', '.join(table['metric'])}"
-        )
-    unit = str(row["unit"].iloc[0])
-    if unit != spec.unit:
-        raise CapsimError(f"{name}: target {spec.target!r}: {spec.metric} is in {unit}, not in {spec.unit}")
-    return float(row["value"].iloc[0])
-
-
-def _paid(run: Run) -> float:
-    bill = run.bill("month")
-    return float(bill.loc[bill["line"] == "total", "amount_usd"].iloc[-1])
+    found = []
+    for spec in slo.target:
+        if spec.metric == SAVING:
+            values = [1 - one.paid_usd / usd for one, usd in zip(replicates, baselines_usd, strict=True)]
+        else:
+            values = [one.values[spec.metric, spec.window] for one in replicates]
+        found.append(_target(spec, values))
+    for test in replicates[0].lost_shares:
+        spec = TargetSpec(
+            target=f"survives the {test} of its envelope", metric="items_lost_share", most=slo.loss_share_most,
+            unit="1", action="see the findings below",
+        )  # fmt: skip
+        found.append(_target(spec, [one.lost_shares[test] for one in replicates], window="stress"))
+    return found
 
 
 def _target(spec: TargetSpec, values: list[float], *, window: str = "") -> Target:

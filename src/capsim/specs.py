@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from capsim.constants_spec import CalibrationSpec, ConstantsSpec
 from capsim.parts import (
     CacheSpec,
     CleanupSpec,
@@ -51,7 +52,7 @@ class MixSpec(Spec):
 class SessionsSpec(Spec):
     """Players: a share of the requests start a session, and live sessions send the heartbeats.
 
-    Used in place of ``mix.heartbeats``, whose share of the requests becomes session starts.
+    Used in place of ``mix.heartbeats``, whose share of the requests becomes session starts; so do scripted heartbeats.
     """
 
     heartbeat_every_s: Positive = Field(
@@ -239,7 +240,9 @@ class HttpSpec(Spec):
     other_cpu_ms: NotNegative = Field(default=0.20, description="CPU of starts and ends of sessions; assumed")
     row_cpu_ms: NotNegative = Field(default=0.04, description="CPU of a row when its flush starts; assumed")
     gc_pause_ms: NotNegative = Field(
-        default=6.5, description="pause of one collection of new space; every 332nd request waits for one"
+        default=6.5,
+        description="pause of a collection of new space at its largest, and of a full one with little alive; how often "
+        "they come, and what makes them longer or shorter, follows from the container (capsim.memory.pauses)",
     )
     clients: ClientsSpec | None = Field(
         default=None, description="clients with a timeout and retries; left out, they wait for ever"
@@ -493,6 +496,12 @@ class Scenario(Spec):
     plan: PlanSpec = Field(default=PlanSpec(), description="changes of the plan, made on top of all this")
     stress: StressSpec = Field(
         default=StressSpec(), description="what the server must survive, beside the load"
+    )
+    constants: ConstantsSpec | None = Field(
+        default=None, description="constants of the memory model that differ for this server"
+    )
+    calibration: CalibrationSpec | None = Field(
+        default=None, description="where fitted keys come from; written by capsim calibrate"
     )
 
     def __repr__(self) -> str:

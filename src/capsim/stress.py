@@ -46,9 +46,21 @@ def stress(scenario: Scenario, peak_hz: float, *, seed: int, replicate: int = 0)
     >>> int(table.query("test == 'outage' and metric == 'writers_stuck'").value.iloc[0])
     0
     """
+    rows: list[tuple[str, str, float, str]] = []
+    rate_hz = peak_hz * scenario.stress.load_factor
+    for test, (length_s, tested) in cases(scenario, peak_hz).items():
+        rows += [(test, "length", length_s, "s"), (test, "request_rate", rate_hz, "1/s")]
+        rows += [(test, *row) for row in _played(tested, seed, replicate)]
+    return pd.DataFrame(rows, columns=["test", "metric", "value", "unit"])
+
+
+def cases(scenario: Scenario, peak_hz: float) -> dict[str, tuple[float, Scenario]]:
+    """The tests of an envelope: how long each disturbance lasts [s], and the scenario to play; none without a load."""
     envelope = scenario.stress
     rate_hz = peak_hz * envelope.load_factor
     tests: dict[str, tuple[float, dict[str, Any]]] = {}
+    if not rate_hz:
+        return {}
     if envelope.stall_s:
         fault = {"kind": "stall", "from_s": CALM_S, "to_s": CALM_S + envelope.stall_s}
         tests["stall"] = envelope.stall_s, {"database.faults": [fault]}
@@ -58,24 +70,19 @@ def stress(scenario: Scenario, peak_hz: float, *, seed: int, replicate: int = 0)
     if envelope.deploys:
         deploys = [{"kind": "deploy", "at_s": CALM_S + DEPLOY_EVERY_S * n} for n in range(envelope.deploys)]
         tests["deploys"] = DEPLOY_EVERY_S * envelope.deploys, {"server.lifecycle": deploys}
-    rows: list[tuple[str, str, float, str]] = []
-    for test, (length_s, changes) in tests.items():
-        if rate_hz:
-            rows += [(test, "length", length_s, "s"), (test, "request_rate", rate_hz, "1/s")]
-            rows += [(test, *row) for row in _played(scenario, rate_hz, length_s, changes, seed, replicate)]
-    return pd.DataFrame(rows, columns=["test", "metric", "value", "unit"])
-
-
-def _played(
-    scenario: Scenario, rate_hz: float, length_s: float, changes: dict[str, Any], seed: int, replicate: int
-) -> list[tuple[str, float, str]]:
     load_only = {"trace": None, "runs": (), "rate_hz": rate_hz, "scale": 1.0}
-    whole_s = CALM_S + length_s + RECOVERY_S
-    scenario = applied(scenario)
-    tested = scenario.replace("workload", scenario.workload.model_dump() | load_only | {"duration_s": whole_s})
     calm = {"database.faults": (), "database.bursts": None, "redis.faults": (), "server.lifecycle": ()}
-    for knob, value in (calm | changes).items():
-        tested = tested.replace(knob, value)
+    scenario, found = applied(scenario), {}
+    for test, (length_s, changes) in tests.items():
+        whole_s = CALM_S + length_s + RECOVERY_S
+        tested = scenario.replace("workload", scenario.workload.model_dump() | load_only | {"duration_s": whole_s})
+        for knob, value in (calm | changes).items():
+            tested = tested.replace(knob, value)
+        found[test] = length_s, tested
+    return found
+
+
+def _played(tested: Scenario, seed: int, replicate: int) -> list[tuple[str, float, str]]:
     load = load_of(tested, None, seed, replicate)
     played, _ = play(tested, load, seed=seed, replicate=replicate, resolution_s=1.0, keep=False, progress=None)
     items = accounting(played.fleet).drop(columns="writer").sum()

@@ -30,8 +30,10 @@ COMMANDS = {
     "run": Lazy("capsim.cli.run:run", "Predict memory, losses and the bill of one scenario."),
     "compare": Lazy("capsim.cli.compare:compare", "The same for two scenarios or more, side by side."),
     "tables": Lazy("capsim.cli.tables:tables", "Make the tables of data/tables again, or check them."),
+    "audit": Lazy("capsim.cli.audit:audit", "The plan's claims beside predictions, switch by switch."),
     "sweep": Lazy("capsim.cli.sweep:sweep", "Run one scenario at many points, on many cores."),
     "findings": Lazy("capsim.cli.findings:findings", "What could break, the smallest trigger, and what helps."),
+    "optimize": Lazy("capsim.cli.optimize:optimize", "The cheapest configuration that meets the targets."),
     "trace": Lazy("capsim.cli.trace:trace", "Describe, import, convert or make a recorded load."),
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
     "inspect": Lazy("capsim.cli.inspect:inspect", "Read railway.json, .env and the like as the platform does."),
@@ -41,6 +43,8 @@ COMMANDS = {
     "app": Lazy("capsim.cli.app:app", "Open the explorer: a page whose knobs redraw a day."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
     "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),
+    "record": Lazy("capsim.cli.record:record", "Sample /api/metrics of a running server."),
+    "calibrate": Lazy("capsim.cli.calibrate:calibrate", "Fit constants to a recording of a running server."),
 }
 
 

@@ -19,6 +19,9 @@ def compare(sides: tuple[str, ...], options: Options) -> None:
     Behind one scenario or result, exports of what Railway billed (usage or metrics as JSON) are sides too: then
     every line is told predicted and billed. An export of one service is written SERVICE=FILE.
 
+    A recording of `capsim record` is a side beside one scenario: then memory is predicted for the recorded load, and
+    what left its band is told, with the time since when, and where the error comes from. Exit 0, drift or not.
+
     \b
     Examples:
       capsim compare before after
@@ -26,12 +29,18 @@ def compare(sides: tuple[str, ...], options: Options) -> None:
       capsim compare out/result.json my.toml
       capsim compare after usage.json
       capsim compare after server=metrics.json postgres=metrics-db.json
+      capsim compare fitted.toml this-week.jsonl
     """
     from capsim.billed import is_export
-    from capsim.cli.job import perform, reconcile
+    from capsim.calibration.beside import is_recording
+    from capsim.cli.job import perform, reconcile, recorded
     from capsim.compare import compare as side_by_side
     from capsim.errors import CapsimError
 
+    recordings = [side for side in sides if is_recording(side)]
+    if recordings:
+        recorded([side for side in sides if side not in recordings], recordings, options)
+        return
     exports = [side for side in sides if is_export(side)]
     if exports:
         reconcile([side for side in sides if side not in exports], exports, options)

@@ -48,19 +48,16 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
     from capsim.progress import Progress
     from capsim.scenario import load
 
-    wanted = targets.read(slo)
+    wanted = targets.usable(targets.read(slo))
     loaded_scenario = load(scenario)
     plan_on(loaded_scenario.billing.plan, loaded_scenario.billing.from_date)
     prices_on(loaded_scenario.billing.from_date)
     spec, trace = with_load(loaded_scenario, options, {})
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress(f"{spec.name}, findings") as progress:
-            met, month = targets.check(wanted, spec, trace, seed=options.seed, replicates=options.replicates)
-            progress(0.1)
             found = find(
-                spec, trace, seed=options.seed, replicates=options.replicates, targets=met, month=month,
-                progress=lambda share: progress(0.1 + 0.9 * share),
-            )  # fmt: skip
+                spec, trace, slo=wanted, seed=options.seed, replicates=options.replicates, progress=progress
+            )
         if staging:
             write_text(staging / "findings.json", dumps(found))
             write(found, staging)

@@ -103,6 +103,32 @@ def reconcile(sides: Sequence[str], exports: Sequence[str], options: Options) ->
     click.echo(text if options.as_json else screen(document), nl=False)
 
 
+def recorded(sides: Sequence[str], recordings: Sequence[str], options: Options) -> None:
+    """Tell one scenario's prediction beside a recording; on the screen or as JSON, and into a folder."""
+    from capsim.calibration.beside import beside
+    from capsim.calibration.beside import screen as shown
+    from capsim.recording import read_recording
+
+    if len(sides) != 1 or len(recordings) != 1 or sides[0].endswith(".json"):
+        raise CapsimError(
+            f"a recording goes beside one scenario, not {len(recordings)} recordings beside {len(sides)} sides; "
+            "name one of each"
+        )
+    given = {"--against": options.against, "--trace": options.trace, "--scale": options.scale, "--from": options.from_,
+             "--to": options.to}  # fmt: skip
+    if unused := [name for name, value in given.items() if value is not None]:
+        raise CapsimError(f"{unused[0]} has no meaning beside a recording, whose load is as it was; leave it out")
+    scenario, recording = load(sides[0]), read_recording(recordings[0])
+    with folder(options.out) if options.out else nullcontext() as staging:
+        document = beside(scenario, recording, options.seed)
+        text = document.model_dump_json(indent=2) + "\n"
+        if staging:
+            write_text(staging / "recording.json", text)
+    if options.out:
+        click.echo(f"capsim: wrote {options.out}", err=True)
+    click.echo(text if options.as_json else shown(document), nl=False)
+
+
 def _job(side: str, options: Options, cache: Cache) -> Job:
     """Read and check one side now; the returned function simulates it."""
     if side.endswith(".json"):

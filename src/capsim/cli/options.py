@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -108,15 +108,31 @@ def common_load(command: Callable[..., None]) -> Callable[..., None]:
     return _given(command, but=("replicates", "out", "as_json", "against"))
 
 
-def _given(command: Callable[..., None], but: tuple[str, ...]) -> Callable[..., None]:
+def audited(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options of a load, its chance and its output; replicates are three unless said."""
+    replicates = click.option(
+        "--replicates",
+        type=click.IntRange(1, 1_000),
+        metavar="N",
+        default=3,
+        show_default=True,
+        help="Runs with fresh chance of what is claimed; from 2 on, with 95 % intervals.",
+    )
+    return _given(command, but=("fidelity", "against"), instead={"replicates": replicates})
+
+
+def _given(
+    command: Callable[..., None], but: tuple[str, ...], instead: Mapping[str, Callable[..., Any]] | None = None
+) -> Callable[..., None]:
     names = [field.name for field in fields(Options)]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        mine = {"replicates": 1, "out": None} | {name: given.pop(name) for name in names if name not in but}
+        mine: dict[str, Any] = {"replicates": 1, "out": None, "fidelity": "exact"}
+        mine |= {name: given.pop(name) for name in names if name not in but}
         command(**given, options=Options(**mine))
 
     for name, decorator in reversed(list(zip(names, _DECORATORS, strict=True))):
         if name not in but:
-            wrapper = decorator(wrapper)
+            wrapper = (instead or {}).get(name, decorator)(wrapper)
     return wrapper

@@ -35,13 +35,13 @@ from capsim.cli.options import FiniteRange
     metavar="SECONDS",
     help="From SIGTERM to the exit, at most.",
 )
-@click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), default="warn", show_default=True)
-def serve(scenario: str, port: int, host: str, path: Path, grace: float, log_level: str) -> None:
-    """Run the reference server of SCENARIO (its writers and pool) until SIGTERM or Ctrl-C.
+def serve(scenario: str, port: int, host: str, path: Path, grace: float) -> None:
+    """Run the reference server of SCENARIO until SIGTERM or Ctrl-C.
 
     Takes POST /api/analytics/events, /api/analytics/events/batch, /api/revenue, /api/sessions/start, /heartbeat and
-    /end; answers GET /api/analytics/events?gameId=G, /health and /api/metrics. DATABASE_URL (postgresql://..., with
-    connection_limit, pool_timeout and connect_timeout) and REDIS_URL are read from the environment.
+    /end; answers GET /api/analytics/events?gameId=G, /health and, if the scenario has them, /api/metrics. From the
+    environment come DATABASE_URL (postgresql://..., with connection_limit, pool_timeout and connect_timeout) and
+    REDIS_URL. A logger with file transports writes beside FILE.
 
     \b
     Example:
@@ -49,7 +49,6 @@ def serve(scenario: str, port: int, host: str, path: Path, grace: float, log_lev
       curl -d '{"gameId":"g","userId":"u","eventName":"start"}' http://127.0.0.1:8000/api/analytics/events
     """
     import os
-    from dataclasses import replace
 
     from capsim.errors import CapsimError
     from capsim.scenario import load
@@ -59,6 +58,5 @@ def serve(scenario: str, port: int, host: str, path: Path, grace: float, log_lev
         from capsim.reference.settings import Settings
     except ModuleNotFoundError as missing:
         raise CapsimError(f"serve needs the package {missing.name}; install capsim[server,postgres]") from None
-    settings = replace(Settings(), log_level=log_level, grace_s=grace)  # type: ignore[arg-type]
     place = Place(host, port, path, os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL"))
-    listen(load(scenario), place, settings)
+    listen(load(scenario), place, Settings(grace_s=grace))

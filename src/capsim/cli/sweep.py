@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on from the runs that are finished in --out.")
 @click.option("--yes", is_flag=True, help="Begin even a design of more than 10,000 runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the runs as a JSON document.")
 @common_load
 def sweep(
     scenario: str,
@@ -70,6 +71,7 @@ def sweep(
     out: Path | None,
     resume: bool,
     yes: bool,
+    as_json: bool,
     options: Options,
 ) -> None:
     """Run SCENARIO at many points: a row a point and replicate, written as it goes, the same on any engine.
@@ -127,9 +129,13 @@ def sweep(
             click.echo(csv(stopped.table), nl=False)
             fail(f"interrupted; printed the runs that are done: {stopped.done} of {stopped.total}", code=INTERRUPTED)
         fail(f"interrupted; {stopped.done} of {stopped.total} runs are kept in {out}: --resume", code=INTERRUPTED)
-    if out is None:
+    if as_json:
+        from capsim.sweep.document import document_of, dumps
+
+        click.echo(dumps(document_of(table)), nl=False)
+    elif out is None:
         click.echo(csv(table), nl=False)
-    else:
+    if out is not None:
         click.echo(f"capsim: wrote {out / TABLE}: {len(table):,} runs", err=True)
 
 

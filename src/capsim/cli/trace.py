@@ -13,7 +13,10 @@ import click
 if TYPE_CHECKING:
     from capsim.trace import Trace
 
-_FORMATS = ("access-log", "counts", "events", "jsonl", "parquet")  # capsim.trace.FORMATS, not imported for --help
+_FORMATS = (  # capsim.trace.read.FORMATS, not imported for --help
+    "access-log", "counts", "events", "jsonl", "parquet", "alb", "azure-2019", "azure-2021", "cloudwatch", "envoy",
+    "grafana", "har", "k6-csv", "k6-json", "locust", "otlp", "prometheus", "vegeta-csv", "vegeta-json", "recording",
+)  # fmt: skip
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.csv", help="Write here."
 )
@@ -65,7 +68,8 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 def trace() -> None:
     """Describe, import, convert or make a recorded load.
 
-    FILE is an access log, CSV, JSON lines (plain or gzip), Parquet, or the name of a bundled trace.
+    FILE is an access log, CSV, JSON lines (plain or gzip), Parquet, an export (k6, Locust, vegeta, HAR, Prometheus,
+    Grafana, CloudWatch, ALB, Envoy, OTLP, Azure Functions), a recording, or the name of a bundled trace.
 
     Example: capsim trace describe access.log.gz
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from capsim.document import Number, Row, layout
+from capsim.target import Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,15 +36,17 @@ class Chance(Row):
     seen: int = Field(ge=0)
     runs: int = Field(ge=1)
     probability: Number
+    lower: Number = Field(description="lower end of the 95 % interval (Wilson); 0 where none was seen")
     upper: Number = Field(description="upper end of the 95 % interval (Wilson); 3/runs where none was seen")
     what: str = Field(description="what a run was")
 
 
 class Trace(Row):
-    """The schedule as it was played: the largest buffer and the items lost so far, for steps of time."""
+    """The schedule as it was played: what piles up and the items lost so far, for steps of time."""
 
     step_s: float = Field(gt=0)
-    buffer_rows: tuple[Number, ...]
+    level_of: str = Field(description="what piles up, with its unit")
+    level: tuple[Number, ...]
     lost_items: tuple[Number, ...]
     disturbed_from_s: Number
     disturbed_to_s: Number
@@ -60,7 +63,7 @@ class Finding(Row):
     trigger_of: str = Field(description="what the trigger is a size of")
     unit: str
     precision: Number = Field(description="relative width of the bracket that holds the trigger")
-    rate_hz: Number = Field(description="evenly spaced arrivals at that writer in the schedule [1/s]")
+    rate_hz: Number = Field(description="evenly spaced arrivals at that writer in the schedule [1/s], if usual")
     least_rate_hz: Number = Field(
         default=None, description="smallest rate at which the usual size of the disturbance is enough"
     )
@@ -95,19 +98,26 @@ class Finding(Row):
         return finding_card(self)
 
 
-class Target(Row):
-    """One service-level target, and whether it is met."""
+class Option(Row):
+    """One change or several that are proposed against a symptom, played in the scenario's stress envelope."""
 
-    target: str
-    metric: str
-    window: str
-    limit: str
-    value: Number
+    options: tuple[str, ...]
+    value: Number = Field(description="figure of the symptom with them, in its unit")
+    lost: Number = Field(description="items lost or stuck in all cases of the envelope")
+    price_usd: Number = Field(description="a month of the memory that they add in it; below 0 if they save")
+
+
+class Symptom(Row):
+    """Something that an operator sees, and what the plan proposes against it, ranked by effect and then price."""
+
+    symptom: str
+    figure: str
     unit: str
-    margin: Number = Field(description="how far on the right side of the limit, relative to it; below 0: missed")
-    probability: Number = Field(description="share of the replicates that met it")
-    met: bool | None = Field(description="null where the model has no value")
-    action: str
+    limit: Number = Field(description="value above which the symptom shows")
+    value: Number = Field(description="figure of the scenario as it is")
+    lost: Number = Field(description="items lost or stuck in the scenario as it is")
+    options: tuple[Option, ...]
+    already: tuple[str, ...] = Field(description="proposals that change nothing here")
 
 
 class Findings(Row):
@@ -122,6 +132,7 @@ class Findings(Row):
     seed: int
     findings: tuple[Finding, ...]
     targets: tuple[Target, ...]
+    troubleshooting: tuple[Symptom, ...]
     provenance: dict[str, Any]
 
     def to_frame(self) -> pd.DataFrame:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,24 +11,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capsim.document import published
-from capsim.findings.document import Chance, Finding, Findings, Remedy, Target, Trace
+from capsim.findings.chances import chance
+from capsim.findings.document import Finding, Findings, Remedy, Trace
 from capsim.findings.remedies import tried
-from capsim.findings.schedule import BY_NAME, DISTURBANCES, LOAD, SLOWER, Bench, Disturbance, Outcome, Rates
+from capsim.findings.schedule import (
+    ABANDONED,
+    BY_NAME,
+    DISTURBANCES,
+    FEWER,
+    LOAD,
+    PILED_UP,
+    READS,
+    REPLICAS,
+    SLOWER,
+    Bench,
+    Disturbance,
+    Outcome,
+    Rates,
+)
 from capsim.findings.search import Trigger, bisect, triggers
-from capsim.findings.standing import standing
+from capsim.findings.standing import of_the_load, of_the_month, standing
+from capsim.findings.troubleshooting import jobs_of, ranked
 from capsim.findings.words import WORDS, filled
+from capsim.run import simulate
 from capsim.scenario import dumps
+from capsim.slo import Measured, SloSpec, baseline_of, held, measured, paid_usd
 from capsim.specs import STREAMS, Scenario, Stream
 from capsim.units import US_PER_MINUTE
+from capsim.workers import WORKERS, Workers
 from capsim.workload import load_of
 
 if TYPE_CHECKING:
-    from capsim.run import Run
     from capsim.trace import Trace as Recorded
 
-WORKERS = 2
 MINUTES = 12  # of the load, drawn at random, on which the chance of a failure is tried
 STEPS = 240  # of a plot
+MOST_TIMES = 16.0  # the busiest minute, above which no rate is tried
 RATE_FLOOR = 1 / 64  # of the busiest minute, below which no rate is tried
 
 
@@ -37,10 +54,9 @@ def find(
     scenario: Scenario,
     trace: Recorded | None = None,
     *,
+    slo: SloSpec | None = None,
     seed: int = 0,
     replicates: int = 1,
-    targets: Iterable[Target] = (),
-    month: Run | None = None,
     progress: Callable[[float], None] | None = None,
     workers: int = WORKERS,
 ) -> Findings:
@@ -52,14 +68,14 @@ def find(
         Its server is disturbed at the rate of the busiest minute of its load.
     trace : Trace, optional
         In place of the scenario's own load.
+    slo : SloSpec, optional
+        Service-level targets to check, with a month of the load in each replicate; by default none.
     seed : int
         Address of the draws.
     replicates : int
         Runs of the load itself, undisturbed.
-    targets : iterable of Target
-        Service-level targets that were checked.
-    month : Run, optional
-        A run of a month of this load, if there is one; else it is simulated.
+    progress : callable, optional
+        Told the share that is done, from 0 to 1.
     workers : int
         Processes that search side by side; the answer is the same for any number.
 
@@ -75,35 +91,25 @@ def find(
     >>> found = find(spec, workers=1)  # doctest: +SKIP
     """
     load = load_of(scenario, trace, seed)
-    mix = scenario.workload.mix
-    shares: dict[Stream, float] = {"events": mix.events, "revenue": mix.revenue, "heartbeats": mix.heartbeats}
-    rates = {stream: load.peak_hz * share for stream, share in shares.items() if share and load.peak_hz}
-    minutes_hz = _random_minutes(load, seed)
-    jobs = [(d.name, writer) for d in DISTURBANCES for writer in rates]
-    jobs += [(SLOWER.name, "heartbeats")] if "heartbeats" in rates else []
-    jobs += [(LOAD.name, next(iter(rates)))] if rates else []
-    search = partial(_search, scenario, rates, minutes_hz, seed)
-    found: dict[int, list[Finding]] = {}
-    if workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
-            futures = {pool.submit(search, *job): place for place, job in enumerate(jobs)}
-            try:
-                for done, future in enumerate(as_completed(futures), 1):
-                    found[futures[future]] = future.result()
-                    if progress:
-                        progress(0.9 * done / len(jobs))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    else:
-        for place, job in enumerate(jobs):
-            found[place] = search(*job)
-            if progress:
-                progress(0.9 * (place + 1) / len(jobs))
-    own = standing(scenario, trace, seed=seed, replicates=replicates, month=month)
-    all_ = [*own, *(finding for place in sorted(found) for finding in found[place])]
-    if progress:
-        progress(1.0)
+    rates = _rates(scenario, load.peak_hz)
+    slo = slo or SloSpec(name="none", target=())
+    baseline = baseline_of(slo, scenario)
+    whole = range(replicates)
+    # The longest jobs first, so that no process is left alone with one at the end.
+    months = [partial(_month, slo, scenario, trace, seed, replicate) for replicate in whole]
+    others = [partial(_paid, baseline, trace, seed, replicate) for replicate in whole] if baseline else []
+    symptoms = jobs_of(scenario, load.peak_hz, seed) if rates else []
+    runs = [partial(of_the_load, scenario, trace, seed, replicate) for replicate in whole]
+    search = partial(_search, scenario, rates, _random_minutes(load, seed), seed)
+    searches = [partial(search, *job) for job in _jobs(scenario, rates)]
+    jobs: list[Callable[[], Any]] = [*months, *others, *searches, *symptoms, *runs]
+    with Workers(workers) as side_by_side:
+        answers = iter(side_by_side.all(jobs, progress))
+    of_months, of_baseline, of_searches, of_symptoms, of_load = (
+        [next(answers) for _ in part] for part in (months, others, searches, symptoms, runs)
+    )
+    targets = held(slo, [one for one, _ in of_months], of_baseline)
+    all_ = [*standing(scenario, of_load), *of_months[0][1], *(f for found in of_searches for f in found)]
     return Findings.model_validate(published({
         "capsim_version": version("capsim"),
         "name": scenario.name,
@@ -112,8 +118,41 @@ def find(
         "seed": seed,
         "findings": [finding.model_dump() for finding in all_],
         "targets": [target.model_dump() for target in targets],
+        "troubleshooting": [symptom.model_dump() for symptom in ranked(scenario, symptoms, of_symptoms)],
         "provenance": {"scenario": scenario.model_dump(mode="json", by_alias=True), "load": load.provenance()},
     }))  # fmt: skip
+
+
+def _rates(scenario: Scenario, peak_hz: float) -> Rates:
+    mix = scenario.workload.mix
+    shares: dict[Stream, float] = {"events": mix.events, "revenue": mix.revenue, "heartbeats": mix.heartbeats}
+    return {stream: peak_hz * share for stream, share in shares.items() if share and peak_hz}
+
+
+def _jobs(scenario: Scenario, rates: Rates) -> list[tuple[str, Stream]]:
+    """Searches: which disturbance, at its worst for which writer."""
+    if not rates:
+        return []
+    first = next(iter(rates))
+    jobs = [(REPLICAS.name, first), *((d.name, writer) for d in DISTURBANCES for writer in rates)]
+    jobs += [(d.name, first) for d in (LOAD, READS, PILED_UP)]
+    if "heartbeats" in rates:
+        jobs += [(SLOWER.name, "heartbeats"), (FEWER.name, "heartbeats")]
+    if scenario.server.cleanup is not None and scenario.server.process.replicas == 1:
+        jobs.append((ABANDONED.name, "heartbeats"))
+    return jobs
+
+
+def _month(
+    slo: SloSpec, scenario: Scenario, trace: Recorded | None, seed: int, replicate: int
+) -> tuple[Measured, list[Finding]]:
+    """A month of the load: what the targets limit, and what fails slowly."""
+    run = simulate(scenario, trace, seed=seed, replicate=replicate)
+    return measured(slo, run), of_the_month(run)
+
+
+def _paid(scenario: Scenario, trace: Recorded | None, seed: int, replicate: int) -> float:
+    return paid_usd(simulate(scenario, trace, seed=seed, replicate=replicate))
 
 
 def _random_minutes(load: Any, seed: int) -> tuple[float, ...]:
@@ -134,14 +173,13 @@ def _search(
     disturbance = BY_NAME[name]
     bench = Bench(scenario, rates, seed=seed)
     found = triggers(bench, disturbance, writer)
-    if disturbance is SLOWER:  # all else is found with the shorter one
-        found = [trigger for trigger in found if trigger.kind == "longer flushes"]
     wedged = {trigger.part for trigger in found if trigger.kind == "wedge"}
     found = [t for t in found if not (t.kind == "cap drops" and t.part in wedged)]
     if not found:
         return []
-    random = [] if disturbance in (LOAD, SLOWER) else _at_random(bench, disturbance, writer, minutes_hz)
-    return [_finding(trigger, bench, writer, random) for trigger in found]
+    random = disturbance is not SLOWER and disturbance.usual(scenario) is not None
+    outcomes = _at_random(bench, disturbance, writer, minutes_hz) if random else []
+    return [_finding(trigger, bench, writer, outcomes) for trigger in found]
 
 
 def _at_random(bench: Bench, disturbance: Disturbance, writer: Stream, minutes_hz: tuple[float, ...]) -> list[Outcome]:
@@ -153,23 +191,6 @@ def _at_random(bench: Bench, disturbance: Disturbance, writer: Stream, minutes_h
             rates = {stream: rate * rate_hz / total for stream, rate in bench.rates.items()}
             outcomes.append(Bench(bench.scenario, rates, seed=bench.seed).at_random(disturbance, writer, number))
     return outcomes
-
-
-def chance(seen: int, runs: int, what: str) -> Chance:
-    """A share with the upper end of its 95 % interval: Wilson's, or 3/n where none was seen.
-
-    Examples
-    --------
-    >>> chance(0, 12, "a minute").upper
-    0.25
-    """
-    share = seen / runs
-    if not seen:
-        return Chance(seen=0, runs=runs, probability=0.0, upper=min(1.0, 3 / runs), what=what)
-    z = 1.96
-    middle = (share + z * z / (2 * runs)) / (1 + z * z / runs)
-    half = z * math.sqrt(share * (1 - share) / runs + z * z / (4 * runs * runs)) / (1 + z * z / runs)
-    return Chance(seen=seen, runs=runs, probability=share, upper=min(1.0, middle + half), what=what)
 
 
 def _finding(trigger: Trigger, bench: Bench, writer: Stream, random: list[Outcome]) -> Finding:
@@ -195,8 +216,8 @@ def _finding(trigger: Trigger, bench: Bench, writer: Stream, random: list[Outcom
         trigger_of=disturbance.size,
         unit=disturbance.unit,
         precision=trigger.precision,
-        rate_hz=bench.rates[writer] * (trigger.size if disturbance is LOAD else 1.0),
-        least_rate_hz=_least_rate(trigger, bench, writer) if trigger.kind == "wedge" else None,
+        rate_hz=None if disturbance.load else bench.rates[writer],
+        least_rate_hz=_least_rate(trigger, bench, writer) if trigger.kind in ("wedge", "longer flushes") else None,
         chances=tuple(chances),
         lost=trigger.outcome.lost,
         heals_after_s=None if detection.to_s is None else detection.to_s - detection.from_s,
@@ -213,11 +234,10 @@ def _finding(trigger: Trigger, bench: Bench, writer: Stream, random: list[Outcom
 def _least_rate(trigger: Trigger, bench: Bench, writer: Stream) -> float | None:
     """The smallest rate at that writer at which the usual size of the disturbance is enough [1/s]."""
     disturbance = trigger.disturbance
-    if disturbance in (LOAD, SLOWER) or disturbance.once:
+    usual = disturbance.usual(bench.scenario)
+    if disturbance.load or disturbance.once or not usual:
         return None
-    usual = min(disturbance.usual(bench.scenario), disturbance.most)
-    if not usual:
-        return None
+    usual = min(usual, disturbance.most)
 
     def happens(factor: float) -> bool:
         rates = {stream: rate * factor for stream, rate in bench.rates.items()}
@@ -226,13 +246,20 @@ def _least_rate(trigger: Trigger, bench: Bench, writer: Stream) -> float | None:
 
     low, high = RATE_FLOOR, 1.0
     if not happens(high):
-        high = bench.scenario.stress.load_factor
-        if high <= 1 or not happens(high):
+        low, high = 1.0, max(MOST_TIMES, bench.scenario.stress.load_factor)
+        if not happens(high):
             return None
-        low = 1.0
     elif happens(low):
         return bench.rates[writer] * low
     return bench.rates[writer] * bisect(low, high, happens)[1]
+
+
+LEVELS = {  # of a part that is no writer: what piles up in it
+    "pool": ("pool_in_use_max", "most connections held", 1.0),
+    "database": ("pool_open_max", "connections open", 1.0),
+    "loop": ("loop_backlog_ms", "work that waits for the loop [s]", 1e-3),
+    "cleanup": ("sessions_due_max", "sessions to be closed", 1.0),
+}
 
 
 def trace_of(outcome: Outcome, part: str, disturbance: Disturbance) -> Trace:
@@ -241,19 +268,19 @@ def trace_of(outcome: Outcome, part: str, disturbance: Disturbance) -> Trace:
     writers = [part] if part in STREAMS else list(STREAMS)
     per_step = max(1, math.ceil(len(samples) / STEPS))
     place = np.arange(len(samples)) // per_step
-    fates = [
-        f"{w}_{fate}"
-        for w in writers
-        for fate in ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
-    ]
-    buffers = samples[[f"{w}_buffer_max_rows" for w in writers]].max(axis=1).groupby(place).max()
-    lost = samples[fates].sum(axis=1).cumsum().groupby(place).last()
-    whole = disturbance is LOAD
-    instant = disturbance.once
+    fates = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
+    if part in LEVELS:
+        column, name, factor = LEVELS[part]
+        level = samples[column] * factor
+    else:
+        name, level = "largest buffer [rows]", samples[[f"{w}_buffer_max_rows" for w in writers]].max(axis=1)
+    lost = samples[[f"{w}_{fate}" for w in writers for fate in fates]].sum(axis=1).cumsum().groupby(place).last()
+    whole = disturbance in (LOAD, ABANDONED, READS)
     return Trace(
-        step_s=float(per_step),
-        buffer_rows=tuple(map(float, buffers)),
+        step_s=float(per_step * samples["width_s"].iloc[0]),
+        level_of=name,
+        level=tuple(map(float, level.groupby(place).max())),
         lost_items=tuple(map(float, lost)),
         disturbed_from_s=None if whole else outcome.at_s,
-        disturbed_to_s=None if whole or instant else outcome.at_s + disturbance.lasts_s(outcome.size),
+        disturbed_to_s=None if whole or disturbance.once else outcome.at_s + disturbance.lasts_s(outcome.size),
     )

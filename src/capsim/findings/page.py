@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from capsim.errors import CapsimError
 from capsim.figures import Figure, drawn, file_name
 from capsim.files import write_text
-from capsim.findings.document import Chance, Finding, Findings, Remedy, Target
+from capsim.findings.document import Chance, Finding, Findings, Option, Remedy, Symptom
+from capsim.findings.standing import AT_REST
 from capsim.plots.findings import finding as plot
 from capsim.report import Cell, Table
 from capsim.screen import WIDTH, number
+from capsim.target import Target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +32,11 @@ def overview(found: Findings) -> str:
         lines.append(f"  {_mark(target):7} {target.target}: {_told(target)}")
         if target.met is False and target.action:
             lines.append(f"          the targets say: {target.action}")
+    for symptom in found.troubleshooting:
+        lines += ["", *textwrap.wrap(f"If {told_symptom(symptom)}", WIDTH, subsequent_indent="  ")]
+        for option in symptom.options[:MOST_REMEDIES]:
+            lines += textwrap.wrap(f"- {told_option(option, symptom)}", WIDTH, initial_indent="  ",
+                                   subsequent_indent="    ")  # fmt: skip
     for finding in found.findings:
         lines += ["", f"{finding.kind}: {finding.part}, by {finding.disturbance}"]
         for text in sentences(finding):
@@ -41,7 +49,7 @@ def overview(found: Findings) -> str:
 
 def answer(found: Findings) -> str:
     """The page in one sentence, and first of all whether the scenario fails at rest."""
-    at_rest = sorted({f.kind for f in found.findings if f.disturbance == "the load itself"})
+    at_rest = sorted({f.kind for f in found.findings if f.disturbance == AT_REST})
     missed = sum(target.met is False for target in found.targets)
     kinds = len({(f.kind, f.part) for f in found.findings})
     first = f"{found.name} already fails at rest: {', '.join(at_rest)}. " if at_rest else ""
@@ -64,12 +72,7 @@ def sentences(finding: Finding) -> list[str]:
     """What a finding says, one sentence an aspect."""
     said = [finding.happens[0].upper() + finding.happens[1:] + "."]
     if finding.trigger is not None:
-        rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
-        within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
-        within = within if finding.rate_hz and finding.trigger_of != "number" else ""
-        said.append(
-            f"Trigger: {finding.trigger_of} {number(finding.trigger, finding.unit)} {finding.unit}{rate}{within}."
-        )
+        said.append(f"Trigger: {triggered(finding)}.")
     if finding.least_rate_hz is not None:
         said.append(f"At the usual size of the disturbance, {number(finding.least_rate_hz, '1/s')}/s are enough.")
     said += [f"Chance: {chanced(chance)}." for chance in finding.chances]
@@ -81,16 +84,31 @@ def sentences(finding: Finding) -> list[str]:
     return [*said, f"Seen by the operator: {finding.shows}.", f"Alert: {finding.alert}."]
 
 
+def triggered(finding: Finding) -> str:
+    """The smallest trigger, in words."""
+    size = number(finding.trigger, finding.unit)
+    if finding.trigger_of == "number":  # of deploys or crashes: it happens, or it does not
+        return f"one {finding.disturbance} at {number(finding.rate_hz, '1/s')}/s"
+    if finding.trigger_of.endswith(finding.unit):  # live sessions, replicas: counted
+        return f"{size} {finding.trigger_of}"
+    rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
+    within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
+    return f"{finding.trigger_of} {size} {finding.unit}{rate}{within if finding.schedule else ''}"
+
+
 def chanced(chance: Chance) -> str:
     """How often it was met, in words.
 
     Examples
     --------
-    >>> chanced(Chance(seen=0, runs=12, probability=0.0, upper=0.25, what="a stall"))
+    >>> chanced(Chance(seen=0, runs=12, probability=0.0, lower=0.0, upper=0.25, what="a stall"))
     'a stall: in 0 of 12, so in less than 25 % (3/n)'
     """
-    upper = f"{chance.upper or 0:.0%}".replace("%", " %")
-    bound = f", so in less than {upper} (3/n)" if not chance.seen else f" (at most {upper})" if chance.runs > 1 else ""
+    lower, upper = (f"{100 * (end or 0):.0f}" for end in (chance.lower, chance.upper))
+    bound = (
+        f", so in less than {upper} % (3/n)" if not chance.seen
+        else f" ({lower} to {upper} %)" if chance.runs > 1 else ""
+    )  # fmt: skip
     return f"{chance.what}: in {chance.seen} of {chance.runs}{bound}"
 
 
@@ -105,6 +123,24 @@ def remedied(remedy: Remedy, finding: Finding) -> str:
     price = remedy.price_usd or 0.0
     lost = f"lost {number(remedy.lost_after, 'items')} instead of {number(remedy.lost_before, 'items')}"
     return f"{remedy.remedy}: {effect}; {lost}; {price:+.2f} USD a month of memory"
+
+
+def told_symptom(symptom: Symptom) -> str:
+    """A symptom, and how far it shows in the stress envelope, in words."""
+    shows = "shows" if (symptom.value or 0) > (symptom.limit or 0) else "does not show"
+    already = f"; already so or without effect: {', '.join(symptom.already)}" if symptom.already else ""
+    return (
+        f"{symptom.symptom}: {shows} in the stress envelope ({symptom.figure} {number(symptom.value, symptom.unit)} "
+        f"{symptom.unit}, {number(symptom.lost, 'items')} items lost or stuck){already}."
+    )
+
+
+def told_option(option: Option, symptom: Symptom) -> str:
+    """What a proposal did, in words."""
+    return (
+        f"{' + '.join(option.options)}: {number(option.value, symptom.unit)} {symptom.unit}, "
+        f"{number(option.lost, 'items')} items lost or stuck; {option.price_usd or 0:+.2f} USD a month of memory"
+    )
 
 
 def write(found: Findings, out: Path) -> None:
@@ -130,16 +166,20 @@ def write(found: Findings, out: Path) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("findings.html").render(
-        title=f"What could break in {found.name}", answer=answer(found), targets=_targets(found), entries=entries,
-        index=_index(found), version=found.capsim_version, seed=found.seed,
+        title=f"What could break in {found.name}", answer=answer(found), entries=entries,
+        targets=targets_table(found.targets), index=_index(found),
+        symptoms=[_symptom(symptom) for symptom in found.troubleshooting], version=found.capsim_version,
+        seed=found.seed,
     )  # fmt: skip
     write_text(out / "findings.html", page)
 
 
 def _figure(finding: Finding, name: str) -> Figure:
+    assert finding.series is not None
+    level_of = finding.series.level_of.partition(" [")[0]
     alt = (
-        f"Line plot of the largest buffer and of the items lost, over the schedule of {finding.kind} in {finding.part} "
-        f"by {finding.disturbance}; lost: {number(finding.lost, 'items')} items."
+        f"Line plot of the {level_of} and of the items lost, over the schedule of "
+        f"{finding.kind} in {finding.part} by {finding.disturbance}; lost: {number(finding.lost, 'items')} items."
     )
     return drawn(name, "", "findings", alt, schedule_plot, finding)
 
@@ -156,8 +196,8 @@ def schedule_plot(finding: Finding, ax: Axes | None = None) -> Axes:
     if series is None:
         raise CapsimError(f"{finding.kind}: the load itself does it, so there is no schedule to draw; plot the run")
     return plot(
-        series.step_s, series.buffer_rows, series.lost_items, (series.disturbed_from_s, series.disturbed_to_s),
-        title=f"{finding.part}: {finding.kind}", disturbance=finding.disturbance, ax=ax,
+        series.step_s, series.level, series.lost_items, (series.disturbed_from_s, series.disturbed_to_s),
+        title=f"{finding.part}: {finding.kind}", disturbance=finding.disturbance, level_of=series.level_of, ax=ax,
     )  # fmt: skip
 
 
@@ -175,17 +215,32 @@ def _index(found: Findings) -> Table:
     return Table("All findings", head, rows)
 
 
-def _targets(found: Findings) -> Table:
+def targets_table(targets: Sequence[Target], of: str = "") -> Table:
+    """Targets as a checklist."""
     head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"),
             Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
     rows = [
         [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell(t.unit), Cell(t.limit),
          Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),
          Cell(t.window), Cell(t.action)]
-        for t in found.targets
+        for t in targets
     ]  # fmt: skip
     note = "Margin: how far on the right side of the limit, relative to it. Met in: share of the replicates."
-    return Table("Service-level targets", head, rows, note)
+    return Table(f"Service-level targets{', ' if of else ''}{of}", head, rows, note)
+
+
+def _symptom(symptom: Symptom) -> tuple[str, Table]:
+    head = [Cell("change"), Cell(f"{symptom.figure} [{symptom.unit}]", "number"),
+            Cell("lost or stuck [items]", "number"), Cell("price [USD/month]", "number")]  # fmt: skip
+    rows = [[Cell("none"), Cell(number(symptom.value, symptom.unit), "number"),
+             Cell(number(symptom.lost, "items"), "number"), Cell("", "number")]]  # fmt: skip
+    rows += [
+        [Cell(" + ".join(o.options)), Cell(number(o.value, symptom.unit), "number"),
+         Cell(number(o.lost, "items"), "number"), Cell(f"{o.price_usd or 0:+.2f}", "number")]
+        for o in symptom.options
+    ]  # fmt: skip
+    note = "Played in every case of the stress envelope; the best first. Price: the memory that it adds there."
+    return told_symptom(symptom), Table(symptom.symptom[0].upper() + symptom.symptom[1:], head, rows, note)
 
 
 def _remedies(finding: Finding) -> Table | None:

@@ -53,6 +53,12 @@ def remedies(scenario: Scenario) -> Mapping[str, dict[str, Any]]:
     }
     found["delay of 2 s"] = {f"server.writers.{stream}.delay_ms": 2_000 for stream in STREAMS}
     found["pool of 15"] = {"server.pool.limit": 15}
+    if scenario.server.queries.take_rows == "none" and scenario.workload.queries_hz:
+        found["pages of 100 rows"] = {"server.queries.take_rows": 100}
+    if scenario.server.cleanup is not None:
+        found["cleanup of 500 sessions in one statement"] = {
+            "server.cleanup.limit_rows": 500, "server.cleanup.one_statement": True,
+        }  # fmt: skip
     found["timeouts of 5 s"] = {"server.pool.pool_timeout_s": 5.0, "server.pool.connect_timeout_s": 5.0}
     found["a shutdown that runs, 10 s to drain"] = {
         "server.process.handles_sigterm": True, "server.process.draining_s": 10.0,
@@ -66,15 +72,15 @@ def tried(trigger: Trigger, bench: Bench, writer: Stream) -> list[Tried]:
     """Play every remedy against a trigger; the one that helps most, and then the cheapest, comes first."""
     results = []
     disturbance = trigger.disturbance
-    limit = min(2 * trigger.size, disturbance.most)
+    limit = disturbance.beyond(trigger.size, 2.0) or disturbance.most
     before = bench.play(disturbance, limit, writer)
     per_mib = float(prices_on(bench.scenario.billing.from_date).unit_price("memory")) * BILLED_MONTH_MINUTES * MIB / GB
     for name, changes in remedies(bench.scenario).items():
         changed = Bench(_changed(bench.scenario, changes), bench.rates, seed=bench.seed)
         holds_to = 0.0
         for multiple in (1.0, *FURTHER):
-            size = trigger.size * multiple
-            if size > disturbance.most and multiple > 1:
+            size = disturbance.beyond(trigger.size, multiple)
+            if size is None or (size == trigger.size and multiple > 1):
                 break
             if changed.play(disturbance, size, writer).has(trigger.kind, trigger.part):
                 break

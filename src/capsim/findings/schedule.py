@@ -13,6 +13,7 @@ from typing import Any
 from capsim.detectors import Detection, Facts, detect
 from capsim.play import play
 from capsim.specs import STREAMS, Scenario, Stream
+from capsim.units import US_PER_HOUR
 from capsim.workload import load_of
 
 CALM_S = 20.0  # before the disturbance: four times the usual delay
@@ -20,6 +21,11 @@ RECOVERY_S = 60.0  # after it, at least
 FAILURE_MS = 1.0  # a database that is down refuses at once
 TREND_S = 600.0  # of a slower database, for a trend of the flushes to show within 1 % of where it begins
 LONG_S = 60.0  # of a slow or failing database whose size is not its length
+LEAD_S = 0.001  # a fault begins so long before its flush: behind no HTTP loop an item comes a moment sooner
+CLEANUPS_S = 4_800.0  # for a trend of the cleanup's runs: forty of them at the plan's interval
+HEARTBEAT_S = 30.0  # between two heartbeats of a live session (the default of workload.sessions)
+
+PRECISION = 0.005  # half of the 1 % that is promised
 
 Rates = Mapping[Stream, float]
 
@@ -37,13 +43,24 @@ class Disturbance:
     least, most : float
         Sizes between which the search looks.
     changes : callable
-        Knobs of the scenario for an instant [s] and a size.
+        Knobs of a scenario for an instant [s] and a size.
     lasts_s : callable
         How long it goes on for a size [s].
     usual : callable
-        The size that the scenario's envelope asks for, or that its settings make usual.
+        The size that the scenario's envelope asks for, or that its settings make usual; None where nothing is usual.
     step : float
         Ratio of the sizes that are tried first: small enough to see what begins and soon turns into something else.
+        Below 1 the search goes down, from ``least`` harm at a large size to the most at a small one.
+    whole : bool
+        Whether only whole sizes make sense.
+    precision : float
+        Relative, of a trigger that is searched.
+    recovers : bool
+        Whether there is time to recover afterwards; not where a trend is looked for.
+    only : tuple of str
+        Kinds of failures that are looked for; all else is found by another disturbance.
+    load : callable, optional
+        Arrivals by writer [1/s] at a size, given the usual ones; without it, the usual ones.
     """
 
     name: str
@@ -51,15 +68,27 @@ class Disturbance:
     unit: str
     least: float
     most: float
-    changes: Callable[[float, float], dict[str, Any]]
+    changes: Callable[[Scenario, float, float], dict[str, Any]]
     lasts_s: Callable[[float], float]
-    usual: Callable[[Scenario], float]
+    usual: Callable[[Scenario], float | None] = lambda _: None
     step: float = 2.0
+    whole: bool = False
+    precision: float = PRECISION
+    recovers: bool = True
+    only: tuple[str, ...] = ()
+    load: Callable[[Rates, float], Rates] | None = None
 
     @property
     def once(self) -> bool:
         """Whether there is nothing to search: it happens or it does not."""
         return self.least == self.most
+
+    def beyond(self, size: float, multiple: float) -> float | None:
+        """A size so many times as bad, None if that is more than is tried."""
+        worse = size * multiple if self.step > 1 else size / multiple
+        worse = round(worse) if self.whole else worse
+        inside = worse <= self.most if self.step > 1 else worse >= self.most
+        return worse if inside else None
 
 
 def _fault(kind: str, at_s: float, length_s: float, **more: Any) -> dict[str, Any]:
@@ -73,39 +102,76 @@ def _ends(kind: str, at_s: float) -> dict[str, Any]:
 DISTURBANCES = (
     Disturbance(
         "stall", "length", "s", 0.1, 600.0,
-        lambda at, s: _fault("stall", at, s), lambda s: s,
+        lambda _, at, s: _fault("stall", at, s), lambda s: s,
         lambda scenario: scenario.stress.stall_s,
     ),
     Disturbance(
         "slow database", "duration of each call", "ms", 20.0, 60_000.0,
-        lambda at, ms: _fault("slow", at, LONG_S, duration_ms=ms), lambda ms: LONG_S + ms / 1_000,
+        lambda _, at, ms: _fault("slow", at, LONG_S, duration_ms=ms), lambda ms: LONG_S + ms / 1_000,
         lambda _: 1_000.0,  # chosen: a table scan, or a disk that is full of other work
     ),
     Disturbance(
         "outage that fails fast", "length", "s", 0.1, 600.0,
-        lambda at, s: _fault("fail", at, s, duration_ms=FAILURE_MS), lambda s: s,
+        lambda _, at, s: _fault("fail", at, s, duration_ms=FAILURE_MS), lambda s: s,
         lambda scenario: scenario.stress.outage_s,
     ),
     Disturbance(
         "outage that fails slowly", "time until each call fails", "s", 0.1, 60.0,
-        lambda at, s: _fault("fail", at, LONG_S, duration_ms=1_000 * s), lambda s: LONG_S + 2 * s,
+        lambda _, at, s: _fault("fail", at, LONG_S, duration_ms=1_000 * s), lambda s: LONG_S + 2 * s,
         lambda scenario: scenario.server.pool.connect_timeout_s,  # a host that does not answer
     ),
-    Disturbance("deploy", "number", "deploys", 1.0, 1.0, lambda at, _: _ends("deploy", at),
+    Disturbance("deploy", "number", "deploys", 1.0, 1.0, lambda _, at, __: _ends("deploy", at),
                 lambda _: LONG_S, lambda _: 1.0),
-    Disturbance("crash", "number", "crashes", 1.0, 1.0, lambda at, _: _ends("crash", at),
+    Disturbance("crash", "number", "crashes", 1.0, 1.0, lambda _, at, __: _ends("crash", at),
                 lambda _: LONG_S, lambda _: 1.0),
 )  # fmt: skip
 # Rows written one update after another are stable only below a latency; near it their flushes grow slowly.
 SLOWER = Disturbance(
     "database that stays slower", "duration of each call", "ms", 4.0, 1_000.0,
-    lambda at, ms: _fault("slow", at, TREND_S, duration_ms=ms), lambda _: TREND_S, lambda _: 40.0, 1.25,
+    lambda _, at, ms: _fault("slow", at, TREND_S, duration_ms=ms), lambda _: TREND_S,
+    lambda _: 40.0,  # chosen: a database in another region
+    step=1.25, recovers=False, only=("longer flushes",),
 )  # fmt: skip
 # The load itself, at a multiple of its busiest minute: long enough for a trend to show.
-LOAD = Disturbance("load factor", "multiple of the busiest minute", "x", 1.0, 20.0, lambda at, _: {}, lambda _: 300.0,
-                   lambda scenario: scenario.stress.load_factor)  # fmt: skip
+LOAD = Disturbance(
+    "load factor", "multiple of the busiest minute", "x", 1.0, 20.0, lambda _, at, __: {}, lambda _: 300.0,
+    load=lambda rates, factor: {stream: rate * factor for stream, rate in rates.items()},
+)  # fmt: skip
+# Sessions that end without saying so; each is one start and nothing else, so only the cleanup has work.
+ABANDONED = Disturbance(
+    "abandoned sessions", "sessions abandoned", "1/s", 0.05, 25.0,
+    lambda _, at, __: {"workload.sessions": {"length_median_s": 1.0, "length_sigma": 0.0, "abandoned": 1.0}},
+    lambda _: CLEANUPS_S, recovers=False, only=("growing backlog",), load=lambda _, rate_hz: {"heartbeats": rate_hz},
+)  # fmt: skip
+# Heartbeats that replace each other fill a batch only if there are enough sessions.
+FEWER = Disturbance(
+    "few live sessions, and a stall of a minute", "live sessions", "sessions", 1_024, 1,
+    lambda _, at, sessions: {**_fault("stall", at, LONG_S), "workload.live_sessions": round(sessions)},
+    lambda _: LONG_S, step=0.5, whole=True, only=("stuck items",),
+    load=lambda _, sessions: {"heartbeats": round(sessions) / HEARTBEAT_S},
+)  # fmt: skip
+# Reads come by chance (Poisson), so a trigger in reads a second is that of one draw of them, and told to 5 %.
+READS = Disturbance(
+    "analytics reads", "analytics reads", "1/s", 0.1, 51.2,
+    lambda _, at, rate_hz: {"workload.queries_hz": rate_hz}, lambda _: LONG_S / 2, precision=0.05, recovers=False,
+    only=("pool starvation", "refused connections", "growing backlog", "heap exhausted"), load=lambda rates, _: rates,
+)  # fmt: skip
+PILED_UP = Disturbance(
+    "analytics reads during a stall of a minute", "analytics reads", "1/s", 0.02, 10.24,
+    lambda _, at, rate_hz: {**_fault("stall", at, LONG_S), "workload.queries_hz": rate_hz}, lambda _: LONG_S,
+    lambda scenario: scenario.workload.queries_hz or None, precision=0.05,
+    only=("pool starvation", "refused connections", "batches given up", "heap exhausted"), load=lambda rates, _: rates,
+)  # fmt: skip
+REPLICAS = Disturbance(
+    "replicas whose pools are filled by reads during a stall", "replicas", "replicas", 1, 16,
+    lambda scenario, at, replicas: {
+        **_fault("stall", at, LONG_S), "server.process.replicas": round(replicas),
+        "workload.queries_hz": 2 * round(replicas) * scenario.server.pool_limit / LONG_S,
+    },
+    lambda _: LONG_S, whole=True, only=("refused connections",), load=lambda rates, _: rates,
+)  # fmt: skip
 
-BY_NAME = {d.name: d for d in (*DISTURBANCES, SLOWER, LOAD)}
+BY_NAME = {d.name: d for d in (*DISTURBANCES, SLOWER, LOAD, ABANDONED, FEWER, READS, PILED_UP, REPLICAS)}
 
 
 @dataclass(frozen=True)
@@ -158,7 +224,11 @@ def evenly(scenario: Scenario, rates: Rates, length_s: float) -> Scenario:
 def played(scenario: Scenario, at_s: float, size: float, *, seed: int = 0, replicate: int = 0) -> Outcome:
     """Play a schedule and look for failures."""
     load = load_of(scenario, None, seed, replicate)
-    facts = Facts(*play(scenario, load, seed=seed, replicate=replicate, resolution_s=1.0, keep=True, progress=None))
+    # Bins of a second show a storm of log lines; a schedule of hours is one of a slow trend, without any.
+    resolution_s = 1.0 if load.span_us <= US_PER_HOUR else 10.0
+    facts = Facts(
+        *play(scenario, load, seed=seed, replicate=replicate, resolution_s=resolution_s, keep=True, progress=None)
+    )
     return Outcome(scenario, at_s, size, facts, tuple(detect(facts)))
 
 
@@ -185,20 +255,23 @@ class Bench:
         """Play a disturbance of a size, at its worst for a writer; the same question is played once."""
         key = (disturbance.name, size, writer)
         if key not in self._known:
-            at_s = self.start_s(writer)
-            factor = size if disturbance is LOAD else 1.0
-            rates = {
-                stream: rate * factor for stream, rate in self.rates.items() if self._joins(disturbance, stream, writer)
-            }
+            at_s = CALM_S if disturbance.load else self.start_s(writer) - LEAD_S
+            rates = self.at_size(disturbance, size, writer)
             slowest_hz = min(rate for rate in rates.values() if rate)
             # A stuck buffer shows only if there is time for it to fill: to the cap, or for so long as is affordable.
-            recovery_s = 0.0 if disturbance.name == SLOWER.name else max(RECOVERY_S, min(300.0, 120.0 / slowest_hz))
+            recovery_s = max(RECOVERY_S, min(300.0, 120.0 / slowest_hz)) if disturbance.recovers else 0.0
             whole_s = math.ceil(at_s + disturbance.lasts_s(size) + recovery_s)
             scenario = evenly(self.scenario, rates, float(whole_s))
-            for knob, value in disturbance.changes(at_s, size).items():
+            for knob, value in disturbance.changes(self.scenario, at_s, size).items():
                 scenario = scenario.replace(knob, value)
             self._known[key] = played(scenario, at_s, size, seed=self.seed)
         return self._known[key]
+
+    def at_size(self, disturbance: Disturbance, size: float, writer: Stream) -> Rates:
+        """Arrivals of every writer that is played, at a size of the disturbance [1/s]."""
+        if disturbance.load is not None:
+            return disturbance.load(self.rates, size)
+        return {stream: rate for stream, rate in self.rates.items() if self._joins(disturbance, stream, writer)}
 
     def at_random(self, disturbance: Disturbance, writer: Stream, number: int) -> Outcome:
         """Play a disturbance of its usual size at a given instant, with Poisson arrivals.
@@ -208,23 +281,25 @@ class Bench:
         number : int
             Of the play; each has its own draws.
         """
-        size = min(max(disturbance.usual(self.scenario), 1e-3), disturbance.most)
-        rates = {stream: rate for stream, rate in self.rates.items() if self._joins(disturbance, stream, writer)}
+        usual = disturbance.usual(self.scenario)
+        assert usual is not None
+        size = min(max(usual, 1e-3), disturbance.most)
+        rates = self.at_size(disturbance, size, writer)
         whole_s = float(math.ceil(CALM_S + disturbance.lasts_s(size) + 2 * RECOVERY_S))
         total = sum(rates.values())
         scenario = evenly(self.scenario, rates, whole_s)
         mix = {stream: rates.get(stream, 0.0) / total for stream in STREAMS}
         load = {"runs": (), "rate_hz": total, "mix": mix}
         scenario = scenario.replace("workload", scenario.workload.model_dump() | load)
-        for knob, value in disturbance.changes(CALM_S, size).items():
+        for knob, value in disturbance.changes(self.scenario, CALM_S, size).items():
             scenario = scenario.replace(knob, value)
         return played(scenario, CALM_S, size, seed=self.seed, replicate=number)
 
     def _joins(self, disturbance: Disturbance, stream: Stream, writer: Stream) -> bool:
         """Whether a writer is played beside the one under test: where they share more than the time of the loop."""
-        if stream == writer or disturbance is LOAD:
+        if stream == writer:
             return True
-        return disturbance.name != SLOWER.name and self.scenario.server.pool_limit <= len(STREAMS)
+        return disturbance.recovers and self.scenario.server.pool_limit <= len(STREAMS)
 
     def start_s(self, writer: Stream) -> float:
         """The first start of a flush of a writer after the calm [s]."""

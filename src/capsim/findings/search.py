@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from capsim.findings.schedule import Bench, Disturbance, Outcome
+from capsim.findings.schedule import PRECISION, Bench, Disturbance, Outcome
 from capsim.specs import Stream
 
 MOST_ARRIVALS = 150_000  # of a play: at a high rate, long disturbances are not tried (some seconds each)
-PRECISION = 0.005  # relative, of a trigger: half of the 1 % that is promised
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,13 @@ class Trigger:
     @property
     def precision(self) -> float:
         """Width of the bracket over the size [1]; 0 where there was nothing to search."""
-        return 0.0 if self.absent is None else (self.size - self.absent) / self.size
+        return 0.0 if self.absent is None else abs(self.size - self.absent) / self.size
 
 
 def bisect(
-    absent: float, present: float, happens: Callable[[float], bool], precision: float = PRECISION
+    absent: float, present: float, happens: Callable[[float], bool], precision: float = PRECISION, whole: bool = False
 ) -> tuple[float, float]:
-    """Narrow a bracket, in which a failure begins, to a relative precision.
+    """Narrow a bracket, in which a failure begins, to a relative precision, or to neighbouring whole sizes.
 
     Examples
     --------
@@ -48,8 +47,9 @@ def bisect(
     >>> low < 2.001 <= high, (high - low) / high <= 0.01
     (True, True)
     """
-    while (present - absent) / present > precision:
+    while abs(present - absent) > (1 if whole else precision * present):
         middle = (absent + present) / 2
+        middle = round(middle) if whole else middle
         if happens(middle):
             present = middle
         else:
@@ -60,30 +60,39 @@ def bisect(
 def sizes(disturbance: Disturbance) -> list[float]:
     """The sizes that are tried first."""
     found = [disturbance.least]
-    while found[-1] < disturbance.most:
-        found.append(min(found[-1] * disturbance.step, disturbance.most))
+    while found[-1] != disturbance.most:
+        worse = disturbance.beyond(found[-1], max(disturbance.step, 1 / disturbance.step))
+        found.append(disturbance.most if worse is None else worse)
     return found
 
 
-def triggers(bench: Bench, disturbance: Disturbance, writer: Stream, precision: float = PRECISION) -> list[Trigger]:
+def triggers(bench: Bench, disturbance: Disturbance, writer: Stream) -> list[Trigger]:
     """The smallest triggers of all that a disturbance does, at its worst for one writer.
 
     Failures are taken to stay once they have begun: of one that comes, goes and comes again with growing
     size, the first coming is found, if it spans a step.
     """
-    rate_hz = sum(bench.rates.values())
-    tries = [size for size in sizes(disturbance) if rate_hz * disturbance.lasts_s(size) <= MOST_ARRIVALS]
-    outcomes = {size: bench.play(disturbance, size, writer) for size in tries}
+    tries = [
+        size
+        for size in sizes(disturbance)
+        if sum(bench.at_size(disturbance, size, writer).values()) * disturbance.lasts_s(size) <= MOST_ARRIVALS
+    ]
     found: dict[tuple[str, str], Trigger] = {}
     before: float | None = None
-    for size, outcome in outcomes.items():
+    for size in tries:
+        if disturbance.only and {kind for kind, _ in found} == set(disturbance.only):
+            break  # nothing else is looked for
+        outcome = bench.play(disturbance, size, writer)
         for detection in outcome.detections:
             key = (detection.kind, detection.part)
             if key in found or (detection.part in bench.rates and detection.part != writer):
                 continue  # another writer's worst instant is another search
+            if disturbance.only and detection.kind not in disturbance.only:
+                continue
             low, high = before, size
             if before is not None:
-                low, high = bisect(before, size, partial(_happens, bench, disturbance, writer, key), precision)
+                happens = partial(_happens, bench, disturbance, writer, key)
+                low, high = bisect(before, size, happens, disturbance.precision, disturbance.whole)
             found[key] = Trigger(*key, disturbance, high, low, bench.play(disturbance, high, writer))
         before = size
     return list(found.values())

@@ -7,6 +7,7 @@ and source.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from capsim.memory.constants import CONSTANTS, Constant, constants
@@ -77,7 +78,8 @@ def ended(samples: pd.DataFrame, scenario: Scenario) -> tuple[pd.DataFrame, End 
     """
     from capsim.memory import server
 
-    columns, end = server.columns(samples, scenario)
+    with _own(scenario):
+        columns, end = server.columns(samples, scenario)
     return samples.assign(**columns), end
 
 
@@ -85,4 +87,12 @@ def of_services(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     """`resident` for the services beside the server, which outlive its processes: their columns only."""
     from capsim.memory import postgres, redis
 
-    return samples.assign(**postgres.columns(samples, scenario), **redis.columns(samples, scenario))
+    with _own(scenario):
+        return samples.assign(**postgres.columns(samples, scenario), **redis.columns(samples, scenario))
+
+
+def _own(scenario: Scenario) -> AbstractContextManager[None]:
+    """The constants that the scenario sets for itself."""
+    from capsim.memory.residuals import overridden
+
+    return overridden(scenario.constants.given() if scenario.constants else {})

@@ -109,6 +109,9 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("scavenge_stays", 0.19, "1", "unknown", "fitted", "share of the allocation that stays in new space"),
     Constant("survived", 0.33, "1", "0.21-0.35", "fitted", "share of the allocation that counts for growing new space"),
     Constant("survived_13", 0.5, "1", "0.4-0.5", "fitted", "the same in V8 13.6 (Node 24); kit24_500"),
+    Constant(
+        "loading_touches", 1.5, "1", "1.4-1.6", "fitted", "V8 13.6: pages of new space left per MiB loaded; kit24"
+    ),
     Constant("first_step", 4.0, "MiB", "2-7", "fitted", "growth before the first full collection; all loaded runs"),
     Constant(
         "marking_base", 0.15, "s", "0.05-0.35", "fitted", "from the limit to the end of a collection; r500, r1000"
@@ -142,6 +145,10 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant(
         "scavenge_pause_power", 0.78, "1", "15 % at 4 MiB", "fitted", "own runs: 0.70, 2.43, 6.1 ms at 1, 4, 16 MiB"
     ),
+    Constant(
+        "full_every", 1100, "requests", "1000-1250; to 2860 at 1000/s without a cap", "measured", "r50_none to r500_64"
+    ),
+    Constant("full_pause_doubles", 150, "MiB", "factor 2", "fitted", "own runs, 50 to 120 MiB live: 7, 7, 12, 13 ms"),
     Constant("scavenge_pause_quota", 0.15, "1", "one run", "fitted", "own run: 9.7 ms under 0.2 CPU, 6.1 without"),
     Constant(
         "scavenge_cpu", 0.36, "ms", "0 to 1.7 (logging)", "measured", "own runs: time stopped for each that comes more"
@@ -284,9 +291,6 @@ def value(name: str) -> float:
 @contextmanager
 def assuming(name: str, number: float) -> Iterator[None]:
     """Let one constant have another value for a while: what if it were at the end of its bracket?
-
-    How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
-    does not follow.
 
     Parameters
     ----------

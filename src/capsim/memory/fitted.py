@@ -36,6 +36,7 @@ FITTED: dict[str, str] = {
     "kit24_500": "the same, Node 24; growth of its new space",
     "kit24_350_stall20": "growth of new space, Node 24",
     "kit24_live120_192": "pages of new space that stay, Node 24",
+    "kit24_live60_160": "pages of new space that loading a live set touches, Node 24",
     **{f"own_r{rate}_none": "collector speed, from V8's own trace" for rate in (200, 350, 500, 1000)},
     "own_r350_stall": "spread of the collector's speed",
     "own_r500_live29_64": "marking near the cap",

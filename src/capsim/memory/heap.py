@@ -123,7 +123,7 @@ class Heap:
         self.new = 0.5
         self.active = self.resting = self.semi  # resident pages of the half that is filled, and of the other
         if process.keeps_new_pages:
-            loaded = max(process.live_mib - value("live_base"), 0.0) / 2
+            loaded = max(process.live_mib - value("live_base"), 0.0) * value("loading_touches") / 2
             self.active = self.resting = min(max(self.semi, loaded), process.semi_space_mib)
         self.since_kib = 0.0  # allocated since the last scavenge
         self.survived = 0.0  # since new space grew

@@ -1,4 +1,4 @@
-"""What the server's other parts keep in memory and cost in CPU: results, cached responses, commands, log lines.
+"""What the server's other parts keep in memory and cost in CPU: results, sessions, cached responses, commands, lines.
 
 Each from its own column of `capsim.tables.SAMPLES`; a part that is left out costs nothing.
 """
@@ -27,7 +27,7 @@ class Held(NamedTuple):
 
 
 def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
-    """Live heap of results, cached responses, commands that wait for Redis, and lines that wait for their reader.
+    """Live heap of results, cached responses, sessions to be closed, commands for Redis, and lines for their reader.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
     -------
     Held
         A row of a result with its share of the response's text; the text is there at the peak only. Results of 1,000
-        to 2,000,000 rows of ten columns were measured, within 13 MiB; other rows cost about in proportion.
+        to 2,000,000 rows of ten columns were measured, within 13 MiB; other rows cost about in proportion. A session
+        that a run of the cleanup loads is taken for such a row (assumed), until the run is over: at the peak only.
     """
     spec = scenario.server
     row = value("result_row") * KIB
@@ -51,9 +52,13 @@ def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
     waiting = samples["redis_queued_max"].to_numpy(np.float64) * command
     behind = samples["log_behind_max_lines"].to_numpy(np.float64) * value("stalled_line")
     steady = kept + waiting + behind
+    loaded = np.zeros(len(samples))
+    if spec.cleanup is not None:
+        limit = np.inf if spec.cleanup.limit_rows == "none" else float(spec.cleanup.limit_rows)
+        loaded = np.minimum(samples["sessions_due_max"].to_numpy(np.float64), limit) * row
     mean = samples["result_mean_rows"].to_numpy(np.float64) * row + steady
-    most = samples["result_max_rows"].to_numpy(np.float64) * (row + text) + steady
-    return Held(mean / MIB, most / MIB, steady / MIB)
+    most = samples["result_max_rows"].to_numpy(np.float64) * (row + text) + loaded + steady
+    return Held(mean / MIB, most / MIB, (steady + loaded) / MIB)
 
 
 def log_files_mib(samples: pd.DataFrame, scenario: Scenario) -> Floats:

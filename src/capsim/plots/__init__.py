@@ -5,6 +5,7 @@ and a peak is never thinned away. Units stand on the axes, brackets are bands, c
 limit far above everything else is written into the figure instead of flattening it.
 """
 
+from capsim.plots.calibration import calibration_residuals, calibration_series, recorded_rates
 from capsim.plots.canvas import described, save, style
 from capsim.plots.run import RunPlots, bill, buffers, levels, load, losses, memory, services
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress, looks
@@ -17,6 +18,8 @@ __all__ = [
     "RunPlots",
     "bill",
     "buffers",
+    "calibration_residuals",
+    "calibration_series",
     "compare_bill",
     "compare_memory",
     "compare_stress",
@@ -31,6 +34,7 @@ __all__ = [
     "memory",
     "rate",
     "rates",
+    "recorded_rates",
     "save",
     "sensitivities",
     "services",

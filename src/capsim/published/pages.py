@@ -62,8 +62,8 @@ def cell(column: str, value: Any) -> str:
 
     Examples
     --------
-    >>> cell("total_usd", 5.0), cell("mean_mib", 1234.56), cell("quantity", 0.0123456), cell("note", "")
-    ('5.00', '1,234.6', '0.01235', '')
+    >>> cell("total_usd", 5.0), cell("mean_mib", 1234.56), cell("quantity", 0.0123456), cell("quantity", 299_808.9)
+    ('5.00', '1,234.6', '0.01235', '299,809')
     """
     if isinstance(value, str):
         return value
@@ -73,7 +73,8 @@ def cell(column: str, value: Any) -> str:
     if digits is not None:
         return f"{value + 0.0:,.{digits}f}"
     number = float(value)
-    return f"{number:,.0f}" if number.is_integer() and column != "seats" else f"{number:,.4g}"
+    whole = (number.is_integer() and column != "seats") or abs(number) >= 10_000  # no powers of ten in a bill
+    return f"{number:,.0f}" if whole else f"{number:,.4g}"
 
 
 def _shown(table: Published) -> dict[str, Any]:

@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
-from cachetools import TTLCache
-
-from capsim.reference.database import Statement
+from capsim.parts import QueriesSpec
+from capsim.reference.cache import Away, Cache, Kept
+from capsim.reference.clock import Clock
+from capsim.reference.database import CallFailed, Statement
+from capsim.reference.log import Log
 from capsim.reference.pool import Pool
-from capsim.reference.redis import QueueFull, RedisClient
-from capsim.reference.settings import Settings
-
-MOST_CACHED = 1_000  # answers in the process's own cache
-
-
-class Cache:
-    """Answers by key, in Redis if there is one and it is there, else in the process; or none at all."""
-
-    def __init__(self, ttl_s: float, redis: RedisClient | None, timer: Callable[[], float]) -> None:
-        self._ttl_s, self._redis = ttl_s, redis
-        self._own: TTLCache[str, str] | None = None
-        if ttl_s > 0 and redis is None:
-            self._own = TTLCache(MOST_CACHED, ttl_s, timer)
-
-    async def get(self, key: str) -> str | None:
-        """The answer kept under a key; none while Redis is away."""
-        if self._own is not None:
-            return self._own.get(key)
-        if self._redis is None or self._ttl_s <= 0 or not self._redis.ready:
-            return None
-        try:
-            found = await self._redis.send("GET", key)
-        except (QueueFull, ConnectionError):
-            return None
-        return None if found is None else str(found, "utf-8")
-
-    def set(self, key: str, text: str) -> None:
-        """Keep an answer; into Redis it goes without waiting."""
-        if self._own is not None:
-            self._own[key] = text
-        elif self._redis is not None and self._ttl_s > 0:
-            try:
-                self._redis.send("SET", key, text, "PX", round(self._ttl_s * 1_000))
-            except QueueFull:
-                return
+from capsim.reference.watch import Visited, Watch
 
 
 class Analytics:
-    """The server's reads."""
+    """The server's reads; those that miss the cache at the same time all ask the database.
 
-    def __init__(self, pool: Pool, settings: Settings, redis: RedisClient | None = None) -> None:
-        self._pool, self._most = pool, settings.page_rows
-        self._cache = Cache(settings.cache_ttl_s, redis, asyncio.get_running_loop().time)
+    Parameters
+    ----------
+    spec : QueriesSpec
+        Of the scenario: how many rows a result has at most.
+    cache : Cache or None
+        In front of them.
+    clock, pool, log, watch
+        Of the server.
+    """
 
-    async def events(self, game_id: str, take: int | None, skip: int) -> str:
+    def __init__(
+        self, spec: QueriesSpec, cache: Cache | None, clock: Clock, pool: Pool, log: Log, watch: Watch
+    ) -> None:
+        self._most = None if spec.take_rows == "none" else spec.take_rows
+        self._cache, self._clock, self._pool, self._log, self._watch = cache, clock, pool, log, watch
+        self.reads = 0
+
+    async def events(self, game_id: str, take: int | None = None, skip: int = 0) -> str:
         """The latest events of a game, as JSON text.
 
         Parameters
@@ -64,7 +42,7 @@ class Analytics:
         game_id : str
             Of which game.
         take : int or None
-            How many; None for as many as the settings allow, and never more than that.
+            How many; None for as many as the scenario allows, and never more than that.
         skip : int
             How many to leave out.
 
@@ -73,14 +51,34 @@ class Analytics:
         CallFailed
             If the database could not be asked.
         """
+        visit = Visited("queries", self.reads, self._clock.now_us())
+        self.reads += 1
         if self._most is not None:
             take = self._most if take is None else min(take, self._most)
-        key = json.dumps(["analytics", game_id, take, skip])
-        kept = await self._cache.get(key)
-        if kept is not None:
-            return kept
-        values: tuple[Any, ...] = (game_id, take, skip)
-        answer = await self._pool.call(Statement("analytics", "queries", values))
-        text = json.dumps({"events": answer.rows})
-        self._cache.set(key, text)
-        return text
+        try:
+            answer = await self._answer(visit, json.dumps(["analytics", game_id, take, skip]), (game_id, take, skip))
+        except CallFailed as error:
+            self._log.error(f"analytics: {error}")
+            self._watch.visited(visit.over(self._clock.now_us(), ok=False))
+            raise
+        visit.rows = answer.rows
+        self._watch.visited(visit.over(self._clock.now_us()))
+        return answer.text
+
+    async def _answer(self, visit: Visited, key: str, values: tuple[Any, ...]) -> Kept:
+        cache = self._cache
+        if cache is not None:
+            try:
+                kept = await cache.get(key)
+            except Away:
+                cache = None
+            else:
+                visit.cached = kept is not None
+                if kept is not None:
+                    return kept
+        visit.calls += 1
+        found = (await self._pool.call(Statement("analytics", "queries", values, visit.number))).rows
+        answer = Kept(len(found), json.dumps({"events": found}))
+        if cache is not None:
+            cache.keep(key, answer)
+        return answer

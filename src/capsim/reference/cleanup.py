@@ -1,41 +1,84 @@
-"""Closes sessions that have fallen silent, some at a time, one by one."""
+"""Closes sessions that have fallen silent, some at a time: one by one, or in one statement."""
 
 from __future__ import annotations
 
-from capsim.reference.clock import Clock, Phase, sleep_until
-from capsim.reference.database import CallFailed, Statement
+import asyncio
+from collections.abc import Callable, Sequence
+
+from capsim.parts import CleanupSpec
+from capsim.reference.clock import Clock, at_every
+from capsim.reference.database import Answer, CallFailed, Statement
 from capsim.reference.log import Log
 from capsim.reference.pool import Pool
-from capsim.reference.rows import Heartbeat, now_ms
-from capsim.reference.settings import Settings
+from capsim.reference.rows import Heartbeat
+from capsim.reference.watch import Visited, Watch
 from capsim.units import us_from_s
 
 
-async def clean(pool: Pool, settings: Settings, log: Log, at_ms: int) -> int:
-    """Close the sessions whose last heartbeat is too old, at most as many as the settings allow; how many it closed.
+class Cleanup:
+    """Runs at every interval; a run that has not ended skips the turns that fall into it.
 
-    A session ends with its last heartbeat, not with the moment at which it was noticed.
+    Parameters
+    ----------
+    spec : CleanupSpec
+        Of the scenario.
+    clock : Clock
+        Real or virtual time.
+    pool : Pool
+        Where its calls go.
+    log : Log
+        Where its lines go.
+    watch : Watch
+        Told of every run when it has ended.
+    now_ms : callable
+        The time by which heartbeats are stored [ms].
     """
-    before_ms = at_ms - round(settings.session_timeout_s * 1_000)
-    try:
-        stale = await pool.call(Statement("stale_sessions", "cleanup", (before_ms, settings.cleanup_sessions)))
-    except CallFailed as error:
-        log.warn(f"cleanup: sessions could not be read: {error}")
-        return 0
-    closed = 0
-    for row in stale.rows:
-        ended = Heartbeat(row["id"], row["last_heartbeat_ms"])
+
+    def __init__(
+        self, spec: CleanupSpec, clock: Clock, pool: Pool, log: Log, watch: Watch, now_ms: Callable[[], float]
+    ) -> None:
+        self._spec, self._clock, self._pool, self._log, self._watch = spec, clock, pool, log, watch
+        self._now_ms = now_ms
+        self._run: asyncio.Task[int] | None = None
+
+    async def keep(self) -> None:
+        """Run at every turn, for ever."""
         try:
-            closed += (await pool.call(Statement("end_session", "cleanup", (ended,)))).changed
+            await at_every(self._clock, us_from_s(self._spec.interval_s), self._begin)
+        finally:
+            if self._run is not None:
+                self._run.cancel()
+
+    def _begin(self, turn: int) -> None:
+        if self._run is None or self._run.done():
+            self._run = asyncio.ensure_future(self.clean(turn))
+
+    async def clean(self, turn: int = 0) -> int:
+        """Close sessions whose last heartbeat is too old, at most as many as the scenario allows; how many it closed.
+
+        A session ends with its last heartbeat, not with the moment at which it was noticed.
+        """
+        visit = Visited("cleanup", turn, self._clock.now_us())
+        most = None if self._spec.limit_rows == "none" else self._spec.limit_rows
+        before_ms = self._now_ms() - round(self._spec.timeout_s * 1_000)
+        try:
+            silent = await self._call(visit, Statement("stale_sessions", "cleanup", (before_ms, most), turn))
         except CallFailed as error:
-            log.warn(f"cleanup: a session could not be closed: {error}")
-    return closed
+            self._log.error(f"cleanup: sessions could not be read: {error}")
+            self._watch.visited(visit.over(self._clock.now_us(), ok=False))
+            return 0
+        ended = [Heartbeat(row["id"], row["last_heartbeat_ms"]) for row in silent.rows]
+        groups: Sequence[Sequence[Heartbeat]] = [ended] if self._spec.one_statement and ended else [[e] for e in ended]
+        for group in groups:
+            try:
+                visit.updated += (await self._call(visit, Statement("end_session", "cleanup", group))).changed
+            except CallFailed as error:
+                self._log.warn(f"cleanup: a session could not be closed: {error}")
+        visit.rows = len(ended)
+        self._log.info(f"cleanup: {visit.updated} sessions closed")
+        self._watch.visited(visit.over(self._clock.now_us()))
+        return visit.updated
 
-
-async def keep_clean(clock: Clock, pool: Pool, settings: Settings, log: Log) -> None:
-    """`clean` at every interval, for ever; a round that takes longer makes the next one late."""
-    every_us = us_from_s(settings.cleanup_every_s)
-    while True:
-        await sleep_until(clock, clock.now_us() + every_us, Phase.TIMERS)
-        closed = await clean(pool, settings, log, now_ms())
-        log.info(f"cleanup: {closed} sessions closed")
+    async def _call(self, visit: Visited, statement: Statement) -> Answer:
+        visit.calls += 1
+        return await self._pool.call(statement)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import count
 from typing import Protocol
 
 from capsim.units import US_PER_S
@@ -21,9 +22,10 @@ class Phase(IntEnum):
     COMPLETIONS = 1  # of database calls
     CONNECT_TIMEOUTS = 2  # a connection that opens on the very instant of its timeout has opened
     ARRIVALS = 3
-    SHUTDOWN = 4
-    FLUSHES = 5  # those that were requested earlier in the instant
-    CONNECTIONS = 6  # released ones first, then handed out by part
+    VISITS = 4  # starts of what is no request of the load: cleanup, reads, metrics; and Redis that is back
+    SHUTDOWN = 5
+    FLUSHES = 6  # those that were requested earlier in the instant
+    CONNECTIONS = 7  # released ones first, then handed out by part
 
 
 class Timer(Protocol):
@@ -74,3 +76,11 @@ async def sleep_until(clock: Clock, when_us: int, phase: Phase) -> None:
         await woken
     finally:
         timer.cancel()
+
+
+async def at_every(clock: Clock, every_us: int, begin: Callable[[int], object]) -> None:
+    """Call ``begin(1)``, ``begin(2)``, ... at every interval [us] from now on, for ever."""
+    start_us = clock.now_us()
+    for turn in count(1):
+        await sleep_until(clock, start_us + turn * every_us, Phase.VISITS)
+        begin(turn)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from capsim.reference.clock import Clock, Phase, sleep_until
 from capsim.specs import STREAMS
 
 # Who asks for connections; those who ask in one instant get them in this order.
-Part = Literal["events", "revenue", "heartbeats", "cleanup", "queries"]
-PARTS: tuple[Part, ...] = (*STREAMS, "cleanup", "queries")
+Part = Literal["events", "revenue", "heartbeats", "cleanup", "queries", "metrics"]
+PARTS: tuple[Part, ...] = (*STREAMS, "cleanup", "queries", "metrics")
 
 Operation = Literal[
     "insert_events",
@@ -45,7 +44,7 @@ class Statement:
         The rows or arguments.
     item, attempt : int
         Address of the call: for a writer the arrival number of the batch's first item plus the number of the call
-        within its attempt, and the attempt.
+        within its attempt, and the attempt; else the number of the read, or of the turn.
     """
 
     operation: Operation
@@ -98,53 +97,3 @@ class Database(Protocol):
         CallFailed
             With the reason in one line.
         """
-
-
-Outcome = Literal["ok", "fail", "missing"]
-Lasts = Callable[[Statement, int], tuple[int, Outcome]]
-
-
-class TimedDatabase:
-    """No database: calls last as long, and end, as a function says.
-
-    Parameters
-    ----------
-    clock : Clock
-        Whose time the calls take.
-    lasts : callable
-        Given a statement and the start of its run [us]: duration [us, at least 1] and ``ok``, ``fail``, or ``missing``
-        (no such row).
-    connect_us : int
-        Time that opening a connection takes [us].
-    """
-
-    def __init__(self, clock: Clock, lasts: Lasts, connect_us: int = 0) -> None:
-        self._clock, self._lasts, self._connect_us = clock, lasts, connect_us
-
-    async def connect(self) -> TimedConnection:
-        """Open a connection."""
-        if self._connect_us:
-            await sleep_until(self._clock, self._clock.now_us() + self._connect_us, Phase.COMPLETIONS)
-        return TimedConnection(self._clock, self._lasts)
-
-
-class TimedConnection:
-    """A connection of a `TimedDatabase`; it stays open."""
-
-    is_open = True
-    server_pid = None
-
-    def __init__(self, clock: Clock, lasts: Lasts) -> None:
-        self._clock, self._lasts = clock, lasts
-
-    async def run(self, statement: Statement) -> Answer:
-        """Take the time that the call takes."""
-        start_us = self._clock.now_us()
-        duration_us, outcome = self._lasts(statement, start_us)
-        await sleep_until(self._clock, start_us + duration_us, Phase.COMPLETIONS)
-        if outcome == "fail":
-            raise CallFailed("the database said no")
-        return Answer(changed=0 if outcome == "missing" else len(statement.values))
-
-    async def close(self) -> None:
-        """Nothing to give up."""

@@ -11,9 +11,10 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from capsim.reference.database import CallFailed, Statement
-from capsim.reference.metrics import metrics, timestamp
+from capsim.reference.metrics import timestamp
 from capsim.reference.rows import EventIn, EventsIn, HeartbeatIn, RevenueIn, SessionIn, Text
 from capsim.reference.service import Service
+from capsim.reference.settings import Settings
 from capsim.specs import Stream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,16 +40,19 @@ def _nonsense(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number that JSON knows")
 
 
-def application(service: Service) -> web.Application:
-    """The routes of the server.
+def application(service: Service, settings: Settings | None = None) -> web.Application:
+    """The routes of the server; that of the metrics only if its scenario has them.
 
     Parameters
     ----------
     service : Service
         Running, in the same loop.
+    settings : Settings, optional
+        How much of a request it takes, and how long it waits for it.
     """
-    app = web.Application(client_max_size=service.settings.body_bytes, middlewares=[_answers(service)])
-    routes = _Routes(service)
+    settings = settings or Settings()
+    app = web.Application(client_max_size=settings.body_bytes, middlewares=[_answers(service)])
+    routes = _Routes(service, settings)
     app.add_routes(
         [
             web.post("/api/analytics/events", routes.event),
@@ -59,15 +63,18 @@ def application(service: Service) -> web.Application:
             web.post("/api/sessions/heartbeat", routes.heartbeat),
             web.post("/api/sessions/end", routes.end_session),
             web.get("/health", routes.health),
-            web.get("/api/metrics", routes.metrics),
         ]
     )
+    if service.metrics is not None:
+        app.add_routes([web.get("/api/metrics", routes.metrics)])
     return app
 
 
 def _answers(service: Service) -> Any:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST":  # the load; what asks the server about itself is no part of it
+            service.requested(f"{request.method} {request.path}")
         try:
             return await handler(request)
         except Refused as refused:
@@ -88,8 +95,8 @@ def _answers(service: Service) -> Any:
 class _Routes:
     """What each path does."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service, self._settings = service, settings
 
     async def event(self, request: web.Request) -> web.Response:
         taken = await self._body(request, EventIn)
@@ -139,7 +146,8 @@ class _Routes:
 
     async def metrics(self, request: web.Request) -> web.Response:
         service = self._service
-        return web.json_response(await metrics(service.ingestion, service.uptime_s, service.counts_itself))
+        assert service.metrics is not None
+        return web.json_response(await service.metrics.answer(service.ingestion.writers, service.uptime_s))
 
     def _offered(self, stream: Stream, rows: list[Any]) -> web.Response:
         told = [self._service.ingestion.offer(stream, row) for row in rows]
@@ -151,7 +159,7 @@ class _Routes:
 
     async def _body(self, request: web.Request, kind: type[Taken]) -> Taken:
         try:
-            async with asyncio.timeout(self._service.settings.body_timeout_s):
+            async with asyncio.timeout(self._settings.body_timeout_s):
                 body = await request.read()
         except TimeoutError:
             raise Refused(408, "the body took too long to arrive") from None

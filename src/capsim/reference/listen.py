@@ -13,9 +13,11 @@ from typing import NamedTuple
 from aiohttp import web
 
 from capsim.errors import CapsimError
+from capsim.plan import applied
 from capsim.reference.database import Database
 from capsim.reference.http import application
 from capsim.reference.log import Log
+from capsim.reference.logfiles import LogFiles
 from capsim.reference.redis import connector
 from capsim.reference.service import Service
 from capsim.reference.settings import Settings
@@ -49,8 +51,10 @@ def listen(scenario: Scenario, place: Place, settings: Settings) -> None:
 
 
 async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
-    log = Log(settings.log_level, lambda line: print(line, file=sys.stderr, flush=True))
+    scenario = applied(scenario)
     spec = scenario.server
+    if spec.cache is not None and spec.cache.store == "redis" and place.redis_url is None:
+        raise CapsimError(f'{scenario.name}: server.cache.store is "redis"; set REDIS_URL, or keep answers in "memory"')
     database: Database
     if place.database_url:
         url = read_database_url(place.database_url, spec.pool)
@@ -63,9 +67,11 @@ async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise CapsimError(f"{place.path}: {folder} is no folder that can be written to; choose another --file")
         database, where = SqliteDatabase(place.path), f"SQLite in {place.path}"
-    redis = connector(place.redis_url, settings.redis_connect_timeout_s) if place.redis_url else None
-    service = Service(spec, database, settings, log, redis, counts_itself=bool(place.database_url))
-    runner = web.AppRunner(application(service), access_log=None, shutdown_timeout=LAST_ANSWERS_S)
+    files = LogFiles(spec.logger, place.path.absolute().parent) if spec.logger.files else None
+    log = Log(spec.logger.level, _say, *([files] if files else []))
+    redis = connector(place.redis_url) if place.redis_url else None
+    service = Service(spec, database, log, redis)
+    runner = web.AppRunner(application(service, settings), access_log=None, shutdown_timeout=LAST_ANSWERS_S)
     await runner.setup()
     site = web.TCPSite(runner, place.host, place.port)
     try:
@@ -87,9 +93,15 @@ async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
         f"{left[stream].buffered} buffered and {left[stream].in_flight} in flight at the end"
         for stream, writer in service.ingestion.writers.items()
     ]
+    if files is not None:
+        files.close()
     for line in lines:
         print(f"capsim: {line}", file=sys.stderr)
     print(f"capsim: ended in {time.monotonic() - began_s:.1f} s", file=sys.stderr, flush=True)
+
+
+def _say(level: str, text: str) -> None:
+    print(f"{level}: {text}", file=sys.stderr, flush=True)
 
 
 async def _told_to_end() -> None:

@@ -7,21 +7,27 @@ from typing import Literal
 
 Level = Literal["debug", "info", "warn", "error"]
 LEVELS: tuple[Level, ...] = ("debug", "info", "warn", "error")
+Sink = Callable[[Level, str], object]
 
 
 class Log:
-    """A logger that prints lines of a level or above, and counts all.
+    """A logger that writes lines of a level or above, and counts all.
 
     Parameters
     ----------
     level : str
-        Lowest level that is printed.
-    sink : callable, optional
-        Takes a line; without it nothing is printed.
+        Lowest level that is written.
+    *sinks : callable
+        Each takes the level and the text of a line; without any, nothing is written.
+
+    Attributes
+    ----------
+    lines : dict of level to int
+        Lines so far, those below the level included.
 
     Examples
     --------
-    >>> log = Log("warn", print)
+    >>> log = Log("warn", lambda level, text: print(f"{level}: {text}"))
     >>> log.info("not shown")
     >>> log.error("shown")
     error: shown
@@ -29,15 +35,16 @@ class Log:
     (1, 1)
     """
 
-    def __init__(self, level: Level = "warn", sink: Callable[[str], object] | None = None) -> None:
+    def __init__(self, level: Level = "warn", *sinks: Sink) -> None:
         self._from = LEVELS.index(level)
-        self._sink = sink
+        self._sinks = sinks
         self.lines: dict[Level, int] = dict.fromkeys(LEVELS, 0)
 
     def _line(self, level: Level, text: str) -> None:
         self.lines[level] += 1
-        if self._sink is not None and LEVELS.index(level) >= self._from:
-            self._sink(f"{level}: {' '.join(text.split())}")
+        if LEVELS.index(level) >= self._from:
+            for sink in self._sinks:
+                sink(level, " ".join(text.split()))
 
     def debug(self, text: str) -> None:
         """A line for developers."""

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
 
+from capsim.reference.clock import Clock
 from capsim.reference.database import CallFailed, Statement
-from capsim.reference.server import Ingestion
+from capsim.reference.log import Log
+from capsim.reference.pool import Pool
+from capsim.reference.watch import Visited, Watch
+from capsim.reference.writer import BatchWriter
+from capsim.specs import Stream
 from capsim.units import MIB
 
 
@@ -26,46 +32,58 @@ def timestamp() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def metrics(ingestion: Ingestion, uptime_s: float, counts_itself: bool) -> dict[str, Any]:
-    """What the endpoint answers.
+class Metrics:
+    """The endpoint; each call of it asks the database once, how many connections it has.
 
     Parameters
     ----------
-    ingestion : Ingestion
-        The writers and the pool.
-    uptime_s : float
-        Since the start [s].
-    counts_itself : bool
-        Whether the database can tell how many connections it has; else the pool tells how many it opened.
+    clock, pool, log, watch
+        Of the server.
     """
-    process = psutil.Process()
-    memory = process.memory_full_info()
-    connections: list[dict[str, Any]] = [{"count": ingestion.pool.open}]
-    if counts_itself:
+
+    def __init__(self, clock: Clock, pool: Pool, log: Log, watch: Watch) -> None:
+        self._clock, self._pool, self._log, self._watch = clock, pool, log, watch
+        self.calls = 0
+
+    async def connections(self) -> list[dict[str, Any]]:
+        """Connections of the database; none that are known if it does not say."""
+        self.calls += 1
+        visit = Visited("metrics", self.calls, self._clock.now_us(), rows=1, calls=1)
+        found: list[dict[str, Any]] = []
         try:
-            connections = (await ingestion.pool.call(Statement("connections", "queries"))).rows
-        except CallFailed:
-            connections = []
-    return {
-        "timestamp": timestamp(),
-        "memory": {
-            "rss": _mb(memory.rss),
-            "heapTotal": _mb(memory.uss),
-            "heapUsed": _mb(memory.uss),
-            "external": "0MB",
-            "arrayBuffers": "0MB",
-        },
-        "uptime": f"{int(uptime_s // 60)} minutes",
-        "dbConnections": connections,
-        "batchWriters": {
-            stream: {
-                "bufferSize": writer.count,
-                "totalFlushed": writer.flushed,
-                "totalFailed": writer.failed,
-                "totalDropped": writer.dropped,
-            }
-            for stream, writer in ingestion.writers.items()
-        },
-        "environment": "reference",
-        "nodeVersion": f"none: capsim's reference on Python {platform.python_version()}",
-    }
+            found = (await self._pool.call(Statement("connections", "metrics", (), self.calls))).rows
+        except CallFailed as error:
+            self._log.error(f"metrics: {error}")
+            visit.over(self._clock.now_us(), ok=False)
+        else:
+            visit.over(self._clock.now_us())
+        self._watch.visited(visit)
+        return found
+
+    async def answer(self, writers: Mapping[Stream, BatchWriter[Any]], uptime_s: float) -> dict[str, Any]:
+        """What the endpoint says, `uptime_s` after the start."""
+        connections = await self.connections()
+        memory = psutil.Process().memory_full_info()
+        return {
+            "timestamp": timestamp(),
+            "memory": {
+                "rss": _mb(memory.rss),
+                "heapTotal": _mb(memory.uss),
+                "heapUsed": _mb(memory.uss),
+                "external": "0MB",
+                "arrayBuffers": "0MB",
+            },
+            "uptime": f"{int(uptime_s // 60)} minutes",
+            "dbConnections": connections,
+            "batchWriters": {
+                stream: {
+                    "bufferSize": writer.count,
+                    "totalFlushed": writer.flushed,
+                    "totalFailed": writer.failed,
+                    "totalDropped": writer.dropped,
+                }
+                for stream, writer in writers.items()
+            },
+            "environment": "reference",
+            "nodeVersion": f"none: capsim's reference on Python {platform.python_version()}",
+        }

@@ -13,11 +13,12 @@ from capsim.reference.watch import Watch
 class _Waiter:
     """One call on its way to a connection."""
 
-    __slots__ = ("asked_us", "granted", "part", "timer")
+    __slots__ = ("asked_us", "granted", "part", "timer", "waited")
 
     def __init__(self, part: Part, asked_us: int, granted: asyncio.Future[None]) -> None:
         self.part, self.asked_us, self.granted = part, asked_us, granted
         self.timer: Timer | None = None
+        self.waited = False  # for others; that a busy loop takes a moment to hand out what is free is no wait
 
 
 class Pool:
@@ -73,16 +74,16 @@ class Pool:
         """
         asked_us = self._clock.now_us()
         try:
-            await self._granted(statement.part, asked_us)
+            waited = await self._granted(statement.part, asked_us)
         except CallFailed:
             self._watch.gave_up(statement, asked_us, self._clock.now_us())
             raise
-        granted_us = self._clock.now_us()
+        granted_us = self._clock.now_us() if waited else asked_us
         self._watch.granted(statement, asked_us, granted_us)
         start_us, ok = -1, False
         connection: Connection | None = None
         try:
-            connection = self._idle.pop() if self._idle else await self._opened()
+            connection = self._usable() or await self._opened()
             start_us = self._clock.now_us()
             answer = await connection.run(statement)
             ok = True
@@ -105,7 +106,8 @@ class Pool:
             closing = [asyncio.ensure_future(link.close()) for link in links]
             await asyncio.wait(closing, timeout=within_s)
 
-    async def _granted(self, part: Part, asked_us: int) -> None:
+    async def _granted(self, part: Part, asked_us: int) -> bool:
+        """Wait for a turn; whether others had to be waited for."""
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(part, asked_us, granted)
         waiter.timer = self._clock.at(asked_us + self._timeout_us, Phase.TIMERS, lambda: self._give_up(waiter))
@@ -121,6 +123,7 @@ class Pool:
             raise
         finally:
             waiter.timer.cancel()
+        return waiter.waited
 
     def _give_up(self, waiter: _Waiter) -> None:
         if not waiter.granted.done():
@@ -133,6 +136,16 @@ class Pool:
         for line in (self._asked, self._waiting):
             if waiter in line:
                 line.remove(waiter)
+
+    def _usable(self) -> Connection | None:
+        """An idle connection; those that have broken while they were idle are let go."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+            self._links.discard(connection)
+            self.open = len(self._links)
+        return None
 
     def _release(self, connection: Connection | None) -> None:
         """Take a slot back; in this instant it can go to someone only after all others have asked."""
@@ -159,6 +172,8 @@ class Pool:
             if not waiter.granted.done():
                 self.held += 1
                 waiter.granted.set_result(None)
+        for waiter in self._waiting:
+            waiter.waited = True
 
     async def _opened(self) -> Connection:
         opening = asyncio.ensure_future(self._database.connect())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple
@@ -83,8 +84,11 @@ class PostgresConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is still there, as far as is known."""
-        return not self._link.closed
+        """Whether the server is still there, as far as is known.
+
+        On an idle connection nothing comes but the end of it, so one that can be read from is over.
+        """
+        return not self._link.closed and not _readable(self._link.fileno())
 
     @property
     def server_pid(self) -> int | None:
@@ -112,6 +116,14 @@ class PostgresConnection:
     async def close(self) -> None:
         """Close it."""
         await self._link.close()
+
+
+def _readable(fileno: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows, where numbers of files are small enough for the older call
+        return bool(select.select([fileno], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _columns(rows: Sequence[Any]) -> list[list[Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from capsim.reference.database import Part, Statement
-from capsim.reference.watch import Tried, Watch
+from capsim.reference.watch import Tried, Visited, Watch
 from capsim.reference.writer import BatchWriter
 from capsim.specs import STREAMS, Stream
 
@@ -19,6 +19,7 @@ class Recorder(Watch):
 
     def __init__(self) -> None:
         self.tries: list[Tried] = []
+        self.visits: list[Visited] = []
         self.waits: list[tuple[Part, int, int, bool]] = []  # part, asked, decided [us], granted
         self.calls: list[tuple[Part, int, int, int, int, bool]] = []  # part, asked, granted, start, end [us], success
         self.stuck: dict[Stream, list[tuple[int, int]]] = {stream: [] for stream in STREAMS}
@@ -26,6 +27,10 @@ class Recorder(Watch):
     def attempted(self, tried: Tried) -> None:
         """Keep an attempt."""
         self.tries.append(tried)
+
+    def visited(self, visit: Visited) -> None:
+        """Keep a visit."""
+        self.visits.append(visit)
 
     def granted(self, statement: Statement, asked_us: int, granted_us: int) -> None:
         """Keep a wait."""

@@ -83,9 +83,7 @@ Instant = Annotated[int, Field(ge=0, le=LAST_MS)]
 
 
 class _Taken(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
 class EventIn(_Taken):

@@ -37,7 +37,7 @@ class Ingestion:
 
     Examples
     --------
-    >>> from capsim.reference.database import TimedDatabase
+    >>> from capsim.reference.timed import TimedDatabase
     >>> from capsim.reference.virtual import VirtualLoop
     >>> loop = VirtualLoop()
     >>> server = Ingestion(ServerSpec(), loop, TimedDatabase(loop, lambda statement, start_us: (20_000, "ok")), Log())

@@ -1,20 +1,23 @@
-"""The whole server without its HTTP: writers, cleanup, queries, cache, logger, and how it ends."""
+"""The whole server without its HTTP: writers, cleanup, reads, cache, logger, Redis, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from capsim.parts import RedisClientSpec
 from capsim.reference.analytics import Analytics
-from capsim.reference.cleanup import keep_clean
-from capsim.reference.clock import RealClock
+from capsim.reference.cache import cache_of
+from capsim.reference.cleanup import Cleanup
+from capsim.reference.clock import Clock, RealClock
 from capsim.reference.database import Database
 from capsim.reference.log import Log
-from capsim.reference.redis import Link, RedisClient
+from capsim.reference.metrics import Metrics
+from capsim.reference.redis import Connect, RedisClient
+from capsim.reference.rows import now_ms as wall_ms
 from capsim.reference.server import Ingestion
-from capsim.reference.settings import Settings
 from capsim.reference.watch import Watch
 from capsim.specs import ServerSpec, Stream
 
@@ -33,48 +36,73 @@ class Service:
     Parameters
     ----------
     spec : ServerSpec
-        Writers and pool.
+        Of a scenario, its plan applied.
     database : Database
         Where the pool leads.
-    settings : Settings
-        Everything else.
     log : Log
         Where lines go.
     redis : callable, optional
-        How to reach Redis; without it the cache is the process's own.
+        How a client of the scenario's kind reaches Redis.
     watch : Watch, optional
         Told what happens.
-    counts_itself : bool
-        Whether the database can say how many connections it has.
+    clock : Clock, optional
+        Real time, unless another one is given.
+    now_ms : callable, optional
+        The time by which heartbeats are stored [ms]; by default since 1970.
+
+    Raises
+    ------
+    ValueError
+        If answers are to be kept in Redis, and there is none.
     """
 
     def __init__(
         self,
         spec: ServerSpec,
         database: Database,
-        settings: Settings,
         log: Log,
-        redis: Callable[[], Awaitable[Link]] | None = None,
+        redis: Callable[[RedisClientSpec], Connect] | None = None,
         watch: Watch | None = None,
         *,
-        counts_itself: bool = False,
+        clock: Clock | None = None,
+        now_ms: Callable[[], float] = wall_ms,
     ) -> None:
-        self.settings, self.log, self.counts_itself = settings, log, counts_itself
-        self.clock = RealClock()
+        self.log, self._lines = log, spec.logger.lines_per_request
+        self._owed_lines, self._requests = 0.0, 0
+        watch = watch or Watch()
+        self.clock = clock or RealClock()
+        self._begun_us = self.clock.now_us()
         self.ingestion = Ingestion(spec, self.clock, database, log, watch)
-        self.pool = self.ingestion.pool
-        self.redis = RedisClient(redis, log, settings.redis_queue) if redis is not None else None
-        self.analytics = Analytics(self.pool, settings, self.redis)
-        self._cleaning = asyncio.ensure_future(keep_clean(self.clock, self.pool, settings, log))
+        self.pool = pool = self.ingestion.pool
+        client = spec.redis_client
+        self.redis = None if redis is None else RedisClient(client, redis(client), self.clock, log)
+        cache = cache_of(spec.cache, self.redis, self.clock.now_us)
+        self.analytics = Analytics(spec.queries, cache, self.clock, pool, log, watch)
+        self.metrics = None if spec.metrics is None else Metrics(self.clock, pool, log, watch)
+        self._cleaning: asyncio.Task[None] | None = None
+        if spec.cleanup is not None:
+            cleanup = Cleanup(spec.cleanup, self.clock, pool, log, watch, now_ms)
+            self._cleaning = asyncio.ensure_future(cleanup.keep())
 
     @property
     def uptime_s(self) -> float:
         """Since it was made [s]."""
-        return self.clock.now_us() / 1e6
+        return (self.clock.now_us() - self._begun_us) / 1e6
+
+    def requested(self, what: str) -> None:
+        """A request of the load has come: its log lines, its commands to Redis."""
+        self._owed_lines += self._lines
+        while self._owed_lines >= 1:
+            self._owed_lines -= 1
+            self.log.info(what)
+        if self.redis is not None:
+            self.redis.requested(self._requests)
+        self._requests += 1
 
     async def shutdown(self, grace_s: float) -> dict[Stream, Left]:
         """Take no more, write what is there as far as the grace allows, let go; what was left unwritten."""
-        self._cleaning.cancel()
+        if self._cleaning is not None:
+            self._cleaning.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self.ingestion.shutdown()

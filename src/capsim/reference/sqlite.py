@@ -31,6 +31,7 @@ WRITES: dict[Operation, str] = {
 READS: dict[Operation, str] = {
     "stale_sessions": "SELECT id, last_heartbeat_ms FROM sessions WHERE ended_ms IS NULL AND last_heartbeat_ms < ? "
     "ORDER BY last_heartbeat_ms LIMIT ?",
+    "connections": "SELECT ? AS count",
     "analytics": "SELECT id, user_id, session_id, name, properties, at_ms FROM events WHERE game_id = ? "
     "ORDER BY at_ms DESC, id LIMIT ? OFFSET ?",
 }
@@ -48,10 +49,16 @@ class SqliteDatabase:
     ----------
     path : Path
         Of the file.
+
+    Attributes
+    ----------
+    open : int
+        Connections of this process: no file can tell.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.open = 0
         self._ready = False
         self._preparing = asyncio.Lock()
 
@@ -73,7 +80,8 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             await link.close()
             raise CallFailed(f"{self._path}: {error}") from error
-        return SqliteConnection(link)
+        self.open += 1
+        return SqliteConnection(self, link)
 
 
 class SqliteConnection:
@@ -82,8 +90,8 @@ class SqliteConnection:
     is_open = True
     server_pid = None  # it runs in this process
 
-    def __init__(self, link: aiosqlite.Connection) -> None:
-        self._link = link
+    def __init__(self, database: SqliteDatabase, link: aiosqlite.Connection) -> None:
+        self._database, self._link = database, link
 
     async def run(self, statement: Statement) -> Answer:
         """Run one statement in a transaction of its own."""
@@ -94,12 +102,15 @@ class SqliteConnection:
             if operation == "start_session":
                 rows = [astuple(row) for row in values]
                 return Answer(await self._write([(text, rows) for text in START_SESSION]))
+            if operation == "connections":
+                values = (self._database.open,)
             return Answer(rows=await self._read(READS[operation], values))
         except sqlite3.Error as error:
             raise CallFailed(f"SQLite: {error}") from error
 
     async def close(self) -> None:
         """Close it and end its thread."""
+        self._database.open -= self.is_open
         self.is_open = False
         await self._link.close()
 
@@ -111,7 +122,8 @@ class SqliteConnection:
                 changed = (await self._link.executemany(text, rows)).rowcount
             await self._link.execute("COMMIT")
         except BaseException:
-            await self._link.execute("ROLLBACK")
+            if self._link.in_transaction:  # a full disk has ended it already
+                await self._link.execute("ROLLBACK")
             raise
         return changed
 

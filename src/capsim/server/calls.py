@@ -39,8 +39,9 @@ def call(
 def opened(env: Clock, pool: Pool, database: Database, asked: Call) -> Generator[simpy.Event, Any, bool]:
     """Open the connection that was granted; False if Postgres refuses it, or if that takes longer than it may."""
     if asked.refused or database.is_down(env.now):
+        pool.turn_away(asked)
         pool.refusals += 1
-        yield at(env, env.now + database.refused_us, clock.DATABASE)
+        yield at(env, env.now + min(database.refused_us, pool.connect_timeout_us), clock.DATABASE)
         pool.discard(asked)
         return False
     if pool.connect_us > pool.connect_timeout_us:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.memory.pauses import pauses
 from capsim.parts import RedisFaultSpec
 from capsim.server.database import Database
 from capsim.server.lives import Life
@@ -195,6 +196,7 @@ class Fleet:
             spec.pool_limit,
             self._database(replica),
             http=with_lines(spec.http, spec.logger),
+            pauses=pauses(self._scenario),
             begins_us=life.accepts_from_us,
             first_items={s: self._share(n, replica) for s, n in earlier.items()},
             sources=sources,

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim import rng
+from capsim.memory.pauses import pauses
 from capsim.server.database import Draws, LatencyDatabase
 from capsim.server.fleet import Fleet, Process
 from capsim.server.jobs import Served, no_jobs
 from capsim.server.lives import Life
 from capsim.server.log import Log, with_lines
-from capsim.server.loop import GC_EVERY
 from capsim.server.model import Block, Happened, Server, Stretch
 from capsim.server.poisson import PoissonArrivals
 from capsim.server.sampler import CoveredBlock, Sampler, Step, edges_of
@@ -163,6 +163,7 @@ class LawSampler(Sampler):
     ) -> None:
         super().__init__(width_us, cut_us, scenario, log)
         self._server, self._uniform = scenario.server, draws
+        self._paused_us = pauses(scenario).mean_us
         self._logs = log.logs
         self._levels = dict.fromkeys(STREAMS, 0)
 
@@ -188,7 +189,7 @@ class LawSampler(Sampler):
             work_us += np.bincount(place, stretch.taken_rows, len(width_us)) * http.row_cpu_ms * US_PER_MS
             np.maximum.at(longest_us, place, stretch.taken_rows * http.row_cpu_ms * US_PER_MS)
             longest_us = np.maximum(longest_us, np.where(arrived > 0, cpu_us, 0))
-        work_us += requests / GC_EVERY * us_from_ms(http.gc_pause_ms)
+        work_us += requests * self._paused_us
         unknown = np.full(len(width_us), np.nan)
         row["requests"], row["loop_offered"] = requests, work_us / width_us
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)

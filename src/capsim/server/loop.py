@@ -18,21 +18,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.memory.constants import value
+from capsim.memory.pauses import Pauses, grown
 from capsim.server.clients import Clients
 from capsim.server.jobs import CLASSES, JOB, Jobs, Served, finished, jobs, merged, no_jobs
 from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, Stream
-from capsim.units import KIB, MIB, US_PER_MS, us_from_ms
+from capsim.units import US_PER_MS, us_from_ms
 
 Ints = NDArray[np.int64]
 
 # Requests whose fate is worked out together: so many that look-ahead pays (4,096 took twice as long at 100/s), so few
 # that a flush which moves another costs little. It changes nothing but the speed.
 STRETCH = 32_768
-
-# A request allocates 33 KiB, and new space is collected every 10.7 MiB (laws L4, L5): every 332nd request waits for it.
-GC_EVERY = round(value("scavenge_every") * MIB / (value("allocated_request") * KIB))
 
 
 class Load(Protocol):
@@ -71,15 +68,17 @@ class Loop:
         CPU of each kind of job, and how clients behave.
     writers : mapping of stream to Writer
         Who gets the items of the requests that are done.
+    pauses : Pauses, optional
+        Which requests wait for the collector; by default those of a server that no container holds small.
     """
 
-    def __init__(self, spec: HttpSpec, writers: Mapping[Stream, Writer]) -> None:
+    def __init__(self, spec: HttpSpec, writers: Mapping[Stream, Writer], pauses: Pauses | None = None) -> None:
         self._writers = writers
         self._cpu_us = np.array([us_from_ms(getattr(spec, f"{name}_cpu_ms")) for name in CLASSES], np.int64)
         self._row_cpu_ms = spec.row_cpu_ms
-        self._gc_us = us_from_ms(spec.gc_pause_ms)
+        self._pauses = pauses or grown(spec.gc_pause_ms)
         self._clients = None if spec.clients is None else Clients(spec.clients)
-        self._requests = 0  # so far: every so many, new space is collected
+        self._requests = 0  # so far: every so many, the collector stops the loop
         self._free_us = 0
         self._later = no_jobs()  # announced by `announce`
         self._sessions = False
@@ -168,8 +167,7 @@ class Loop:
         """CPU of each job, collections included [us]."""
         is_request = found.kind != JOB
         cpu_us = np.where(is_request, self._cpu_us[np.minimum(found.kind, JOB - 1)], found.cpu_us)
-        number = self._requests + np.cumsum(is_request)
-        cpu_us += self._gc_us * (is_request & (number % GC_EVERY == 0))
+        cpu_us[is_request] += self._pauses.us(int(is_request.sum()), self._requests)
         return cpu_us
 
     def flush_us(self, rows: int) -> int:

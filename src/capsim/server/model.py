@@ -14,6 +14,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from capsim.memory.pauses import Pauses
 from capsim.server import clock
 from capsim.server.arrivals import Arrivals
 from capsim.server.attempts import Attempt, attempt_rules
@@ -35,6 +36,8 @@ Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
 MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own consequence
+MOST_LOOKS = 16  # times that a stretch is looked at: again after a lack of connections, or something from outside
+NEVER_US = 1 << 62
 
 TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
 ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
@@ -109,6 +112,8 @@ class Server:
         In place of those that the writer's semantics say (used by the recorded cases).
     http : HttpSpec, optional
         The loop that serves the requests; without it an item reaches its writer the instant it arrives.
+    pauses : Pauses, optional
+        Of that loop: which requests wait for the collector.
     look_ahead : bool
         Whether undisturbed stretches may be played without events; the results are the same either way.
     begins_us : int
@@ -134,6 +139,7 @@ class Server:
         attempts: Mapping[Stream, Callable[[Batch], Attempt]] | None = None,
         *,
         http: HttpSpec | None = None,
+        pauses: Pauses | None = None,
         look_ahead: bool = True,
         begins_us: int = 0,
         first_items: Mapping[Stream, int] | None = None,
@@ -157,7 +163,7 @@ class Server:
         # Writers alone on a pool that is too small for them would be taken back all the time.
         worth_it = self.pool.ample or bool(sources)
         self._looks_ahead = look_ahead and database.by_address and worth_it and self.pool.can_open
-        self._short = False  # look-ahead would have needed more connections than are open
+        self._short_from_us = NEVER_US  # from when on look-ahead would have needed more connections than are open
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.flushes_ahead = 0  # played without an event
         self.known_to_us = begins_us
@@ -180,7 +186,7 @@ class Server:
                 keyed = stream == "heartbeats" and writers[stream].keyed
                 first = (first_items or {}).get(stream, 0)
                 self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
-        self.loop = None if http is None else Loop(http, self.writers)
+        self.loop = None if http is None else Loop(http, self.writers, pauses)
         self.flushers: dict[Stream, Flusher] = {}
         for stream, writer in self.writers.items():
             rules = (attempts or {}).get(stream) or attempt_rules(stream, writers[stream])
@@ -305,14 +311,33 @@ class Server:
     def _run(self, to_us: int) -> Stepping:
         self.known_to_us = to_us
         if self._looks_ahead and not self._sessions_shared:
-            yield from self._look_ahead(to_us)
-        while self.in_step and (when_us := self.env.peek()) < to_us:
-            yield int(when_us)
-            self.env.step()
+            for _ in range(MOST_LOOKS):
+                outside_us = self._next_outside_us()
+                yield from self._look_ahead(min(to_us, outside_us))
+                event_us = min(outside_us, self._short_from_us)
+                if event_us >= to_us:
+                    break
+                if self._short:  # up to where a connection is missing no one has to wait
+                    yield from self._look_ahead(event_us)
+                yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
+        if self.in_step:
+            yield from self._step_while(lambda: True, to_us)
         self.env.run(until=to_us)
 
-    def _look_ahead(self, to_us: int) -> Stepping:
-        """Play what nothing can disturb, up to ``to_us`` or the next thing from outside, without the engine.
+    def _next_outside_us(self) -> int:
+        """When the next thing from outside happens [us]."""
+        return min((when_us for when_us in self._outside_us if when_us >= self.env.now), default=NEVER_US)
+
+    def _step_while(self, goes_on: Callable[[], bool], to_us: int) -> Stepping:
+        """Play event by event before ``to_us`` while something holds."""
+        env = self.env
+        while goes_on() and (when_us := env.peek()) < to_us:
+            if self.in_step:
+                yield int(when_us)
+            env.step()
+
+    def _look_ahead(self, horizon_us: int) -> Stepping:
+        """Play without the engine up to an instant before which nothing from outside happens.
 
         Each writer is played on its own, as if there were an idle connection whenever it asks. That can be wrong only
         while the pool has fewer open connections than writers: if they turn out to have needed more at once, the
@@ -322,11 +347,8 @@ class Server:
         Then the same stretch is played again with the flushes that were found, until they are the flushes that follow.
         """
         env, flushers = self.env, self.flushers.values()
-        while not self._resting and (when_us := env.peek()) < to_us:
-            if self.in_step:
-                yield int(when_us)
-            env.step()
-        horizon_us = min([to_us, *(when_us for when_us in self._outside_us if when_us >= env.now)])
+        self._short_from_us = NEVER_US
+        yield from self._step_while(lambda: not self._resting, horizon_us)
         if env.now >= horizon_us or not self._resting:
             return
         if any(flusher.writer.looks_pending for flusher in flushers):
@@ -358,7 +380,7 @@ class Server:
             flusher.look_ahead(horizon_us)
         begun = [flusher.begun for flusher in flushers if flusher.begun is not None]
         since_us = [*(b.taken_us for b in begun), *self.visits.look_ahead(horizon_us)]
-        self._short = self._needs_more_connections(self.pool.changes.since(marks[2]), since_us)
+        self._short_from_us = self._more_connections_from_us(self.pool.changes.since(marks[2]), since_us)
         if not self._short:
             if self.loop is None:
                 self.flushes_ahead += len(self.takes) - marks[0]
@@ -386,15 +408,21 @@ class Server:
         self.visits.restore(visiting)
         return False
 
-    def _needs_more_connections(self, changes: dict[str, Ints], begun_us: list[int]) -> bool:
-        """Whether what was played held more connections at once than are open."""
+    @property
+    def _short(self) -> bool:
+        """Whether the last look ahead found a connection missing."""
+        return self._short_from_us < NEVER_US
+
+    def _more_connections_from_us(self, changes: dict[str, Ints], begun_us: list[int]) -> int:
+        """When what was played first held more connections at once than are open [us]."""
         pool = self.pool
         if pool.capacity >= pool.parts:
-            return False
+            return NEVER_US
         when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
         change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
-        held = np.cumsum(change[np.lexsort((change, when_us))])
-        return bool(held.max(initial=0) > pool.capacity)
+        order = np.lexsort((change, when_us))
+        over = np.cumsum(change[order]) > pool.capacity
+        return int(when_us[order][over.argmax()]) if over.any() else NEVER_US
 
     def _undisturbed(
         self,
@@ -433,8 +461,8 @@ def _stretch(
     attempts: dict[str, Ints],
 ) -> Stretch:
     """What the block's arrivals became; ``first`` is the number of the first, ``head`` where its cycle began."""
-    refused = np.zeros(len(times_us), bool)
-    for start, stop in writer.drain_refused():
+    refused, runs = np.zeros(len(times_us), bool), writer.drain_refused()
+    for start, stop in runs:
         refused[max(start - first, 0) : max(stop - first, 0)] = True
     stored = ~refused
     if writer.closed_from is not None:
@@ -443,11 +471,12 @@ def _stretch(
         cycles = np.concatenate(([head], takes["next_item"]))
         numbers = np.arange(first, first + len(times_us))
         stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
+    all_stored = not runs and writer.closed_from is None and previous is None
     # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
     ok = attempts["ok"]
     return Stretch(
         arrivals_us=times_us,
-        stored_us=times_us[stored],
+        stored_us=times_us if all_stored else times_us[stored],
         refused=refused,
         taken_us=takes["taken_us"],
         taken_rows=takes["rows"],

@@ -170,6 +170,13 @@ class Pool:
             self.idle += 1
         self._free()
 
+    def turn_away(self, call: Call) -> None:
+        """Postgres is down: a connection that it refuses takes none of those that it lets in."""
+        if not call.refused:
+            call.refused = True
+            self._turned_away += 1
+            self._count(0)
+
     def discard(self, call: Call) -> None:
         """A connection could not be opened."""
         self._turned_away -= call.refused

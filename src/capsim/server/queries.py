@@ -71,8 +71,8 @@ class Queries:
     of : str
         Added to the names of the draws, for replicas that number their reads alike.
     redis : callable, optional
-        Until when a command that is sent at an instant has to wait for Redis, None if it is rejected; see
-        `capsim.server.redis`.
+        Until when a command that is sent at an instant, after so many of other reads, has to wait for Redis, None if it
+        is rejected; see `capsim.server.redis`.
     """
 
     name = "queries"
@@ -86,7 +86,7 @@ class Queries:
         replicate: int,
         first: int = 0,
         of: str = "",
-        redis: Callable[[int], int | None] | None = None,
+        redis: Callable[[int, int], int | None] | None = None,
     ) -> None:
         self._spec, self._redis = spec, redis
         self.cache = None if cache is None else Cache(cache)
@@ -112,6 +112,10 @@ class Queries:
         self._next += 1
         return number, self._read(number, now_us)
 
+    def query(self, number: int) -> int:
+        """Which query a read asks."""
+        return int(self._which[number] * self._spec.distinct)
+
     def rows(self, number: int) -> int:
         """Rows of the result of a read."""
         spec = self._spec
@@ -132,10 +136,11 @@ class Queries:
 
     def _read(self, number: int, now_us: int) -> Program:
         spec, cache = self._spec, self.cache
-        query = int(self._which[number] * spec.distinct)
+        query = self.query(number)
         asks_cache = cache is not None
         if cache is not None and cache.in_redis and self._redis is not None:
-            back_us = self._redis(now_us)
+            place = number - self._base
+            back_us = self._redis(now_us, place - int(self._times_us[:place].searchsorted(now_us)))
             asks_cache = back_us is not None  # rejected: carry on without a cache
             if back_us is not None and back_us > now_us:
                 seen = yield Wait(back_us)
@@ -153,10 +158,15 @@ class Queries:
         if seen.outcome.result != "ok":
             yield Compute(request_us)
             return End(False)
-        if cache is not None and asks_cache:
+        if cache is not None and asks_cache and self._is_there(seen.now_us):
             cache.store(query, seen.now_us, rows, self.size_bytes(rows))
         yield Compute(request_us + self.cpu_us(rows))
         return End(True, rows)
+
+    def _is_there(self, now_us: int) -> bool:
+        """Whether the cache can be written to: an answer that comes while Redis is away is not kept."""
+        in_redis = self.cache is not None and self.cache.in_redis and self._redis is not None
+        return not in_redis or self._redis is None or self._redis(now_us, 0) == now_us
 
     def state(self) -> tuple[int, Any]:
         """All that passes, for `restore`."""

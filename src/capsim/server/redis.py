@@ -98,12 +98,17 @@ class RedisClient:
             counts = [count + before for count, before in zip(counts, self._before, strict=True)]
         return counts[0], counts[1]
 
-    def answered_us(self, now_us: int) -> int | None:
-        """When a command that is sent now is answered [us]: now, or when the connection is back; None: rejected."""
+    def answered_us(self, now_us: int, before: int = 0) -> int | None:
+        """When the command of a read that comes now is answered: now, or when the connection is back; None: rejected.
+
+        The commands of the requests of an instant are sent before those of its reads, of which ``before`` came earlier.
+        """
         window = self._window(now_us)
         if window is None:
             return now_us
-        return window[1] if self.queued(now_us) < self._limit else None
+        requests, _ = self._counts(window, now_us + 1)
+        _, reads = self._counts(window, now_us)
+        return window[1] if int(requests * self._each) + reads + before < self._limit else None
 
     def queued(self, now_us: int) -> int:
         """Commands that wait at an instant of the block, before those of that instant."""

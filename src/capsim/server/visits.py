@@ -236,8 +236,8 @@ class Visits:
             end_us = visit.step_us + outcome.duration_us
             heapq.heappush(doing, (end_us, clock.DATABASE, order, visit.number, visit, outcome))
 
+        first = self._first()  # only a start changes which is next
         while True:
-            first = self._first()
             start = None if first is None or first[0] >= horizon_us else (first[0], clock.ARRIVAL)
             if doing and doing[0][0] < horizon_us and (start is None or doing[0][:2] <= start):
                 now_us, phase, _, _, visit, outcome = heapq.heappop(doing)
@@ -248,6 +248,7 @@ class Visits:
                 if started is not None:
                     visit = _Visit(first[1], *started, now_us)
                     follow(visit, self._next(visit, Seen(now_us, None), clock.ARRIVAL, self.jobs))
+                first = self._first()
             else:
                 break
         since_us = []

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
-from types import ModuleType
 
 from capsim.errors import CapsimError
 from capsim.sweep.point import Job, Outcome, Task, place, run_task
+from capsim.workers import no_script
 
 TRIES = 3  # a run that was out each time a worker died is not tried again
 AHEAD = 2  # tasks handed out for each worker, so that none waits for the next
@@ -82,22 +80,8 @@ def processes(job: Job, tasks: Iterable[Task], workers: int) -> Iterator[Outcome
 
 
 def _submitted(executor: ProcessPoolExecutor, task: Task) -> Future[Outcome]:
-    with _no_script():
+    with no_script():
         return executor.submit(_run, task)
-
-
-@contextmanager
-def _no_script() -> Iterator[None]:
-    """Start workers that do not import the user's script again: nothing of it is needed there.
-
-    Without this a script would have to be written with ``if __name__ == "__main__"`` around its sweep.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
 
 
 def _begin(job: Job) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from capsim.constants_spec import NAMES
 from capsim.document import Window, rounded
 from capsim.errors import CapsimError, ScenarioError
 from capsim.knobs import Key, keys
@@ -66,7 +67,7 @@ class Job:
         from capsim.run import simulate
 
         knobs, constants = split(changes)
-        scenario = changed(self.scenario, knobs)
+        scenario = _without_own(changed(self.scenario, knobs), constants)
         trace = self.trace or self.traces.get(scenario.workload.trace or "")
         with overridden(constants):
             run = simulate(scenario, trace, seed=self.seed, replicate=replicate, month=self.month)
@@ -106,6 +107,14 @@ def split(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]
     """Keys of the scenario, and constants by their own names."""
     knobs = {key: value for key, value in changes.items() if not key.startswith(CONSTANTS)}
     return knobs, {k.removeprefix(CONSTANTS): float(v) for k, v in changes.items() if k.startswith(CONSTANTS)}
+
+
+def _without_own(scenario: Scenario, constants: Mapping[str, float]) -> Scenario:
+    """The scenario without those of its own constants that the point sets."""
+    if scenario.constants is None or not constants:
+        return scenario
+    own = scenario.constants.model_dump()
+    return scenario.replace("constants", {k: None if NAMES[k] in constants else v for k, v in own.items()})
 
 
 def changed(scenario: Scenario, knobs: Mapping[str, Any]) -> Scenario:

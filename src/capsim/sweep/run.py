@@ -163,6 +163,7 @@ def sweep(
             raise CapsimError(*error.problems[:-1], error.problems[-1] + kept) from error
         rows = {k: v for k, v in journal.rows.items() if k[1] < replicates}
         table = _table(chosen, rows, replicates)
+        table.attrs["about"] = about
         if folder is not None:
             write_text(folder / ABOUT, json.dumps({"design_sha256": digest, **about}, indent=1) + "\n")
             write_text(folder / TABLE, csv(table))

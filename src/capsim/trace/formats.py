@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from capsim.errors import TraceError
-from capsim.trace.instants import Stamps, clf_us, iso
+from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import Broken
 from capsim.trace.model import LARGEST_RATE_HZ, MOST_ITEMS
 from capsim.units import US_PER_DAY, US_PER_S
@@ -42,36 +42,6 @@ class Found:
     counts: array[int] | None = None
     lines: int = 0
     notes: list[str] = field(default_factory=list)
-
-
-def read_access_log(path: Path, lines: Numbered, broken: Broken) -> Found:
-    """Common and Combined log format, with or without a virtual host in front."""
-    found = Found()
-    minutes: dict[str, int] = {}
-    cut: list[int] = []
-    match, append = ACCESS_LINE.match, found.times_us.append
-    for number, raw in lines:
-        line = raw.decode("latin-1")  # never fails, and nothing beyond ASCII is looked at
-        hit = match(line)
-        if hit is None:
-            if line.isspace():
-                continue
-            broken.add(number, line, "no access-log line")
-        else:
-            try:
-                append(clf_us(hit[1], minutes))
-            except ValueError as error:
-                broken.add(number, line, str(error))
-            else:
-                if hit[2].replace('\\"', "").count('"') % 2:
-                    cut.append(number)
-        found.lines += 1
-        _bounded(path, found, number)
-    if cut:
-        found.notes.append(
-            f"{len(cut)} line{'s' * (len(cut) > 1)} cut short after the status still counted (first: line {cut[0]})."
-        )
-    return found
 
 
 def read_json_lines(path: Path, lines: Numbered, broken: Broken, stamps: Stamps, field_name: str | None) -> Found:
@@ -105,7 +75,7 @@ def read_json_lines(path: Path, lines: Numbered, broken: Broken, stamps: Stamps,
             found.times_us.append(stamps(value))
         except (ValueError, OverflowError) as error:
             broken.add(number, "", f"field {field_name!r}: {error}")
-        _bounded(path, found, number)
+        bounded(path, found, number)
     return found
 
 
@@ -151,7 +121,7 @@ def read_csv(
             found.counts.append(value)
         last_us = instant
         found.times_us.append(instant)
-        _bounded(path, found, number)
+        bounded(path, found, number)
     return found
 
 
@@ -250,7 +220,14 @@ def _count(path: Path, number: int, text: str) -> int:
     return int(value)
 
 
-def _bounded(path: Path, found: Found, number: int) -> None:
+def bounded(path: Path, found: Found, number: int) -> None:
+    """Refuse a file with more requests than can be held.
+
+    Raises
+    ------
+    TraceError
+        With the line at which it is too much.
+    """
     if len(found.times_us) > MOST_ITEMS:
         raise TraceError(
             f"{path}: line {number}: more than {MOST_ITEMS} requests; "

@@ -1,14 +1,17 @@
-"""The lines of a trace file, plain or gzip, and the account of those that could not be read."""
+"""The lines of a trace file, plain or packed, and the account of those that could not be read."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import re
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from capsim.errors import TraceError
 
@@ -20,10 +23,12 @@ _OTHER_PACKING = {
     b"PK": "zip",
     b"BZ": "bzip2",
     b"\xfd7": "xz",
-    b"(\xb5": "zstd",
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_PACKING = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
+_BLOCK_BYTES = 8 << 20
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){3,7}(?![\w:])")
 
 
@@ -49,38 +54,118 @@ def first_bytes(path: Path, count: int = 8) -> bytes:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Number (from 1) and bytes of every line, one at a time; gzip is known by its content, not by its name.
+    """Number (from 1) and bytes of every line, one at a time; what packs it is known by the content, not by the name.
 
     Raises
     ------
     TraceError
-        If a gzip file ends early or is damaged, or if the file is packed in some other way.
+        If a packed file ends early or is damaged, or if it is packed in a way that is not read here.
     """
+    with _reading(path) as text:
+        while line := text.stream.readline(LONGEST_LINE_BYTES):
+            text.lines += 1
+            if text.lines == 1:
+                line = line.removeprefix(_MARK)
+            yield text.lines, line
+            while len(line) == LONGEST_LINE_BYTES and line[-1:] != b"\n":
+                line = text.stream.readline(LONGEST_LINE_BYTES)
+
+
+def blocks_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The same lines, many at a time: the number of the first, and their bytes; only the last may lack its line end.
+
+    A line too long to be one is cut, as by `lines_of`.
+
+    Raises
+    ------
+    TraceError
+        As `lines_of`.
+    """
+    with _reading(path) as text:
+        first, rest, begun = 1, b"", False
+        while data := text.block():
+            if not begun:
+                data, begun = data.removeprefix(_MARK), True
+            end = data.rfind(b"\n") + 1
+            if not end:  # only a broken line is that long
+                rest += data[: max(LONGEST_LINE_BYTES - len(rest), 0)]
+                continue
+            yield first, rest + data[:end]
+            first, rest = text.lines + 1, data[end:]
+        if rest:
+            yield first, rest
+
+
+@dataclass
+class _Text:
+    """A file that is being read."""
+
+    stream: BinaryIO
+    lines: int = 0  # so far
+
+    def block(self) -> bytes:
+        """The next megabytes; counts the lines that end in them, also if the file then breaks off."""
+        pieces, size = [], 0
+        while size < _BLOCK_BYTES and (piece := self.stream.read1(_BLOCK_BYTES - size)):  # type: ignore[attr-defined]
+            pieces.append(piece)
+            size += len(piece)
+            self.lines += piece.count(b"\n")
+        return b"".join(pieces)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[_Text]:
+    """Open a file by what its content says, and say where it breaks off."""
     start = first_bytes(path)
     if start[:2] in _OTHER_PACKING:
-        raise TraceError(f"{path}: is {_OTHER_PACKING[start[:2]]}; give plain text in UTF-8, or gzip of it")
-    number = 0
+        raise TraceError(f"{path}: is {_OTHER_PACKING[start[:2]]}; give plain text in UTF-8, or gzip or zstd of it")
+    packing = next((name for name, magic in _PACKING.items() if start.startswith(magic)), None)
+    with _opened(path, packing) as stream:
+        text = _Text(stream)
+        try:
+            yield text
+        except EOFError:
+            raise TraceError(
+                f"{path}: the {packing} ends early, after line {text.lines}; fetch the file again, or unpack what is "
+                f"there with {'zcat' if packing == 'gzip' else 'zstdcat'}"
+            ) from None
+        except OSError as error:
+            if isinstance(error, gzip.BadGzipFile):
+                raise _damaged(path, packing, text.lines, error) from None
+            raise TraceError(
+                f"{path}: cannot be read after line {text.lines} ({error.strerror}); check the file"
+            ) from None
+        except zlib.error as error:
+            raise _damaged(path, packing, text.lines, error) from None
+        except Exception as error:
+            if packing == "zstd" and type(error).__name__ == "ZstdError":  # its module may not be there
+                raise _damaged(path, packing, text.lines, error) from None
+            raise
+
+
+def _damaged(path: Path, packing: str | None, lines: int, error: Exception) -> TraceError:
+    return TraceError(f"{path}: the {packing} is damaged after line {lines} ({error}); fetch the file again")
+
+
+def _opened(path: Path, packing: str | None) -> BinaryIO:
+    if packing == "gzip":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if packing == "zstd":
+        return _zstd(path)
+    return path.open("rb")
+
+
+def _zstd(path: Path) -> BinaryIO:
     try:
-        with _opened(path, packed=start[:2] == b"\x1f\x8b") as stream:
-            while line := stream.readline(LONGEST_LINE_BYTES):
-                number += 1
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                yield number, line
-                while len(line) == LONGEST_LINE_BYTES and line[-1:] != b"\n":
-                    line = stream.readline(LONGEST_LINE_BYTES)
-    except EOFError:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError:
         raise TraceError(
-            f"{path}: the gzip ends early, after line {number}; fetch the file again, or unpack what is there with zcat"
+            f"{path}: is zstd, and nothing here unpacks that; pip install 'capsim[traces]', or unpack it with zstd -d"
         ) from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise TraceError(f"{path}: the gzip is damaged after line {number} ({error}); fetch the file again") from None
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read after line {number} ({error.strerror}); check the file") from None
-
-
-def _opened(path: Path, packed: bool) -> BinaryIO:
-    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
+    return cast(BinaryIO, zstd.open(path, "rb"))
 
 
 class Broken:

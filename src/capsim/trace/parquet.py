@@ -6,7 +6,7 @@ from array import array
 from pathlib import Path
 
 from capsim.errors import TraceError
-from capsim.trace.formats import COUNT_NAMES, TIME_NAMES, Found, _bounded, _count
+from capsim.trace.formats import COUNT_NAMES, TIME_NAMES, Found, _count, bounded
 from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import Broken
 
@@ -55,7 +55,7 @@ def read_parquet(path: Path, broken: Broken, stamps: Stamps, kind: str | None, c
                         found.counts.append(_count(path, found.lines, str(value)))
                         last_us = instant
                     found.times_us.append(instant)
-                    _bounded(path, found, found.lines)
+                    bounded(path, found, found.lines)
             return found
     except duckdb.Error as error:
         raise TraceError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}); check the file") from None

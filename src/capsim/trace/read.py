@@ -11,14 +11,17 @@ import numpy as np
 
 from capsim.errors import TraceError
 from capsim.paths import data_dir
-from capsim.trace.formats import ACCESS_LINE, Found, read_access_log, read_csv, read_json_lines
+from capsim.recording.journal import is_session
+from capsim.trace.access_log import read_access_log
+from capsim.trace.exports import READERS, document_format, document_of, line_format
+from capsim.trace.formats import ACCESS_LINE, Found, read_csv, read_json_lines
 from capsim.trace.instants import Stamps
-from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, first_bytes, lines_of, sha256_of
+from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, first_bytes, lines_of, sha256_of
 from capsim.trace.model import Ints, Trace
 from capsim.trace.parquet import read_parquet
 from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MS, US_PER_S
 
-FORMATS = ("access-log", "counts", "events", "jsonl", "parquet")
+FORMATS = ("access-log", "counts", "events", "jsonl", "parquet", *READERS, "recording")
 _SNIFFED_LINES = 50
 _QUANTISED_DISTINCT = 20  # with fewer distinct stamps, a common step above 1 s may be chance
 
@@ -72,10 +75,11 @@ def read_trace(
     Parameters
     ----------
     path : str or Path
-        Plain or gzip: a Common or Combined access log, CSV with ``timestamp,count`` or one timestamp per row, JSON
-        lines (Railway's HTTP log export among them); or Parquet.
-    format : {"access-log", "counts", "events", "jsonl", "parquet"}, optional
-        Settles the format where the content does not.
+        Plain, gzip or zstd: a Common or Combined access log, CSV with ``timestamp,count`` or one timestamp per row,
+        JSON lines (Railway's HTTP log export among them), an export of a load test, a monitoring or a load balancer
+        (`capsim.trace.exports`); Parquet; or a recording of `capsim record`, whose counters tell the load.
+    format : str, optional
+        One of `FORMATS`; settles the format where the content does not.
     column : str, optional
         Name or number (from 1) of the time column of a CSV or Parquet file.
     field : str, optional
@@ -108,11 +112,18 @@ def read_trace(
     digest = sha256_of(path)
     format = format or _sniff(path)
     stamps, broken = Stamps(zone), Broken(path, max_broken)
+    if format == "recording":
+        from capsim.recording import read_recording
+        from capsim.recording.load import load_trace
+
+        return load_trace(read_recording(path))
     kind = format if format in ("counts", "events") else None
     if format == "parquet":
         found = read_parquet(path, broken, stamps, kind, column)
+    elif format in READERS:
+        found = READERS[format](path, broken, stamps)
     elif format == "access-log":
-        found = read_access_log(path, lines_of(path), broken)
+        found = read_access_log(path, blocks_of(path), broken)
     elif format == "jsonl":
         found = read_json_lines(path, lines_of(path), broken, stamps, field)
     else:
@@ -125,7 +136,7 @@ def read_trace(
         notes.append("The stamps name no zone and were taken as UTC (assumed; a zone can be given).")
     if stamps.unit:
         notes.append(f"The stamps are epoch numbers in {stamps.unit}.")
-    name = path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name
+    name = path.name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[0] or path.name
     build = _counts if found.counts is not None else _events
     return build(path, name, found, digest, broken.count, notes)
 
@@ -136,13 +147,21 @@ def _sniff(path: Path) -> str:
     seen: list[str] = []
     for _, raw in lines_of(path):
         if b"\0" in raw:
-            raise TraceError(f"{path}: is a binary file; give text in UTF-8, gzip of it, or Parquet")
+            raise TraceError(f"{path}: is a binary file; give text in UTF-8, gzip or zstd of it, or Parquet")
         if raw.strip():
             seen.append(raw.decode("latin-1").strip())
         if len(seen) == _SNIFFED_LINES:
             break
     if not seen:
         raise TraceError(f"{path}: the trace is empty; it needs at least one line with a time")
+    if is_session(seen[0]):
+        return "recording"
+    if (known := line_format(seen)) is not None:
+        return known
+    if seen[0][0] == "{" and (len(seen) == 1 or not seen[0].endswith("}")):
+        known = document_format(document_of(path))
+        if known is not None:
+            return known
     if any(ACCESS_LINE.match(line) for line in seen):
         return "access-log"
     if sum(line[0] == "{" for line in seen) * 2 > len(seen):
@@ -212,7 +231,8 @@ def _events(path: Path, name: str, found: Found, digest: str, broken: int, notes
 
 def _resolution(times: Ints) -> int:
     """What the stamps are multiples of: a power of ten up to 1 s, or more where many stamps agree on it."""
-    distinct = np.unique(times)
+    ordered = np.sort(times)  # `unique` hashes, which takes several times as long
+    distinct = ordered[np.append(True, ordered[1:] > ordered[:-1])]
     common = int(np.gcd.reduce(np.diff(distinct))) if distinct.size > 1 else 0
     if distinct.size >= _QUANTISED_DISTINCT and US_PER_S < common <= US_PER_HOUR and common % US_PER_S == 0:
         return common

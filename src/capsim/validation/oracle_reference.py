@@ -8,9 +8,10 @@ from typing import Any
 
 from capsim.reference.attempts import CHUNK_ROWS, Attempt, Call
 from capsim.reference.clock import Phase
-from capsim.reference.database import Outcome, Statement, TimedDatabase
+from capsim.reference.database import Statement
 from capsim.reference.log import Log
 from capsim.reference.pool import Pool
+from capsim.reference.timed import Outcome, TimedDatabase
 from capsim.reference.virtual import VirtualLoop
 from capsim.reference.watch import Tried, Watch
 from capsim.reference.writer import BatchWriter, Rules

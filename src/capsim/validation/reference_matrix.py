@@ -18,9 +18,7 @@ SCENARIOS = ("before", "after", "fixed")
 TRACES = ("game-day", "web-week", "flash-crowd")
 
 
-def matrix(
-    scenarios: Sequence[str], traces: Sequence[str], real_s: float, rate_hz: float, seed: int
-) -> Iterator[Cell]:
+def matrix(scenarios: Sequence[str], traces: Sequence[str], real_s: float, rate_hz: float, seed: int) -> Iterator[Cell]:
     """All cells, as they are done.
 
     Parameters
@@ -40,7 +38,7 @@ def matrix(
     scenarios = scenarios or SCENARIOS
     places = _places() if real_s else {}
     redis_url = os.environ.get("REDIS_URL")
-    redis = connector(redis_url, 10.0) if redis_url else None
+    redis = connector(redis_url) if redis_url else None
     yield from virtual_cells(scenarios, traces or TRACES, seed)
     if real_s:
         for name in scenarios:

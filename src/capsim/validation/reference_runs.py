@@ -7,10 +7,12 @@ import statistics
 import tempfile
 import time
 import uuid
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +22,37 @@ import psutil
 from numpy.typing import NDArray
 
 from capsim.errors import CapsimError
-from capsim.reference.clock import Clock, Phase
-from capsim.reference.database import CallFailed, Connection, Database, Outcome, Statement, TimedDatabase
+from capsim.parts import RedisClientSpec
+from capsim.reference.clock import Clock, Phase, at_every
+from capsim.reference.database import PARTS, CallFailed, Connection, Database, Part, Statement
 from capsim.reference.log import Log
+from capsim.reference.overhead import Overhead
 from capsim.reference.process import ProcessSamples, family
 from capsim.reference.recorder import Recorder
-from capsim.reference.redis import Link
+from capsim.reference.redis import Connect
 from capsim.reference.replay import Replay
 from capsim.reference.rows import Event, Heartbeat, Revenue, Session
 from capsim.reference.server import Ingestion
 from capsim.reference.service import Service
-from capsim.reference.settings import Settings
 from capsim.reference.virtual import VirtualLoop
 from capsim.server.database import Database as ModelDatabase
 from capsim.server.database import Kind, LatencyDatabase
 from capsim.server.database import Outcome as ModelOutcome
 from capsim.server.database import Statement as ModelStatement
 from capsim.server.model import Happened, Server
+from capsim.server.queries import Metrics, Queries
+from capsim.server.redis import RedisClient
+from capsim.server.sessions import Cleanup, OpenSessions
+from capsim.server.visits import VISITS, Source
 from capsim.specs import STREAMS, Scenario, Stream
-from capsim.units import US_PER_S
+from capsim.units import US_PER_S, us_from_s
+from capsim.validation.reference_virtual import NEVER_US, Played, Read, play
 from capsim.workload import Block
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 GRID_US = 100_000  # of the buffers over time
-# A real pool takes a moment to hand out a connection that is free; below this it belongs to the call and is no wait.
-HANDED_US = 1_000
 COUNTS = (
     "arrived", "written", "dropped_cap", "dropped_failed", "uncounted", "buffered", "in_flight", "flushes",
 )  # fmt: skip
@@ -63,11 +69,13 @@ class Seen:
     attempts : dict of stream to array, int64[n, 7]
         Batch, attempt, start, end [us], success, rows, counted: of every attempt that has ended.
     waits_us : array, int64[n]
-        Wait of each call that got a connection [us], those without a wait included.
+        Wait of each call of a writer that got a connection [us], those without a wait included.
     buffers : dict of stream to array, int64[m]
         Entries at each step of `GRID_US`.
     stuck : dict of stream to list
         Intervals [us]; -1 is open.
+    visits : list
+        Runs of the cleanup, reads and calls of the metrics that have ended: the columns of the model's `VISITS`.
     """
 
     counts: dict[Stream, dict[str, int]]
@@ -75,6 +83,7 @@ class Seen:
     waits_us: Ints
     buffers: dict[Stream, Ints]
     stuck: dict[Stream, list[tuple[int, int]]]
+    visits: list[tuple[Any, ...]]
 
 
 class Arrivals:
@@ -87,22 +96,65 @@ class Arrivals:
         sessions = [block.heartbeat_sessions for block in self.blocks]
         known = [part for part in sessions if part is not None]
         self.sessions: Ints = np.concatenate(known) if known else np.arange(len(self.times["heartbeats"]))
+        self.other_us: Ints = np.concatenate([block.other_us for block in self.blocks])
+        self.reads_us: Ints = np.concatenate([block.queries_us for block in self.blocks])
 
     @property
     def total(self) -> int:
         """Items for all writers."""
         return sum(len(times) for times in self.times.values())
 
+    def players(self) -> dict[int, tuple[int, int]]:
+        """Sessions of the load: start, and end if they say it [us]."""
+        found: dict[int, tuple[int, int]] = {}
+        for block in self.blocks:
+            if (new := block.started) is not None:
+                ends_us = np.where(new.abandoned, NEVER_US, new.end_us)
+                found |= {
+                    n: (a, b) for n, a, b in zip(*(c.tolist() for c in (new.ids, new.start_us, ends_us)), strict=True)
+                }
+        return found
+
+    def reads(self, scenario: Scenario, seed: int) -> list[Read]:
+        """The analytics reads, as the model draws them."""
+        spec = scenario.server.queries
+        draws = Queries(spec, None, seed=seed, replicate=0)
+        return [Read(at_us, draws.query(i), draws.rows(i)) for i, at_us in enumerate(self.reads_us.tolist())]
+
 
 # --- the model ----------------------------------------------------------------------------------------------
 
 
-def play_model(scenario: Scenario, arrivals: Arrivals, database: Any) -> Seen:
-    """The model, on a database of its own kind."""
+def play_model(scenario: Scenario, arrivals: Arrivals, database: Any, seed: int = 0) -> Seen:
+    """The model with all its parts but the thread, on a database of its own kind."""
     spec = scenario.server
     writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
-    server = Server(writers, spec.pool, spec.pool_limit, database)
-    happened = [server.advance(block) for block in arrivals.blocks]
+    redis = RedisClient(spec.redis_client, scenario.redis.faults)
+    queries = Queries(spec.queries, spec.cache, seed=seed, replicate=0, redis=redis.answered_us)
+    sessions, sources = OpenSessions(), list[Source]()
+    if spec.cleanup is not None:
+        sources.append(Cleanup(spec.cleanup, sessions, 0, arrivals.end_us))
+    if len(arrivals.reads_us):
+        sources.append(queries)
+    if spec.metrics is not None:
+        sources.append(Metrics(spec.metrics, 0, arrivals.end_us))
+    has_sessions = spec.cleanup is not None and scenario.workload.sessions is not None
+    server = Server(
+        writers,
+        spec.pool,
+        spec.pool_limit,
+        database,
+        sources=sources,
+        sessions=sessions if has_sessions else None,
+        parallel=scenario.database.parallel_calls,
+        room=lambda now_us: scenario.database.clients_max,
+    )
+    happened = []
+    for block in arrivals.blocks:
+        sessions.begin(block.from_us, block.started)
+        queries.come(block.queries_us)
+        redis.come(block.from_us, [*block.times.values(), block.other_us], block.queries_us)
+        happened.append(server.advance(block))
     names = ("batch", "attempt", "start_us", "end_us", "ok", "rows", "counted")
     counts, attempts, buffers, stuck = {}, {}, {}, {}
     calls_out = 0
@@ -130,16 +182,18 @@ def play_model(scenario: Scenario, arrivals: Arrivals, database: Any) -> Seen:
         stuck[stream] = [*writer.stuck, *([(since, -1)] if since is not None else [])]
         if out is not None:
             calls_out += sum(1 for at_us in server.flushers[stream].calls_started if at_us < arrivals.end_us)
-    return Seen(counts, attempts, _model_waits(happened, calls_out), buffers, stuck)
+    columns = [np.concatenate([block.visits[name] for block in happened]).tolist() for name in VISITS]
+    visits = sorted((PARTS[part], *rest) for part, *rest in zip(*columns, strict=True))
+    return Seen(counts, attempts, _model_waits(happened, calls_out), buffers, stuck, visits)
 
 
 def _model_waits(happened: list[Happened], calls_out: int) -> Ints:
     """The model notes only calls that had to wait; the others, those of batches still out too, waited for nothing."""
-    waited = np.concatenate(
-        [(b.waits["decided_us"] - b.waits["asked_us"])[b.waits["granted"] == 1] for b in happened]
-    )
+    waits = {name: np.concatenate([block.waits[name] for block in happened]) for name in happened[0].waits}
+    waits = {name: column[waits["part"] < len(STREAMS)] for name, column in waits.items()}
+    waited = (waits["decided_us"] - waits["asked_us"])[waits["granted"] == 1]
     calls = calls_out + sum(int(block.attempts["calls"].sum()) for block in happened)
-    failed = sum(int((block.waits["granted"] == 0).sum()) for block in happened)
+    failed = int((waits["granted"] == 0).sum())
     return np.concatenate([waited, np.zeros(max(0, calls - failed - len(waited)), np.int64)])
 
 
@@ -181,9 +235,13 @@ def _seen(ingestion: Ingestion, recorder: Recorder, arrivals: Arrivals, buffers:
             if t.writer == stream
         ]
         attempts[stream] = np.array(rows, np.int64).reshape(-1, 7)
-    waits = np.array([granted - asked for _, asked, granted, ok in recorder.waits if ok], np.int64)
+    waits = np.array([b - a for part, a, b, granted in recorder.waits if granted and part in STREAMS], np.int64)
     arrays = {stream: np.array(values, np.int64) for stream, values in buffers.items()}
-    return Seen(counts, attempts, waits, arrays, recorder.stuck)
+    visits = sorted(
+        (v.part, v.number, v.start_us, v.end_us, int(v.ok), v.rows, int(v.cached), v.calls, v.updated)
+        for v in recorder.visits
+    )
+    return Seen(counts, attempts, waits, arrays, recorder.stuck, visits)
 
 
 def _sample_buffers(clock: Clock, ingestion: Ingestion, end_us: int) -> dict[Stream, list[int]]:
@@ -217,26 +275,19 @@ def _replay(clock: Clock, ingestion: Ingestion, arrivals: Arrivals) -> list[Repl
     return replays
 
 
-def play_virtual(scenario: Scenario, arrivals: Arrivals, draws: LatencyDatabase) -> Seen:
-    """The reference in virtual time, calls lasting as the model's database says for their address."""
-    recorder = Recorder()
-    loop = VirtualLoop(after_instant=lambda now_us: recorder.note_stuck(ingestion.writers, now_us))
+def play_virtual(scenario: Scenario, arrivals: Arrivals, draws: LatencyDatabase, seed: int = 0) -> Seen:
+    """The reference in virtual time with all its parts; calls last as the model's database says for their address."""
+    buffers: dict[Stream, list[int]] = {}
+    times: dict[str, Any] = {**{s: arrivals.times[s].tolist() for s in STREAMS}, "other": arrivals.other_us.tolist()}
+    reads = arrivals.reads(scenario, seed)
+    sessions = arrivals.players()
+    played = Played(scenario, times, arrivals.sessions.tolist(), arrivals.end_us - 1, sessions, reads)
 
-    def lasts(statement: Statement, start_us: int) -> tuple[int, Outcome]:
-        kind = "insert" if statement.operation.startswith("insert") else "update"
-        asked = ModelStatement(kind, statement.item, len(statement.values))  # type: ignore[arg-type]
-        outcome = draws.run(statement.part, statement.attempt, asked, start_us)
-        return outcome.duration_us, outcome.result
+    def begun(loop: VirtualLoop, service: Service) -> None:
+        buffers.update(_sample_buffers(loop, service.ingestion, arrivals.end_us))
 
-    database = TimedDatabase(loop, lasts, draws.connect_us)
-    ingestion = Ingestion(scenario.server, loop, database, Log(), recorder)
-    buffers = _sample_buffers(loop, ingestion, arrivals.end_us)
-    _replay(loop, ingestion, arrivals)
-    loop.run_to(arrivals.end_us - 1)
-    try:
-        return _seen(ingestion, recorder, arrivals, buffers)
-    finally:
-        loop.close()
+    service, table = play(played, draws, begun=begun)
+    return _seen(service.ingestion, table, arrivals, buffers)
 
 
 # --- in real time -------------------------------------------------------------------------------------------
@@ -264,20 +315,24 @@ class RealRun:
     ----------
     seen : Seen
         As for every other side.
-    calls : dict of stream to list of (duration_us, ok)
-        Durations of the calls of each writer, in order.
+    calls : dict of part to list of (duration_us, ok)
+        Durations of the calls of each part, in order.
     connect_us : int
         Median time to open a connection [us].
     late_us : array, int64[n]
         How late each arrival was offered [us].
+    overhead_us : array, int64[m, 3]
+        What the event loop adds to the first call of an attempt and to the next ones, as `capsim.reference.overhead`
+        measured it: when, and how much [us].
     processes : DataFrame
         Columns of `capsim.reference.process.COLUMNS`.
     """
 
     seen: Seen
-    calls: dict[Stream, list[tuple[int, bool]]]
+    calls: dict[Part, list[tuple[int, bool]]]
     connect_us: int
     late_us: Ints
+    overhead_us: Ints
     processes: pd.DataFrame = field(repr=False)
 
 
@@ -285,7 +340,7 @@ def play_real(
     scenario: Scenario,
     arrivals: Arrivals,
     database: Callable[[Path], Database],
-    redis: Callable[[], Awaitable[Link]] | None = None,
+    redis: Callable[[RedisClientSpec], Connect] | None = None,
 ) -> RealRun:
     """The reference in real time on a real database; takes as long as the load.
 
@@ -294,29 +349,37 @@ def play_real(
     database : callable
         Makes it, given a folder that lasts as long as the run.
     redis : callable, optional
-        How to reach a Redis; with one, a read a second goes through its cache.
+        How to reach a Redis, if the scenario keeps answers in one.
     """
     with tempfile.TemporaryDirectory(prefix="capsim-reference-") as folder:
         return asyncio.run(_real(scenario, arrivals, database(Path(folder)), redis))
 
 
 async def _real(
-    scenario: Scenario, arrivals: Arrivals, database: Database, redis: Callable[[], Awaitable[Link]] | None
+    scenario: Scenario,
+    arrivals: Arrivals,
+    database: Database,
+    redis: Callable[[RedisClientSpec], Connect] | None,
 ) -> RealRun:
     try:
         database_pid = await _prepare(database, arrivals)
     except CallFailed as error:
         raise CapsimError(f"the run in real time needs its database: {error}; start it, or leave it out") from None
     recorder, timing = Recorder(), _Timing(database)
-    service = Service(scenario.server, timing, Settings(cache_ttl_s=5.0), Log(), redis, recorder)
+    service = Service(scenario.server, timing, Log(), redis, recorder)
     clock, ingestion = service.clock, service.ingestion
     groups: dict[str, Callable[[], list[psutil.Process]]] = {"server": lambda: [psutil.Process()]}
     if database_pid is not None:
         groups["database"] = lambda: family(database_pid)
     samples = ProcessSamples(groups)
-    beside = [asyncio.ensure_future(samples.run())]
-    if redis is not None:
-        beside.append(asyncio.ensure_future(_read(service)))
+    overhead = Overhead(clock)
+    running = (samples.run(), overhead.run())
+    beside: list[asyncio.Future[Any]] = [asyncio.ensure_future(task) for task in running]
+    if service.metrics is not None and scenario.server.metrics is not None:
+        every_us, ask = us_from_s(scenario.server.metrics.every_s), service.metrics.connections
+        beside.append(asyncio.ensure_future(at_every(clock, every_us, lambda _: asyncio.ensure_future(ask()))))
+    for read in arrivals.reads(scenario, 0):
+        clock.at(read.at_us, Phase.VISITS, partial(_read, service, read, beside))
     buffers = _sample_buffers(clock, ingestion, arrivals.end_us)
     replays = _replay(clock, ingestion, arrivals)
     await asyncio.sleep(max(0.0, (arrivals.end_us - clock.now_us()) / US_PER_S))
@@ -324,17 +387,16 @@ async def _real(
         await asyncio.sleep(0.001)
     recorder.note_stuck(ingestion.writers, clock.now_us())
     seen = _seen(ingestion, recorder, arrivals, buffers)
-    calls: dict[Stream, list[tuple[int, bool]]] = {stream: [] for stream in STREAMS}
-    for part, asked_us, granted_us, start_us, end_us, ok in recorder.calls:
-        if part in STREAMS:
-            handed_us = granted_us - asked_us
-            calls[part].append((max(1, end_us - start_us + (handed_us if handed_us < HANDED_US else 0)), ok))
+    calls: dict[Part, list[tuple[int, bool]]] = {part: [] for part in PARTS}
+    for part, _, _, start_us, end_us, ok in recorder.calls:
+        calls[part].append((max(1, end_us - start_us), ok))
     for task in beside:
         task.cancel()
     await service.shutdown(5.0)
     connect_us = round(statistics.median(timing.connects_us)) if timing.connects_us else 0
     late_us = np.concatenate([replay.late_us for replay in replays])
-    return RealRun(seen, calls, connect_us, late_us, samples.table())
+    overhead_us = np.array(overhead.samples_us, np.int64).reshape(-1, 3)
+    return RealRun(seen, calls, connect_us, late_us, overhead_us, samples.table())
 
 
 async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
@@ -347,36 +409,45 @@ async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
     return pid
 
 
-async def _read(service: Service) -> None:
-    for number in range(10**9):
-        with suppress(Exception):
-            await service.analytics.events("game", 10, number % 3)
-        await asyncio.sleep(1.0)
+def _read(service: Service, read: Read, reading: list[asyncio.Future[Any]]) -> None:
+    """Ask for a page of ten events; what the model tells apart by query is told apart by its place."""
+
+    async def ask() -> None:
+        with suppress(CallFailed):
+            await service.analytics.events("game", 10, read.query)
+
+    reading.append(asyncio.ensure_future(ask()))
 
 
 class MeasuredDatabase(ModelDatabase):
-    """A database of the model's kind that answers with measured durations, call by call of each writer.
+    """A database of the model's kind that answers with measured durations, call by call of each part.
 
-    Beyond the last one measured, a call takes the writer's median.
+    Beyond the last one measured, a call takes the part's median. The model has no event loop of this Python process:
+    to each call is added what the loop's probe took last before that instant.
     """
 
     by_address = False
 
     def __init__(self, run: RealRun) -> None:
         self.connect_us = run.connect_us
-        self._calls: dict[str, deque[tuple[int, bool]]] = {stream: deque(calls) for stream, calls in run.calls.items()}
+        self._probed_us, self._first_us, self._next_us = run.overhead_us.T.tolist()
+        self._ended_us: dict[str, int] = {}  # the last call of each writer
+        self._calls: dict[str, deque[tuple[int, bool]]] = {part: deque(calls) for part, calls in run.calls.items()}
         self._usual: dict[str, int] = {
-            stream: round(statistics.median(duration for duration, _ in calls)) if calls else 1_000
-            for stream, calls in run.calls.items()
+            part: round(statistics.median(duration for duration, _ in calls)) if calls else 1_000
+            for part, calls in run.calls.items()
         }
 
     def run(
         self, stream: str, attempt: int, statement: ModelStatement, start_us: int, crowding: float = 1.0
     ) -> ModelOutcome:
-        """The next measured call of this writer."""
-        if not self._calls[stream]:
-            return ModelOutcome(self._usual[stream], "ok")
-        duration_us, ok = self._calls[stream].popleft()
+        """The next measured call of this part."""
+        calls = self._calls[stream]
+        duration_us, ok = calls.popleft() if calls else (self._usual[stream], True)
+        if self._probed_us:
+            added_us = self._next_us if self._ended_us.get(stream) == start_us else self._first_us
+            duration_us += added_us[max(0, bisect_right(self._probed_us, start_us) - 1)]
+        self._ended_us[stream] = start_us + duration_us
         return ModelOutcome(duration_us, "ok" if ok else "fail")
 
     def durations(self, stream: str, kind: Kind, items: Ints, rows: Ints | np.int64, starts_us: Ints) -> Ints:

@@ -288,10 +288,8 @@ def _of_rate(name: str, workload: WorkloadSpec, chance: Chance) -> Load:
 
 
 def _of_runs(name: str, workload: WorkloadSpec, chance: Chance) -> Load:
-    if workload.scale != 1 or workload.sessions is not None:
-        raise ScenarioError(
-            f"{name}: scripted runs have neither scale nor sessions; write the counts you want into workload.runs"
-        )
+    if workload.scale != 1:
+        raise ScenarioError(f"{name}: scripted runs have no scale; write the counts you want into workload.runs")
     source = ScriptSource(workload.runs)
     # A minute after the last arrival, so that the timers it started run out.
     span_us = us_from_s(workload.duration_s) if workload.duration_s else source.last_us + US_PER_MINUTE

@@ -1,5 +1,6 @@
 'use strict';
-// A small ingestion server: POST /event, /revenue, /heartbeat go through three batch writers to a pretended database.
+// A small ingestion server: POST /event, /revenue, /heartbeat go through three batch writers to a pretended database;
+// GET /api/metrics tells memory and writers in the shape of the seed's endpoint.
 // Started by `capsim measure` with its settings as one JSON argument; writes a JSON line a sample to descriptor 3.
 
 const fs = require('node:fs');
@@ -64,6 +65,10 @@ function serve() {
   let requests = 0;
 
   const server = http.createServer((request, response) => {
+    if (request.url === '/api/metrics') {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(metrics()));
+      return;
+    }
     const writer = writers[request.url.slice(1)];
     const parts = [];
     request.on('data', (part) => parts.push(part));
@@ -80,6 +85,23 @@ function serve() {
       response.writeHead(202, { 'content-type': 'application/json' }).end('{"accepted":true}');
     });
   });
+
+  /** What a production server tells, in whole MiB and whole minutes. */
+  const metrics = () => {
+    const mb = ([name, bytes]) => [name, `${Math.round(bytes / MIB)}MB`];
+    const told = ([kind, writer]) => [
+      kind === 'revenue' ? kind : `${kind}s`,
+      { bufferSize: writer.buffer.length, totalFlushed: writer.written, totalFailed: 0, totalDropped: writer.dropped },
+    ];
+    return {
+      timestamp: new Date(),
+      memory: Object.fromEntries(Object.entries(process.memoryUsage()).map(mb)),
+      uptime: `${Math.floor(process.uptime() / 60)} minutes`,
+      batchWriters: Object.fromEntries(Object.entries(writers).map(told)),
+      environment: 'measuring kit',
+      nodeVersion: process.version,
+    };
+  };
 
   /** What a framework makes of a request: its headers, a checked copy of the body, a line for the log. */
   const context = (request, record) => {

@@ -1,0 +1,291 @@
+"""Every door through which other people's bytes come in, as a function of bytes.
+
+A parser answers with a result or refuses with one `CapsimError`; any other exception is a bug, and so is a hang or
+memory without bounds. `run.py` looks for such bytes; what it found stays in ``corpus/`` and is read again by
+``tests/test_fuzz.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import tomlkit
+
+# All that a parser imports when it is used, so that `run.py` sees into it.
+import capsim.cli.sweep as sweep_command
+import capsim.inspect.effective
+import capsim.inspect.findings
+import capsim.trace.access_log
+import capsim.trace.parquet  # noqa: F401
+from capsim import billed, document, scenario, slo
+from capsim.errors import CapsimError
+from capsim.inspect import effective, read
+from capsim.inspect.report import inspection, scenario_of, screen
+from capsim.measure import companion, gclog
+from capsim.memory.residuals import overridden
+from capsim.reference import http
+from capsim.sweep.journal import NAME, Journal
+from capsim.sweep.point import changed, split
+from capsim.sweep.run import design_of
+from capsim.trace import instants, read_trace
+from capsim.validation import oracle, series
+
+ROOT = Path(__file__).parents[1]
+CORPUS = Path(__file__).parent / "corpus"
+BETWEEN = b"\n%%%\n"  # between the two files of one input
+ON = dt.date(2026, 2, 3)
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A door: how bytes go through it, and for tables an example whose values can be exchanged."""
+
+    read: Callable[[bytes], object]
+    example: Callable[[], Mapping[str, Any]] | None = None
+    encode: Callable[[Any], bytes] = lambda data: json.dumps(data).encode()
+
+
+def check(name: str, data: bytes) -> str:
+    """Let bytes through a door; the first line of the refusal, or nothing where they were taken.
+
+    Raises
+    ------
+    Exception
+        Whatever is neither a result nor a clear refusal.
+    """
+    try:
+        PARSERS[name].read(data)
+    except CapsimError as refusal:
+        for problem in refusal.problems:
+            assert problem.strip(), "a refusal says what is wrong"
+            problem.encode()  # can be printed
+            # What a file holds is quoted in part only.
+            assert len(problem) < 5_000, f"a problem of {len(problem)} characters"
+        return refusal.problems[0]
+    return ""
+
+
+def _in_files(**names: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """Bytes written to one file, or to several that BETWEEN keeps apart; the last function gets its path."""
+
+    def through(data: bytes) -> object:
+        with tempfile.TemporaryDirectory(prefix="capsim-fuzz-") as folder:
+            parts = data.split(BETWEEN, len(names) - 1)
+            parts += [b""] * (len(names) - len(parts))
+            for (name, step), part in zip(names.items(), parts, strict=True):
+                path = Path(folder) / name
+                path.write_bytes(part)
+                found = step(path)
+            return found
+
+    return through
+
+
+def _trace(format: str | None = None) -> Callable[[bytes], object]:
+    return _in_files(load=lambda path: repr(read_trace(path, format)))
+
+
+def _inspected(name: str, beside: Mapping[str, str] | None = None) -> Callable[[bytes], object]:
+    """A configuration, its effect, its findings, on the screen, as JSON and as a scenario."""
+
+    def through(path: Path) -> object:
+        for other, text in (beside or {}).items():
+            path.with_name(other).write_text(text)
+        found = effective(read([str(path.with_name(name)) for name in (path.name, *(beside or ()))]), ON)
+        document = inspection(found)
+        document.model_dump_json().encode()
+        screen(document).encode()
+        return scenario.dumps(scenario_of(found, ON, "hobby", "fuzzed")).encode()
+
+    return _in_files(**{name: through})
+
+
+def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
+    return lambda data: read(data.decode("utf-8", "replace"))
+
+
+def _started(command: str) -> object:
+    """A start command as railway.json carries it."""
+    return _inspected("railway.json", {"package.json": '{"scripts": {"start": "node a.js", "a": "npm run a"}}'})(
+        json.dumps({"deploy": {"startCommand": command}}).encode()
+    )
+
+
+def _addressed(url: str) -> object:
+    return effective(read(["postgres://" + url]), ON).settings()
+
+
+def _scenario(text: str) -> object:
+    found = scenario.loads(text)
+    scenario.warnings(found)
+    return scenario.loads(scenario.dumps(found)) == found or found
+
+
+def _swept(text: str) -> object:
+    """Lines as after --vary, --range, --design and --until."""
+    vary, spans, design, until = [*text.split("\n", 3), "", "", "", ""][:4]
+    values = sweep_command._pairs("--vary", tuple(part for part in vary.split(" ") if part))
+    ranges = sweep_command._pairs("--range", tuple(part for part in spans.split(" ") if part))
+    sweep_command._target(until or None)
+    made = design_of(
+        design if len(design) < 8 else "grid",  # longer ones are only large
+        {key: [sweep_command._value(key, one) for one in given.split(",")] for key, given in values},
+        None,
+        {key: sweep_command._range(key, given) for key, given in ranges},
+        0,
+    )
+    knobs, constants = split(dict(zip(made.keys, made.point(made.size - 1), strict=True)))
+    with overridden(constants):
+        return changed(scenario.load("after"), knobs)
+
+
+def _posted(data: bytes) -> object:
+    """A body sent to each route that takes one; whatever comes, the answer is below 500 and the process lives."""
+    ends = SimpleNamespace(changed=1)
+
+    async def call(statement: object) -> object:
+        return ends
+
+    async def body() -> bytes:
+        return data
+
+    service: Any = SimpleNamespace(
+        settings=SimpleNamespace(body_bytes=1 << 20, body_timeout_s=5.0),
+        ingestion=SimpleNamespace(offer=lambda stream, row: "stored"),
+        pool=SimpleNamespace(call=call),
+        log=SimpleNamespace(error=lambda line: None),
+    )
+    routes, answer = http._Routes(service), http._answers(service)
+    for route in (routes.event, routes.events, routes.revenue, routes.heartbeat, routes.start_session):
+        request: Any = SimpleNamespace(read=body, method="POST", path="/")
+        told = asyncio.run(answer(request, route))
+        assert told.status < 500, told.text
+    return None
+
+
+def _journal(data: bytes) -> object:
+    with tempfile.TemporaryDirectory(prefix="capsim-fuzz-") as folder:
+        (Path(folder) / NAME).write_bytes(data)
+        with Journal(Path(folder), "d" * 64, resume=True) as journal:
+            return journal.rows
+
+
+def _collections(text: str) -> object:
+    return gclog.allocation(gclog.events(text.split("\n")), 0.0, 1e9, 1)
+
+
+def _time(text: str) -> object:
+    first, _, second = text.partition("\n")
+    for one in (first, second):
+        with contextlib.suppress(CapsimError):
+            instants.instant_us(one, 0)
+    return instants.zone_of(first), instants.duration_us(second)
+
+
+def _json(path: str) -> Callable[[], Any]:
+    return lambda: json.loads((ROOT / path).read_text())
+
+
+def _toml(path: str) -> Callable[[], Any]:
+    return lambda: tomlkit.parse((ROOT / path).read_text()).unwrap()
+
+
+def _as_toml(data: Any) -> bytes:
+    return tomlkit.dumps(_without_nothing(data)).encode()
+
+
+def _without_nothing(data: Any) -> Any:
+    """TOML has no null."""
+    if isinstance(data, dict):
+        return {str(k): _without_nothing(v) for k, v in data.items() if v is not None}
+    if isinstance(data, list | tuple):
+        return [_without_nothing(v) for v in data if v is not None]
+    return data
+
+
+def _railway() -> Any:
+    return {
+        "build": {"builder": "RAILPACK"},
+        "deploy": {
+            "startCommand": "npx prisma migrate deploy && npm start",
+            "healthcheckPath": "/health",
+            "restartPolicyType": "ON_FAILURE",
+            "restartPolicyMaxRetries": 10,
+            "numReplicas": 2,
+            "drainingSeconds": 5,
+            "overlapSeconds": 5,
+            "limitOverride": {"containers": {"cpu": 2, "memoryBytes": 1_000_000_000}},
+            "multiRegionConfig": {"europe-west4": {"numReplicas": 2}},
+        },
+        "environments": {"production": {"deploy": {"numReplicas": 1}}},
+    }
+
+
+def _event() -> Any:
+    return {
+        "gameId": "g",
+        "userId": "u",
+        "sessionId": "s",
+        "eventName": "e",
+        "properties": {"a": [1]},
+        "timestamp": 1,
+        "amount": 0.5,
+        "currency": "USD",
+        "events": [{"gameId": "g", "userId": "u", "eventName": "e"}],
+    }
+
+
+_COMPANION = "tests/data/memory_runs/own.run.toml"
+_EXPORTS = [f"tests/data/billed/{name}.json" for name in ("metrics", "usage-cli", "usage-graphql", "usage-projects")]
+
+PARSERS: dict[str, Parser] = {
+    "trace": Parser(_trace()),
+    "trace-access-log": Parser(_trace("access-log")),
+    "trace-counts": Parser(_trace("counts")),
+    "trace-events": Parser(_trace("events")),
+    "trace-jsonl": Parser(_trace("jsonl")),
+    "trace-parquet": Parser(_trace("parquet")),
+    "time": Parser(_text(_time)),
+    "scenario": Parser(_text(_scenario), _toml("data/scenarios/recommended.toml"), _as_toml),
+    "slo": Parser(_in_files(slo=lambda path: slo.read(str(path))), _toml("data/slo/seed.toml"), _as_toml),
+    "env": Parser(_inspected(".env")),
+    "database-url": Parser(_text(_addressed)),
+    "railway-json": Parser(_inspected("railway.json"), _railway),
+    "railway-toml": Parser(_inspected("railway.toml"), _railway, _as_toml),
+    "railway-ts": Parser(_inspected("railway.ts")),
+    "package-json": Parser(
+        _inspected("package.json"), lambda: {"name": "x", "scripts": {"prestart": "a", "start": "node dist/index.js"}}
+    ),
+    "dockerfile": Parser(_inspected("Dockerfile")),
+    "start-command": Parser(_text(_started)),
+    "billed": Parser(
+        _in_files(export=lambda path: (billed.is_export(f"{path}"), billed.read_billed(str(path)))),
+        lambda: {"any": [_json(path)() for path in _EXPORTS]},
+    ),
+    "series": Parser(
+        _in_files(**{
+            "series.run.toml": lambda path: path,
+            "series.csv": lambda path: [repr(one) for one in series.read_series(path)[0]],
+        })
+    ),
+    "companion": Parser(
+        _in_files(**{"x.run.toml": lambda path: companion.dumps(companion.read_companion(path.with_name("x.csv")))}),
+        _toml(_COMPANION),
+        _as_toml,
+    ),
+    "design": Parser(_text(_swept)),
+    "journal": Parser(_journal),
+    "saved-result": Parser(_in_files(saved=document.load_document)),
+    "oracle-cases": Parser(_in_files(cases=oracle.read_cases)),
+    "gc-log": Parser(_text(_collections)),
+    "http-body": Parser(_posted, _event),
+}

@@ -1,0 +1,97 @@
+"""Coverage-guided fuzzing of one parser or of all, with Atheris (libFuzzer): ``make fuzz PARSER=env SECONDS=60``.
+
+What is found is written to ``out/fuzz``; move it into ``corpus/`` when it is repaired, and the tests read it again.
+With a table for an example, every second run exchanges values inside it instead of mutating bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+SEEN_INTO = ["capsim", "parsers", "tomllib", "dotenv", "shlex", "csv", "json", "urllib", "zoneinfo"]
+LONGEST_S, LARGEST_MIB = 10, 2048  # of one input, and of the process: more is a hang or a leak
+LARGEST_KEPT_BYTES, MOST_KEPT = 2_000, 40  # of the corpus, so that the repository stays small
+
+
+def one(name: str, seconds: int, structure: bool) -> None:
+    """Fuzz in this process, which libFuzzer then ends."""
+    import atheris
+
+    with atheris.instrument_imports(include=SEEN_INTO):
+        import parsers
+    out = Path("out/fuzz")
+    out.mkdir(parents=True, exist_ok=True)
+    # What this run finds worth keeping goes to a folder of its own; `kept` decides how much the repository takes.
+    new = out / "new" / name
+    new.mkdir(parents=True, exist_ok=True)
+    flags = [
+        f"-max_total_time={seconds}", f"-timeout={LONGEST_S}", f"-rss_limit_mb={LARGEST_MIB}", "-max_len=4096",
+        f"-artifact_prefix={out}/{name}-", f"-dict={HERE / 'words.dict'}", "-print_final_stats=1", "-verbosity=1",
+    ]  # fmt: skip
+
+    def read(data: bytes) -> None:
+        parsers.check(name, data)
+
+    if structure:
+        from structure import exchanged
+
+        test = exchanged(name)
+        atheris.Setup([sys.argv[0], *flags], test.hypothesis.fuzz_one_input)
+    else:
+        atheris.Setup([sys.argv[0], *flags, str(new), str(parsers.CORPUS / name)], read)
+    atheris.Fuzz()
+
+
+def keep(name: str, seed: int = 0) -> None:
+    """Take a small sample of what a run reached into the corpus."""
+    known = HERE / "corpus" / name
+    known.mkdir(parents=True, exist_ok=True)
+    found = sorted(p for p in Path("out/fuzz/new", name).glob("*") if p.stat().st_size <= LARGEST_KEPT_BYTES)
+    room = MOST_KEPT - len(list(known.iterdir()))
+    for path in random.Random(seed).sample(found, min(len(found), max(room, 0))):
+        (known / path.name[:16]).write_bytes(path.read_bytes())
+
+
+def main() -> None:
+    """Run the parsers one after the other, each in a process of its own."""
+    told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    told.add_argument("parsers", nargs="*", help="names; all by default")
+    told.add_argument("--seconds", type=int, default=60, help="for each")
+    told.add_argument("--keep", action="store_true", help="take a small sample of what was reached into the corpus")
+    told.add_argument("--inside", choices=["bytes", "structure"], help=argparse.SUPPRESS)
+    given = told.parse_args()
+    if given.inside:
+        one(given.parsers[0], given.seconds, given.inside == "structure")
+        return
+    import parsers
+
+    failed = []
+    for name in given.parsers or parsers.PARSERS:
+        if name not in parsers.PARSERS:
+            sys.exit(f"{name}: there is no such parser; known are {', '.join(parsers.PARSERS)}")
+        ways = ["bytes", "structure"] if parsers.PARSERS[name].example else ["bytes"]
+        for way in ways:
+            with tempfile.TemporaryFile("w+", errors="replace") as log:
+                command = [sys.executable, __file__, name, f"--seconds={given.seconds // len(ways)}", "--inside", way]
+                code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+                log.seek(0)
+                lines = log.read().splitlines()
+            runs = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "?")
+            print(f"{name}, {way}: {runs} inputs, {'FAILED' if code else 'nothing found'}", flush=True)
+            if code:
+                failed.append(name)
+                print("\n".join("    " + line[:300] for line in lines if not line.startswith("#"))[-4_000:], flush=True)
+        if given.keep:
+            keep(name)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

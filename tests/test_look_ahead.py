@@ -1,0 +1,126 @@
+"""Whole runs with and without look-ahead: the same tables to the last bit, whatever happens to the server.
+
+The twins of the parts look at single servers (`test_model_twin`, `test_loop_twin`, `test_visits_twin` and
+`test_fleet_twin`); here everything is together as `capsim run` plays it: faults, deploys, crashes, replicas on one
+Postgres, heap caps.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from capsim.run import Run, simulate
+from capsim.server import fleet
+from capsim.server.model import Server
+from capsim.specs import Scenario
+from twin_random import to_toml
+
+CLASSES = ("plain", "faults", "coupled", "deploys", "caps", "all")
+
+
+def random_scenario(kind: str, number: int) -> Scenario:
+    """A few minutes of a server of one class."""
+    rng = random.Random(f"look ahead {kind} {number}")
+    span_s = rng.choice((120, 300))
+    writer = {
+        "semantics": rng.choice(("seed", "fixed", "recommended")),
+        "batch_rows": rng.choice((10, 100)),
+        "delay_ms": rng.choice((500, 5_000)),
+        "buffer_cap_rows": rng.choice(("none", 200, 1_000)),
+    }
+    server: dict[str, Any] = {"writers": {name: dict(writer) for name in ("events", "revenue", "heartbeats")}}
+    database: dict[str, Any] = {"insert": {"call_ms": rng.choice((2, 20)), "distribution": "lognormal"}}
+    workload: dict[str, Any] = {"rate_hz": rng.choice((5, 40, 120)), "duration_s": span_s}
+    if kind in ("faults", "all"):
+        kinds = ("slow", "fail", "stall", "down", "full")
+        database["faults"] = [
+            {
+                "kind": (what := rng.choice(kinds)),
+                "from_s": at_s,
+                "to_s": at_s + rng.choice((3, 20)),
+                **({"duration_ms": rng.choice((200, 6_000))} if what in ("slow", "fail") else {}),
+            }
+            for at_s in sorted(rng.sample(range(10, span_s - 25, 25), rng.choice((1, 3))))
+        ]
+    if kind in ("coupled", "all"):
+        server["pool"] = {"limit": rng.choice((1, 2, 3)), "pool_timeout_s": rng.choice((0.5, 10))}
+        server["metrics"] = {"every_s": rng.choice((1, 15))}
+        workload["queries_hz"] = rng.choice((0.2, 3))
+        if rng.random() < 0.5:
+            workload["sessions"] = {"length_median_s": 60}
+            server["cleanup"] = {"interval_s": 30, "timeout_s": 40, "limit_rows": 20}
+    if kind in ("deploys", "all"):
+        server["lifecycle"] = [
+            {"kind": rng.choice(("deploy", "crash")), "at_s": rng.uniform(5, span_s)} for _ in range(rng.choice((1, 3)))
+        ]
+        server["process"] = {
+            "start_s": rng.choice((0, 4)),
+            "handles_sigterm": rng.random() < 0.5,
+            "draining_s": rng.choice((0, 5)),
+            "overlap_s": rng.choice((0, 10)),
+            "replicas": rng.choice((1, 1, 2)),
+        }
+    if kind in ("caps", "all"):
+        server["node"] = {"heap_cap_mib": rng.choice((16, 24, 64)), "loaded_mib": rng.choice((0, 8))}
+        if kind == "caps":
+            database["faults"] = [{"kind": "stall", "from_s": 30, "to_s": 90}]
+    return Scenario.model_validate({
+        "name": kind, "workload": workload, "server": server, "database": database, "billing": {"from": "2026-02-03"},
+    })  # fmt: skip
+
+
+def played(scenario: Scenario, seed: int, monkeypatch: pytest.MonkeyPatch, *, look_ahead: bool) -> tuple[Run, int, int]:
+    """A run; flushes that were played ahead, and all."""
+    servers: list[Server] = []
+
+    class Watched(Server):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **(options | {"look_ahead": look_ahead}))
+            servers.append(self)
+
+    monkeypatch.setattr(fleet, "Server", Watched)
+    run = simulate(scenario, month=False, seed=seed, batches=True)
+    assert run.batches is not None
+    ahead = sum(server.flushes_ahead for server in servers)
+    return run, ahead, sum(writer.batches for server in servers for writer in server.writers.values())
+
+
+def check(kind: str, number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    scenario = random_scenario(kind, number)
+    runs = [played(scenario, number, monkeypatch, look_ahead=look_ahead) for look_ahead in (True, False)]
+    (ahead, looked, flushes), (events, none, _) = runs
+    assert none == 0
+    try:
+        for name in ("samples", "batches", "stuck", "waits", "lives"):
+            pd.testing.assert_frame_equal(getattr(ahead, name), getattr(events, name), check_exact=True)
+        pd.testing.assert_frame_equal(ahead.accounting(), events.accounting())
+        assert ahead.warnings == events.warnings
+    except AssertionError as error:
+        raise AssertionError(f"{kind} {number}: {error}\n{to_toml(scenario)}") from None
+    return looked, flushes
+
+
+def compare(numbers: range, kind: str, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Share of the flushes that were played ahead."""
+    found = Counter[str]()
+    for number in numbers:
+        looked, flushes = check(kind, number, monkeypatch)
+        found.update(ahead=looked, all=flushes)
+    return found["ahead"] / found["all"]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_runs_with_and_without_look_ahead_are_equal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compare(range(8), kind, monkeypatch) > 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CLASSES)
+def test_two_thousand_runs_are_equal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = compare(range(1_000, 1_334), kind, monkeypatch)
+    print(f"{kind}: {share:.1%} of the flushes were played ahead")

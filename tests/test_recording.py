@@ -1,0 +1,366 @@
+"""What `capsim record` keeps of a server that misbehaves, and what is made of it when it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from capsim.cli import main
+from capsim.errors import CapsimError
+from capsim.recording import read_recording
+from capsim.recording import record as recorder
+from capsim.recording.address import address_of
+from capsim.recording.answer import NotMetrics, read_answer
+from capsim.recording.ask import Unanswered, ask
+from capsim.recording.journal import Journal, parts_of
+from capsim.recording.record import Settings, record
+from capsim.recording.write import write_recording
+from metrics_server import HTML, answer, metrics_server
+
+EVERY_S = 0.1
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def server():
+    with metrics_server() as running:
+        yield running
+
+
+def settings_of(server, for_s=0.5, **given):
+    return Settings(address=address_of(server.url), every_s=EVERY_S, for_s=for_s, **given)
+
+
+def story(server, out, *modes, each=2):
+    """Record while the server goes through its modes, `each` instants in each."""
+
+    def turn(tally):
+        number = (tally.samples + tally.missed) // each
+        server.mode = modes[min(number, len(modes) - 1)]
+
+    server.mode = modes[0]
+    record(settings_of(server, for_s=EVERY_S * each * len(modes)), out, turn)
+    return read_recording(out)
+
+
+# --- one answer
+
+
+def test_the_seeds_texts_become_numbers():
+    values = read_answer(json.dumps(answer(70, rss="256MB", uptime="45 minutes")).encode()).values
+
+    assert (values["rss_mib"], values["uptime_s"], values["db_connections"]) == (256, 2700, 4)
+    assert (values["events_flushed"], values["revenue_buffer_rows"]) == (70, 3)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_used():
+    body = answer()
+    body["memory"]["rss"] = "lots"
+    body["batchWriters"]["events"]["bufferSize"] = -3
+    del body["dbConnections"]
+    read = read_answer(json.dumps(body).encode())
+
+    assert read.unread == ("memory.rss", "batchWriters.events.bufferSize")
+    assert "rss_mib" not in read.values and "db_connections" not in read.values
+    assert read.values["heap_used_mib"] == 20
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (HTML, "an HTML page"),
+        (b"ok", "no JSON"),
+        (b"[1]", "no object"),
+        (b'{"status":"ok","uptime":3}', "it has status"),
+        (b"[" * 100_000, "no JSON"),
+    ],
+)
+def test_what_is_no_metrics_is_called_by_its_name(body, what):
+    with pytest.raises(NotMetrics, match=what):
+        read_answer(body)
+
+
+# --- a server that misbehaves
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        ("hang", "too slow|connection lost"),
+        ("drip", "too slow"),
+        ("500", "HTTP 500"),
+        ("html", "an HTML page"),
+        ("empty", "without memory"),
+        ("large", "more than 1 MiB"),
+        ("away", "redirected to elsewhere.invalid"),
+    ],
+)
+def test_a_server_that_misbehaves_costs_the_samples_of_that_time_and_no_others(server, tmp_path, mode, why):
+    recording = story(server, tmp_path / "r.jsonl", "ok", mode, "ok")
+
+    assert len(recording.samples) >= 4
+    assert 1 <= recording.missed["count"].sum() == 6 - len(recording.samples)
+    assert recording.missed["why"].str.contains(why).any()
+    assert recording.samples["events_flushed"].is_monotonic_increasing
+
+
+def test_a_server_that_is_killed_and_comes_back_is_another_process(server, tmp_path):
+    def turn(tally):
+        count = tally.samples + tally.missed
+        if count == 2:
+            server.kill()
+        if count == 4:
+            server.flushed = 0
+            server.start()
+
+    record(settings_of(server, for_s=0.7), tmp_path / "r.jsonl", turn)
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert recording.samples["process"].tolist() == [0, 0, 1, 1, 1]
+    assert recording.missed["count"].sum() == 2 and (recording.missed["why"] == "connection refused").all()
+    assert any("1 restart of the server" in note for note in recording.notes)
+
+
+def test_a_redirect_on_the_same_host_is_followed(server):
+    server.mode = "moved"
+
+    assert read_answer(ask(address_of(server.url), 2.0)).values["rss_mib"] == 90
+    assert server.seen[-1]["path"] == "/elsewhere"
+
+
+def test_the_recorders_clock_may_be_set_meanwhile(server, tmp_path, monkeypatch):
+    true = time.time
+    asked = []
+
+    def wall():
+        return true() - (3_600 if len(server.seen) > 3 else 0)
+
+    monkeypatch.setattr(recorder.time, "time", wall)
+    record(settings_of(server, for_s=0.6), tmp_path / "r.jsonl", asked.append)
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert len(recording.samples) == 6 and 0.4 < recording.span_s < 0.7
+    assert any("clock was set by -3600" in note for note in recording.notes)
+
+
+def test_the_servers_clock_may_be_set_meanwhile(server, tmp_path):
+    def turn(tally):
+        server.body = answer(1_000 + tally.samples, at=time.time() - 7_200 * (tally.samples > 2))
+
+    record(settings_of(server), tmp_path / "r.jsonl", turn)
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert len(recording.samples) == 5 and recording.samples["process"].max() == 0
+    assert any(note.startswith("The server's clock was set 1 time") for note in recording.notes)
+
+
+# --- the file
+
+
+def test_a_torn_last_line_costs_that_line_only(server, tmp_path):
+    out = tmp_path / "r.jsonl"
+    record(settings_of(server, for_s=0.3), out)
+    with out.open("ab") as file:
+        file.write(b'{"kind":"sample","at":"2026-0')
+    assert len(read_recording(out).samples) == 3
+
+    record(settings_of(server, for_s=0.2), out)
+
+    assert len(read_recording(out).samples) == 5
+    assert all(json.loads(line) for line in out.read_text().splitlines())
+
+
+def test_a_recorder_that_is_killed_loses_one_sample_at_most(server, tmp_path):
+    out = tmp_path / "r.jsonl"
+    command = [sys.executable, "-m", "capsim", "record", server.url, "--every", "100ms", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 20
+    while len(server.seen) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    asked = len(server.seen) - 1  # the first was the trial
+
+    assert asked - 2 <= len(read_recording(out).samples) <= asked
+
+
+def test_what_lies_between_two_sessions_is_marked(server, tmp_path):
+    out = tmp_path / "r.jsonl"
+    record(settings_of(server, for_s=0.2), out)
+    time.sleep(0.5)
+    record(settings_of(server, for_s=0.2), out)
+    recording = read_recording(out)
+
+    assert recording.missed["why"].tolist() == ["nothing was recorded"]
+    assert 3 <= recording.missed["count"].sum() <= 8
+
+
+def test_a_large_file_is_put_aside_and_read_together_with_the_next(server, tmp_path):
+    out = tmp_path / "r.jsonl"
+    record(settings_of(server, for_s=0.8, rotate_bytes=1_500), out)
+
+    assert len(parts_of(out)) > 1 and parts_of(out)[0].name == "r.0001.jsonl"
+    assert len(read_recording(out).samples) == 8
+    assert len(read_recording(out).missed) == 0
+
+
+def test_two_recorders_do_not_share_a_file(server, tmp_path):
+    out = tmp_path / "r.jsonl"
+    journal = Journal(out, {"source": "x", "every_s": 1, "at": "2026-01-01T00:00:00Z"}, 1 << 20)
+    with pytest.raises(CapsimError, match="another process records into it"):
+        Journal(out, {"source": "x", "every_s": 1, "at": "2026-01-01T00:00:00Z"}, 1 << 20)
+    journal.close()
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(server, tmp_path, monkeypatch):
+    out = tmp_path / "r.jsonl"
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 3:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CapsimError, match=r"r\.jsonl: cannot be written \(No space left"):
+        record(settings_of(server), out)
+    assert len(out.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_it_is_read_as_the_same_recording(server, tmp_path, suffix):
+    recording = story(server, tmp_path / "r.jsonl", "ok", "500", "ok")
+    write_recording(recording, tmp_path / f"r{suffix}")
+    again = read_recording(tmp_path / f"r{suffix}")
+
+    assert again.source == recording.source
+    assert again.samples.round(6).equals(recording.samples.round(6))
+    assert again.missed[["count", "why"]].values.tolist() == recording.missed[["count", "why"]].values.tolist()
+
+
+# --- what is refused
+
+
+def test_credentials_are_used_and_never_written(server, tmp_path):
+    url = server.url.replace("http://", f"http://me:{SECRET}@") + f"?token={SECRET}"
+    out = tmp_path / "r.csv"
+    done = CliRunner().invoke(main, ["record", url, "--every", "100ms", "--for", "300ms", "--out", str(out)])
+
+    assert done.exit_code == 0, done.output
+    assert server.seen[-1]["authorization"].startswith("Basic ") and SECRET in server.seen[-1]["path"]
+    assert all(SECRET not in path.read_text() for path in tmp_path.iterdir())
+    assert SECRET not in done.output and SECRET not in repr(address_of(url)) and len(list(tmp_path.iterdir())) == 2
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host(server):
+    server.mode = "away"
+    with pytest.raises(Unanswered, match="redirected to elsewhere"):
+        ask(address_of(server.url.replace("http://", f"http://me:{SECRET}@")), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://host/x", "no http:// or https://"),
+        ("http://host:99999/", "cannot be read"),
+        (f"http://me:{SECRET}@host:x/", "cannot be read"),
+        ("http://127.0.0.1:1/api/metrics", "connection refused; check the address"),
+    ],
+)
+def test_a_wrong_address_is_one_line(tmp_path, url, said):
+    done = CliRunner().invoke(main, ["record", url, "--out", str(tmp_path / "r.jsonl")])
+
+    assert done.exit_code == 2 and said in done.output and done.output.count("\n") == 1
+    assert SECRET not in done.output and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("mode", "said"), [("html", "an HTML page"), ("empty", "JSON without memory"), ("500", "500")])
+def test_an_address_that_is_no_metrics_is_refused_at_once(server, tmp_path, mode, said):
+    server.mode = mode
+    done = CliRunner().invoke(main, ["record", server.url, "--out", str(tmp_path / "r.jsonl")])
+
+    assert done.exit_code == 2 and said in done.output and not list(tmp_path.iterdir())
+
+
+def test_another_server_does_not_get_into_the_same_file(server, tmp_path):
+    out = tmp_path / "r.jsonl"
+    record(settings_of(server, for_s=0.2), out)
+    before = out.read_text()
+    with metrics_server() as other, pytest.raises(CapsimError, match=r"holds answers of .*; record .* into another"):
+        record(settings_of(other, for_s=0.2), out)
+    assert out.read_text() == before
+
+
+def lines(*samples, source="http://a/api/metrics"):
+    """A journal with samples given as (t_s, flushed)."""
+    session = {"kind": "session", "format": 1, "source": source, "every_s": 5, "at": "2026-01-01T00:00:00.000Z"}
+    made = [{"kind": "sample", "at": "2026-01-01T00:00:00Z", "t_s": t, "events_flushed": n} for t, n in samples]
+    return "".join(json.dumps(line) + "\n" for line in (session, *made))
+
+
+def test_duplicates_are_left_out_and_disorder_is_sorted_both_noted(tmp_path):
+    (tmp_path / "r.jsonl").write_text(lines((0, 0), (10, 20), (5, 10), (5, 10), (15, 30)))
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert recording.samples["time_s"].tolist() == [0, 5, 10, 15]
+    assert recording.samples["events_flushed"].tolist() == [0, 10, 20, 30]
+    assert {"1 sample went back in time and was sorted.", "1 duplicate samples were left out."} <= set(recording.notes)
+
+
+def test_two_servers_in_one_file_are_refused(tmp_path):
+    text = lines((0, 0), (5, 10)) + lines((0, 0), (5, 3), source="http://b/api/metrics")
+    (tmp_path / "r.jsonl").write_text(text)
+    with pytest.raises(CapsimError, match="of http://a/api/metrics and of http://b/api/metrics"):
+        read_recording(tmp_path / "r.jsonl")
+
+
+def test_two_samples_of_one_instant_that_differ_are_refused(tmp_path):
+    (tmp_path / "r.jsonl").write_text(lines((0, 0), (5, 10), (5, 900)))
+    with pytest.raises(CapsimError, match="two different samples of 2026-01-01T00:00:05Z"):
+        read_recording(tmp_path / "r.jsonl")
+
+
+def test_replicas_that_answer_in_turn_are_refused(tmp_path):
+    (tmp_path / "r.jsonl").write_text(lines(*[(5 * i, 10 * i + 1_000 * (i % 2)) for i in range(40)]))
+    with pytest.raises(CapsimError, match="answer in turn"):
+        read_recording(tmp_path / "r.jsonl")
+
+
+def test_a_folder_of_saved_answers_is_a_recording(tmp_path):
+    for i, at in enumerate((1_700_000_000, 1_700_000_060, 1_700_000_120)):
+        (tmp_path / f"{i}.json").write_text(json.dumps(answer(i * 50, at=at)))
+    recording = read_recording(tmp_path)
+
+    assert recording.samples["time_s"].tolist() == [0, 60, 120] and recording.every_s == 60
+    assert recording.samples["events_flushed"].tolist() == [0, 50, 100]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no json\n" * 9, '{"kind":"session"}\n'])
+def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "r.jsonl").write_text(text)
+    with pytest.raises(CapsimError) as refused:
+        read_recording(tmp_path / "r.jsonl")
+    assert len(refused.value.problems) == 1 and "r.jsonl" in str(refused.value)
+
+
+def test_ctrl_c_keeps_what_there_is(server, tmp_path):
+    out = tmp_path / "r.csv"
+    command = [sys.executable, "-m", "capsim", "record", server.url, "--every", "100ms", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until = time.monotonic() + 20
+    while len(server.seen) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 130 and "samples" in said and "Traceback" not in said
+    assert len(read_recording(Path(out)).samples) >= 3
