@@ -32,10 +32,12 @@ def things(run):
         kind="wedge", part="events", disturbance="stall", happens="a writer <stops>", trigger=50.001,
         trigger_of="length", unit="s", precision=0.01, rate_hz=20, chances=(), lost=6667, heals_after_s=None,
         shows="nothing", alert="none", remedies=(), schedule="",
-        series={"step_s": 1, "buffer_rows": (0, 5), "lost_items": (0, 1), "disturbed_from_s": 0, "disturbed_to_s": 1},
+        series={"step_s": 1, "level_of": "largest buffer [rows]", "level": (0, 5), "lost_items": (0, 1),
+                "disturbed_from_s": 0, "disturbed_to_s": 1},
     )  # fmt: skip
     found = Findings(
-        capsim_version="0", name="small", title="", peak_hz=20, seed=0, findings=(finding,), targets=(), provenance={}
+        capsim_version="0", name="small", title="", peak_hz=20, seed=0, findings=(finding,), targets=(),
+        troubleshooting=(), provenance={},
     )
     trace = cs.Trace.from_counts("<load>", [0, 60_000_000], [3, 5], 60_000_000)
     result = cs.result_of([run])

@@ -9,6 +9,7 @@ are always made of the numbers below them.
 from __future__ import annotations
 
 import copy
+import html
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from capsim.errors import CapsimError
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+_NO_WORDS = "No description has been provided for this image"  # what nbconvert says of a picture
 LONGEST_CELL_S = 300
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COMPARED = ("text/plain", "text/html", "text/markdown")  # pictures are for people to look at
@@ -130,7 +132,8 @@ def with_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], sourc
             raise CapsimError(f"{source}: has no parameter {name}; {known}")
     tagged = copy.deepcopy(notebook)
     for cell in tagged.cells:
-        cell.metadata.setdefault("tags", [])  # papermill takes them for granted
+        cell.metadata.setdefault("tags", [])  # papermill takes them for granted ...
+    tagged.metadata.setdefault("papermill", {})  # ... and this
     made: NotebookNode = parameterize_notebook(tagged, dict(parameters), kernel_name="python3", language="python")
     return made
 
@@ -141,6 +144,10 @@ def page(notebook: NotebookNode, title: str) -> str:
 
     exporter = HTMLExporter(require_js_url="", mathjax_url="", mermaid_js_url="", jquery_url="", theme="light")
     text: str = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})[0]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        if "image/png" in output.get("data", {}):  # the template leaves its words out
+            words = output.metadata.get("image/png", {}).get("alt", "Figure.")
+            text = text.replace(f'alt="{_NO_WORDS}"', f'alt="{html.escape(words)}"', 1)
     return text
 
 
