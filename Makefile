@@ -38,7 +38,7 @@ notebooks: .venv/test.stamp
 	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
 
 lab: .venv/test.stamp
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/capsim lab
 
 # The schema of every JSON document is what `schema_text()` of its module says.
 SCHEMAS := audit=capsim.audit calibration=capsim.calibration.document findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \

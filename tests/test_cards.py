@@ -32,10 +32,12 @@ def things(run):
         kind="wedge", part="events", disturbance="stall", happens="a writer <stops>", trigger=50.001,
         trigger_of="length", unit="s", precision=0.01, rate_hz=20, chances=(), lost=6667, heals_after_s=None,
         shows="nothing", alert="none", remedies=(), schedule="",
-        series={"step_s": 1, "buffer_rows": (0, 5), "lost_items": (0, 1), "disturbed_from_s": 0, "disturbed_to_s": 1},
+        series={"step_s": 1, "level_of": "largest buffer [rows]", "level": (0, 5), "lost_items": (0, 1),
+                "disturbed_from_s": 0, "disturbed_to_s": 1},
     )  # fmt: skip
     found = Findings(
-        capsim_version="0", name="small", title="", peak_hz=20, seed=0, findings=(finding,), targets=(), provenance={}
+        capsim_version="0", name="small", title="", peak_hz=20, seed=0, findings=(finding,), targets=(),
+        troubleshooting=(), provenance={},
     )
     trace = cs.Trace.from_counts("<load>", [0, 60_000_000], [3, 5], 60_000_000)
     result = cs.result_of([run])
@@ -56,6 +58,11 @@ def test_a_card_is_compact_and_has_units(things, kind):
 
     assert html.count("<tr>") <= 20 and len(html) < 8_000
     assert UNITS.get(kind, "USD") in html
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("bill", "sweep")])
+def test_on_a_terminal_it_is_one_line(things, kind):
+    assert len(repr(getattr(things, kind))) < 120 and "\n" not in repr(getattr(things, kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)

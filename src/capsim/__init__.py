@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from capsim.run import Run, simulate
     from capsim.scenario import load, names
     from capsim.specs import Scenario
+    from capsim.start import ready
     from capsim.stress import stress
     from capsim.sweep.growth import growth
     from capsim.sweep.run import sweep
@@ -55,6 +56,7 @@ __all__ = [
     "plots",
     "read_recording",
     "read_trace",
+    "ready",
     "result_of",
     "sensitivity",
     "simulate",
@@ -81,6 +83,7 @@ _HOMES = {
     "names": "scenario",
     "read_recording": "recording",
     "read_trace": "trace",
+    "ready": "start",
     "result_of": "document",
     "sensitivity": "sweep.sensitivity",
     "simulate": "run",

@@ -186,6 +186,9 @@ class Result(Row):
 
         return ResultPlots(self)
 
+    def __repr__(self) -> str:
+        return f"<Result {self.name}: load of {self.trace_span_s:g} s, replicates {self.replicates}>"
+
     def _repr_html_(self) -> str:
         from capsim.cards import results_card
 
@@ -234,6 +237,9 @@ class Comparison(Row):
         from capsim.plots.objects import ComparisonPlots
 
         return ComparisonPlots(self)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(result.name for result in self.results)}>"
 
     def _repr_html_(self) -> str:
         from capsim.cards import results_card

@@ -9,17 +9,21 @@ are always made of the numbers below them.
 from __future__ import annotations
 
 import copy
+import html
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capsim.errors import CapsimError
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+_NO_WORDS = "No description has been provided for this image"  # what nbconvert says of a picture
 LONGEST_CELL_S = 300
+WIDGET = "application/vnd.jupyter.widget-view+json"
 COMPARED = ("text/plain", "text/html", "text/markdown")  # pictures are for people to look at
 ANSWER, ANSWER_SOURCE = "answer", "answer-source"
 
@@ -80,15 +84,113 @@ def tidied(notebook: NotebookNode) -> NotebookNode:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
+    heading = ""
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number:02d}"
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+            cell.outputs = [o for o in cell.outputs if not _passing(o)]
             for output in cell.outputs:
                 if "metadata" in output:
-                    output.metadata = {}
+                    drawn = "image/png" in output.get("data", {})
+                    output.metadata = {"image/png": {"alt": _alt(heading, cell.source)}} if drawn else {}
+        elif cell.source.startswith("#"):
+            heading = cell.source.splitlines()[0].lstrip("# ")
     return notebook
+
+
+def _passing(output: NotebookNode) -> bool:
+    """What is not there when a notebook is read later: progress, and widgets, which need their kernel."""
+    if output.output_type == "stream":
+        return bool(output.name == "stderr")
+    return WIDGET in output.get("data", {})
+
+
+def _alt(heading: str, source: str) -> str:
+    """A picture in words: the section that it stands in, and the call that drew it."""
+    calls = [line.rstrip("; ") for line in source.splitlines() if "plot" in line]
+    return f"Figure of the section “{heading}”, drawn by {calls[-1] if calls else 'the cell above'}."
+
+
+def with_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], source: str) -> NotebookNode:
+    """A copy whose cell tagged ``parameters`` is followed by one that sets other values.
+
+    Raises
+    ------
+    CapsimError
+        If the notebook has no such parameter, or the extra ``notebooks`` is not installed.
+    """
+    try:
+        from papermill.parameterize import parameterize_notebook
+    except ImportError as error:
+        raise CapsimError(f"{source}: other parameters need papermill: pip install 'capsim[notebooks]'") from error
+    cells = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    names = re.findall(r"^(\w+) *=", "\n".join(cells), re.MULTILINE)
+    for name in parameters:
+        if name not in names:
+            known = f"its parameters: {', '.join(names)}" if names else "it has no cell tagged parameters"
+            raise CapsimError(f"{source}: has no parameter {name}; {known}")
+    tagged = copy.deepcopy(notebook)
+    for cell in tagged.cells:
+        cell.metadata.setdefault("tags", [])  # papermill takes them for granted ...
+    tagged.metadata.setdefault("papermill", {})  # ... and this
+    made: NotebookNode = parameterize_notebook(tagged, dict(parameters), kernel_name="python3", language="python")
+    return made
+
+
+def page(notebook: NotebookNode, title: str) -> str:
+    """The notebook as one HTML page that needs no other file."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(require_js_url="", mathjax_url="", mermaid_js_url="", jquery_url="", theme="light")
+    text: str = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})[0]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        if "image/png" in output.get("data", {}):  # the template leaves its words out
+            words = output.metadata.get("image/png", {}).get("alt", "Figure.")
+            text = text.replace(f'alt="{_NO_WORDS}"', f'alt="{html.escape(words)}"', 1)
+    return text
+
+
+def report(path: Path, parameters: Mapping[str, Any], folder: Path) -> str:
+    """Run a notebook on other inputs, and give it as an HTML page.
+
+    Parameters
+    ----------
+    path : Path
+        The notebook; left as it is.
+    parameters : mapping
+        Other values for names in its cell tagged ``parameters``.
+    folder : Path
+        Where the kernel works: paths among the parameters begin there.
+
+    Returns
+    -------
+    str
+        HTML; its title is the notebook's question.
+
+    Raises
+    ------
+    CapsimError
+        If it cannot be read, has no such parameter, or one of its cells fails: with the cell and the last line.
+    """
+    notebook = read(path)
+    if parameters:
+        notebook = with_parameters(notebook, parameters, str(path))
+    try:
+        from nbclient.exceptions import CellExecutionError
+
+        fresh = executed(notebook, folder)
+    except ImportError as error:
+        raise CapsimError(f"{path}: needs the extra 'notebooks': pip install 'capsim[notebooks]'") from error
+    except CellExecutionError as error:
+        said = (error.evalue or error.ename or "it failed").strip().splitlines()[0]
+        raise CapsimError(f"{path}: a cell fails: {error.ename}: {said}; open it in capsim lab to see which") from None
+    return page(fresh, _title(fresh) or path.stem)
+
+
+def _title(notebook: NotebookNode) -> str:
+    first = notebook.cells[0].source if notebook.cells else ""
+    return first.splitlines()[0].lstrip("# ") if first.startswith("#") else ""
 
 
 def differences(kept: NotebookNode, fresh: NotebookNode) -> list[str]:

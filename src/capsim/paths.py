@@ -19,3 +19,15 @@ def data_dir() -> Path:
     """
     packaged = _PACKAGE / "_data"
     return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "data"
+
+
+def notebooks_dir() -> Path:
+    """The folder with the notebooks: ``capsim/_notebooks`` when installed, ``notebooks`` in a checkout.
+
+    Examples
+    --------
+    >>> (notebooks_dir() / "00_tour.ipynb").is_file()
+    True
+    """
+    packaged = _PACKAGE / "_notebooks"
+    return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "notebooks"

@@ -39,7 +39,7 @@ MONTH_US = BILLED_MONTH_MINUTES * US_PER_MINUTE
 Progress = Callable[[float], None]  # told the share that is done, 0 to 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """The tables of one run.
 
@@ -116,6 +116,10 @@ class Run:
     def to_frame(self, window: Window = "trace") -> pd.DataFrame:
         """The figures of a window, indexed by ``metric``: ``value``, ``unit``, ``basis``; see `capsim.summary`."""
         return self.summary(window).set_index("metric")
+
+    def __repr__(self) -> str:
+        address = self.provenance
+        return f"<Run of {self.scenario.name}: load of {self.trace_span_s:g} s, seed {address.get('seed')}>"
 
     def _repr_html_(self) -> str:
         from capsim.cards import run_card

@@ -504,6 +504,10 @@ class Scenario(Spec):
         default=None, description="where fitted keys come from; written by capsim calibrate"
     )
 
+    def __repr__(self) -> str:
+        load = f"trace {self.workload.trace}" if self.workload.trace else "a load of its own"
+        return f"<Scenario {self.name}: {load}, plan {self.billing.plan} from {self.billing.from_date}>"
+
     def _repr_html_(self) -> str:
         from capsim.cards import scenario_card
 

@@ -38,6 +38,8 @@ COMMANDS = {
     "scenario": Lazy("capsim.cli.scenario:scenario", "Check a scenario file; list its keys."),
     "inspect": Lazy("capsim.cli.inspect:inspect", "Read railway.json, .env and the like as the platform does."),
     "serve": Lazy("capsim.cli.serve:serve", "Run the reference server over HTTP."),
+    "lab": Lazy("capsim.cli.lab:lab", "Open JupyterLab with the notebooks, the tour first."),
+    "report": Lazy("capsim.cli.report:report", "Run a notebook on another load, and write it as a page."),
     "app": Lazy("capsim.cli.app:app", "Open the explorer: a page whose knobs redraw a day."),
     "validate": Lazy("capsim.cli.validate:validate", "Hold the model against recorded truth."),
     "measure": Lazy("capsim.cli.measure:measure", "Load and sample a small Node server."),

@@ -89,6 +89,9 @@ class Finding(Row):
 
         return pd.DataFrame([row.model_dump() for row in self.remedies], columns=list(Remedy.model_fields))
 
+    def __repr__(self) -> str:
+        return f"<Finding {self.kind} in {self.part}, by {self.disturbance}>"
+
     def _repr_html_(self) -> str:
         from capsim.cards import finding_card
 
@@ -138,6 +141,9 @@ class Findings(Row):
 
         columns = ["kind", "part", "disturbance", "trigger", "unit", "rate_hz", "lost", "heals_after_s", "alert"]
         return pd.DataFrame([{name: getattr(f, name) for name in columns} for f in self.findings], columns=columns)
+
+    def __repr__(self) -> str:
+        return f"<Findings of {self.name}: {len(self.findings)}>"
 
     def _repr_html_(self) -> str:
         from capsim.cards import findings_card
