@@ -66,7 +66,7 @@ def random_scenario(kind: str, number: int) -> Scenario:
             "replicas": rng.choice((1, 1, 2)),
         }
     if kind in ("caps", "all"):
-        server["node"] = {"heap_cap_mib": rng.choice((16, 24, 64)), "loaded_mib": rng.choice((0, 8))}
+        server["node"] = {"heap_cap_mib": rng.choice((32, 48, 96))}
         if kind == "caps":
             database["faults"] = [{"kind": "stall", "from_s": 30, "to_s": 90}]
     return Scenario.model_validate({

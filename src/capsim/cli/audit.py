@@ -30,10 +30,10 @@ def audit(check: bool, options: Options) -> None:
     from capsim.audit.page import overview, write
     from capsim.cli import FAILED
     from capsim.cli.job import with_load
-    from capsim.cli.progress import Progress
     from capsim.errors import CapsimError
     from capsim.files import folder
     from capsim.paths import data_dir
+    from capsim.progress import Progress
     from capsim.scenario import load
 
     kept: Path = data_dir() / "audit"

@@ -54,9 +54,9 @@ def calibrate(
     """
     from capsim.calibration import calibrate as run
     from capsim.calibration.parameters import DEFAULT
-    from capsim.cli.progress import Progress
     from capsim.errors import CapsimError
     from capsim.files import write_text
+    from capsim.progress import Progress
     from capsim.recording import read_recording
     from capsim.scenario import dumps, load
 

@@ -25,12 +25,12 @@ def optimize(scenario: str, slo: str, options: Options) -> None:
 
     from capsim import slo as targets
     from capsim.cli.job import with_load
-    from capsim.cli.progress import Progress
     from capsim.files import folder, write_text
     from capsim.optimize import dumps
     from capsim.optimize import optimize as search
     from capsim.optimize.page import overview, write
     from capsim.pricing import plan_on, prices_on
+    from capsim.progress import Progress
     from capsim.scenario import load
 
     wanted = targets.usable(targets.read(slo))
