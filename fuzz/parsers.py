@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ from capsim.inspect.report import inspection, scenario_of, screen
 from capsim.measure import companion, gclog
 from capsim.memory.residuals import overridden
 from capsim.reference import http
+from capsim.reference.url import read_database_url
+from capsim.specs import PoolSpec
 from capsim.sweep.journal import NAME, Journal
 from capsim.sweep.point import changed, split
 from capsim.sweep.run import design_of
@@ -185,10 +188,8 @@ def _collections(text: str) -> object:
 def _time(text: str) -> object:
     first, _, second = text.partition("\n")
     for one in (first, second):
-        try:
+        with suppress(CapsimError):
             instants.instant_us(one, 0)
-        except CapsimError:
-            pass
     return instants.zone_of(first), instants.duration_us(second)
 
 
@@ -273,10 +274,12 @@ PARSERS: dict[str, Parser] = {
         lambda: {"any": [_json(path)() for path in _EXPORTS]},
     ),
     "series": Parser(
-        _in_files(**{
-            "series.run.toml": lambda path: path,
-            "series.csv": lambda path: [repr(one) for one in series.read_series(path)[0]],
-        })
+        _in_files(
+            **{
+                "series.run.toml": lambda path: path,
+                "series.csv": lambda path: [repr(one) for one in series.read_series(path)[0]],
+            }
+        )
     ),
     "companion": Parser(
         _in_files(**{"x.run.toml": lambda path: companion.dumps(companion.read_companion(path.with_name("x.csv")))}),
@@ -287,6 +290,7 @@ PARSERS: dict[str, Parser] = {
     "journal": Parser(_journal),
     "saved-result": Parser(_in_files(saved=document.load_document)),
     "oracle-cases": Parser(_in_files(cases=oracle.read_cases)),
+    "reference-url": Parser(_text(lambda text: read_database_url(text, PoolSpec()))),
     "gc-log": Parser(_text(_collections)),
     "http-body": Parser(_posted, _event),
 }
