@@ -15,7 +15,7 @@ VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 o
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test test-slow bench notebooks lab schema lint lock
+.PHONY: run test test-slow fuzz bench notebooks lab schema lint lock
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -51,8 +51,15 @@ schema: .venv/run.stamp
 		$(BIN)/python -c "from $${pair#*=} import schema_text; print(schema_text(), end='')" > $$file.part; \
 		mv $$file.part $$file; done
 
+# `make fuzz PARSER="env slo" SECONDS=600`; Atheris has wheels for Linux and Python 3.11 to 3.13 only, so it is in no lock.
+PARSER ?=
+SECONDS ?= 60
+fuzz: .venv/test.stamp
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(INSTALL) atheris==3.0.0
+	$(BIN)/python fuzz/run.py $(PARSER) --seconds $(SECONDS)
+
 lint: .venv/test.stamp
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests fuzz
 	$(BIN)/mypy
 
 # The environment. One lock holds everything, the other what `make run` needs, in the same versions.

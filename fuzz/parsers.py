@@ -8,11 +8,11 @@ memory without bounds. `run.py` looks for such bytes; what it found stays in ``c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +33,9 @@ from capsim.inspect.report import inspection, scenario_of, screen
 from capsim.measure import companion, gclog
 from capsim.memory.residuals import overridden
 from capsim.reference import http
+from capsim.reference.settings import Settings
+from capsim.reference.url import read_database_url
+from capsim.specs import PoolSpec
 from capsim.sweep.journal import NAME, Journal
 from capsim.sweep.point import changed, split
 from capsim.sweep.run import design_of
@@ -159,12 +162,12 @@ def _posted(data: bytes) -> object:
         return data
 
     service: Any = SimpleNamespace(
-        settings=SimpleNamespace(body_bytes=1 << 20, body_timeout_s=5.0),
+        requested=lambda what: None,
         ingestion=SimpleNamespace(offer=lambda stream, row: "stored"),
         pool=SimpleNamespace(call=call),
         log=SimpleNamespace(error=lambda line: None),
     )
-    routes, answer = http._Routes(service), http._answers(service)
+    routes, answer = http._Routes(service, Settings(body_timeout_s=5.0)), http._answers(service)
     for route in (routes.event, routes.events, routes.revenue, routes.heartbeat, routes.start_session):
         request: Any = SimpleNamespace(read=body, method="POST", path="/")
         told = asyncio.run(answer(request, route))
@@ -186,7 +189,7 @@ def _collections(text: str) -> object:
 def _time(text: str) -> object:
     first, _, second = text.partition("\n")
     for one in (first, second):
-        with contextlib.suppress(CapsimError):
+        with suppress(CapsimError):
             instants.instant_us(one, 0)
     return instants.zone_of(first), instants.duration_us(second)
 
@@ -272,10 +275,12 @@ PARSERS: dict[str, Parser] = {
         lambda: {"any": [_json(path)() for path in _EXPORTS]},
     ),
     "series": Parser(
-        _in_files(**{
-            "series.run.toml": lambda path: path,
-            "series.csv": lambda path: [repr(one) for one in series.read_series(path)[0]],
-        })
+        _in_files(
+            **{
+                "series.run.toml": lambda path: path,
+                "series.csv": lambda path: [repr(one) for one in series.read_series(path)[0]],
+            }
+        )
     ),
     "companion": Parser(
         _in_files(**{"x.run.toml": lambda path: companion.dumps(companion.read_companion(path.with_name("x.csv")))}),
@@ -286,6 +291,7 @@ PARSERS: dict[str, Parser] = {
     "journal": Parser(_journal),
     "saved-result": Parser(_in_files(saved=document.load_document)),
     "oracle-cases": Parser(_in_files(cases=oracle.read_cases)),
+    "reference-url": Parser(_text(lambda text: read_database_url(text, PoolSpec()))),
     "gc-log": Parser(_text(_collections)),
     "http-body": Parser(_posted, _event),
 }

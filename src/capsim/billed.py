@@ -32,6 +32,7 @@ _LABELS: dict[str, Meter] = {
     "cpu": "cpu", "memory": "memory", "egress": "egress", "volume": "volume", "backup": "backups",
 }  # fmt: skip
 _LARGEST_BYTES = 64 << 20
+LARGEST = 1e15  # of any number in an export: bytes of a large month, or milliseconds; sums of such stay exact enough
 _GAP_STEPS = 2.0  # between samples further apart than so many usual steps nothing is known, and nothing is counted
 REMEDY = "give an export of Railway's usage or metrics, or a result.json that capsim wrote"
 
@@ -77,9 +78,9 @@ def is_export(side: str) -> bool:
         return False
     try:
         data = json.loads(Path(file).read_text(encoding="utf-8"))
+        return not (isinstance(data, dict) and "schema_version" in data) and bool(_kind(data))
     except (OSError, ValueError, RecursionError):
         return False  # the reader of results words what is wrong
-    return not (isinstance(data, dict) and "schema_version" in data) and bool(_kind(data))
 
 
 def read_billed(side: str) -> Billed:
@@ -107,11 +108,11 @@ def read_billed(side: str) -> Billed:
         if path.stat().st_size > _LARGEST_BYTES:
             raise CapsimError(f"{file}: larger than 64 MiB; export a shorter time")
         data = json.loads(path.read_text(encoding="utf-8-sig"))
+        kind = _kind(data)
     except OSError as error:
         raise CapsimError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
     except (ValueError, RecursionError) as error:
         raise CapsimError(f"{file}: is not JSON ({type(error).__name__}); {REMEDY}") from None
-    kind = _kind(data)
     notes: dict[str, None] = {}
     minutes = _period(data, file)
     if kind == "series":
@@ -207,6 +208,8 @@ def _of_series(data: Any, file: str, notes: dict[str, None]) -> tuple[list[Entry
         if name not in MEASUREMENTS or name in ("NETWORK_TX_GB", "BACKUP_USAGE_GB"):
             notes[f"{name} as samples over time is not what is charged, and is not compared"] = None
             continue
+        if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+            raise CapsimError(f"{file}: the values of {name} are no list of samples; {REMEDY}")
         points = sorted(
             (_number(s.get("ts"), file, f"{name} ts"), _number(s.get("value"), file, name)) for s in samples
         )
@@ -254,7 +257,6 @@ def _period(data: Any, file: str) -> float | None:
 
 
 def _number(value: Any, file: str, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
-        shown = repr(value)[:40]
-        raise CapsimError(f"{file}: {what} is {shown}; it must be a number of 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:
+        raise CapsimError(f"{file}: {what} is {repr(value)[:40]}; it must be a number from 0 to {LARGEST:g}")
     return float(value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+LONGEST_PROBLEM = 1_000  # characters; file, place and remedy stay, what is cut is a value from the middle
+
 
 class CapsimError(Exception):
     """Bad input, told in one line a problem: file, place, value and remedy.
 
-    The command line prints each of ``problems`` on stderr and exits with 2; it never shows a traceback.
+    The command line prints each of ``problems`` on stderr and exits with 2; it never shows a traceback. Whatever was
+    quoted from the input, a problem can be printed, and is short enough to be read.
 
     Examples
     --------
@@ -15,8 +18,22 @@ class CapsimError(Exception):
     """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(map(printable, problems))
+        super().__init__("\n".join(self.problems))
+
+
+def printable(text: str) -> str:
+    """A text that any UTF-8 output takes: half surrogates escaped, and the middle left out of a very long one.
+
+    Examples
+    --------
+    >>> printable("a \\ud800")
+    'a \\\\ud800'
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= LONGEST_PROBLEM:
+        return text
+    return f"{text[: LONGEST_PROBLEM * 2 // 3]} [...] {text[-LONGEST_PROBLEM // 3 :]}"
 
 
 class ScenarioError(CapsimError):

@@ -93,10 +93,10 @@ def read(name: str) -> SloSpec:
         return SloSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise CapsimError(f"{name}: cannot be read ({error.strerror}); give a TOML file, or: seed") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CapsimError(f"{name}: is not TOML ({error})") from error
     except ValidationError as error:
         raise CapsimError(*(_line(name, problem["loc"], problem["msg"]) for problem in error.errors())) from error
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number or tables beyond what is read
+        raise CapsimError(f"{name}: is not TOML ({error}); correct it") from error
 
 
 def _line(name: str, place: Sequence[int | str], text: str) -> str:

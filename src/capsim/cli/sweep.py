@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,12 +179,20 @@ def _number(key: Key, text: str) -> float | None:
         return None
     number, unit = float(match[1]), (match[2] or "").lower()
     if not unit:
-        return number
+        return _finite(key, text, number)
     own = split_unit(key.name.rpartition(".")[2])[1]
     if unit not in UNITS or not own or UNITS[unit][0] != UNITS[own][0]:
         has = f"is in {UNITS[own][2]}" if own else "has no unit"
         raise CapsimError(f"{key.name}: {text} cannot be converted: the key {has}")
-    return float(f"{number * UNITS[unit][1] / UNITS[own][1]:.12g}")
+    return _finite(key, text, float(f"{number * UNITS[unit][1] / UNITS[own][1]:.12g}"))
+
+
+def _finite(key: Key, text: str, number: float) -> float:
+    from capsim.errors import CapsimError
+
+    if math.isinf(number):
+        raise CapsimError(f"{key.name}: {text} is beyond all numbers; give a smaller one")
+    return number
 
 
 def _range(name: str, text: str) -> tuple[Any, ...]:

@@ -104,7 +104,7 @@ class Effective:
         if key in self.deploy:
             return self.number(key, 0)
         text = self.declared.variables.get(variable, "0")
-        if not re.fullmatch(r"\d{1,6}", text):
+        if not re.fullmatch(r"[0-9]{1,6}", text):
             raise CapsimError(f"{self.declared.variable_places[variable]}: {variable} is no whole number of seconds")
         return int(text)
 

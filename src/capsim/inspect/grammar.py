@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from capsim.errors import CapsimError
@@ -22,3 +24,12 @@ def parsed(language: Literal["bash", "typescript"], text: str) -> Node:
         raise CapsimError(EXTRA) from None
     of = {"bash": tree_sitter_bash.language, "typescript": tree_sitter_typescript.language_typescript}[language]
     return Parser(Language(of())).parse(text.encode()).root_node
+
+
+@contextmanager
+def shallow(source: str) -> Iterator[None]:
+    """Refuse what is nested deeper than Python can follow; no configuration is, and no message shows its text."""
+    try:
+        yield
+    except RecursionError:
+        raise CapsimError(f"{source}: is nested too deeply, or has too long a chain of &&; make it simpler") from None

@@ -6,7 +6,6 @@ the script that its `package.json` names. The grammar is tree-sitter's for bash,
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from capsim.errors import CapsimError
-from capsim.inspect.grammar import parsed
+from capsim.inspect.grammar import parsed, shallow
+from capsim.inspect.plain import json_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -26,6 +26,7 @@ SHELLS = ("sh", "bash", "dash", "ash")
 INITS = ("tini", "dumb-init")  # process 1 that hands signals on
 _WRAPPERS = ("exec", "command", "nohup", "time", "env", "cross-env", *INITS)
 _DEEPEST = 8  # scripts that call scripts
+_MOST_READ = 200_000  # characters of a start command with everything that it expands to
 _READ = {
     "program",
     "list",
@@ -115,7 +116,8 @@ def exec_form(command: str, env: Mapping[str, str], source: str, scripts: Mappin
         words = tuple(shlex.split(command))
     except ValueError:
         raise CapsimError(f"{source}: a quote is never closed; close it") from None
-    return _unwrapped(words, dict(env), scripts, (), source, 0) if words else []
+    with shallow(source):
+        return _unwrapped(words, dict(env), scripts, (), source, 0) if words else []
 
 
 def shell_form(command: str, env: Mapping[str, str], scripts: Mapping[str, str], source: str) -> list[Started]:
@@ -144,7 +146,8 @@ def shell_form(command: str, env: Mapping[str, str], scripts: Mapping[str, str],
     >>> [(step.told, step.heap_cap_mib, step.above) for step in steps]
     [('prisma migrate deploy', 512, ('sh', 'npx')), ('node dist/index.js', None, ('sh', 'npm'))]
     """
-    return _Reader(scripts, source).text(command, dict(env), (), 0)
+    with shallow(source):
+        return _Reader(scripts, source).text(command, dict(env), (), 0)
 
 
 def server_of(started: list[Started]) -> Started | None:
@@ -156,10 +159,18 @@ def server_of(started: list[Started]) -> Started | None:
 class _Reader:
     def __init__(self, scripts: Mapping[str, str], source: str) -> None:
         self.scripts, self.source = scripts, source
+        self._left = _MOST_READ
+
+    def read(self, text: str) -> None:
+        """Count what is read: A=$A$A doubles with every repeat, and so do scripts that call others twice."""
+        self._left -= len(text)
+        if self._left < 0:
+            raise CapsimError(f"{self.source}: comes to more than {_MOST_READ:,} characters; name the server's command")
 
     def text(self, command: str, env: dict[str, str], above: tuple[str, ...], depth: int) -> list[Started]:
         if depth > _DEEPEST:
             raise CapsimError(f"{self.source}: scripts call each other without end; name the server's own command")
+        self.read(command)
         root = parsed("bash", command)
         if root.has_error:
             raise CapsimError(f"{self.source}: is no shell command; check quotes, parentheses and operators")
@@ -247,6 +258,7 @@ class _Reader:
                 lambda m: shell.get(m[1] or m[3], env.get(m[1] or m[3], m[2] or "")),
                 text,
             )
+        self.read(text)
         try:
             words = shlex.split(text)
         except ValueError:
@@ -310,11 +322,7 @@ def _script(words: tuple[str, ...]) -> str | None:
 
 def scripts_of(text: str, source: str) -> dict[str, str]:
     """The scripts of a package.json."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 1)
-        raise CapsimError(f"{source}:{line}: is not JSON; correct this line") from None
+    data = json_of(text, source)
     scripts = data.get("scripts", {}) if isinstance(data, dict) else None
     if not isinstance(scripts, dict) or not all(isinstance(value, str) for value in scripts.values()):
         raise CapsimError(f"{source}: scripts is no table of commands; write each as a text")

@@ -6,16 +6,15 @@ Nothing read is executed, expanded or looked up elsewhere, and no message shows 
 from __future__ import annotations
 
 import io
-import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capsim.errors import CapsimError
-from capsim.inspect.grammar import EXTRA, parsed
+from capsim.inspect.grammar import EXTRA, parsed, shallow
+from capsim.inspect.plain import json_of, json_table, toml_table
 from capsim.inspect.shell import scripts_of
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _read_file(path: Path, declared: Declared, service: str | None) -> None:
     if name.endswith((".json", ".toml")) and name != "package.json":
         if declared.old_file:
             raise CapsimError(f"{source}: {declared.old_file} was read already; the platform reads one of them")
-        data = _json(_text(path), source) if name.endswith(".json") else _toml(_text(path), source)
+        data = (json_table if name.endswith(".json") else toml_table)(_text(path), source)
         declared.old, declared.old_file = _tables(data, source), source
         if data.get("environments"):
             declared.notes.append(f"{source}: environments: blocks for single environments are not applied")
@@ -116,29 +115,6 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CapsimError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
-
-
-def _json(text: str, source: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CapsimError(f"{source}:{error.lineno}:{error.colno}: is not JSON ({error.msg}); correct it") from None
-    except (ValueError, RecursionError):
-        raise CapsimError(f"{source}: an absurdly long number or deep nesting; give plain tables") from None
-    if not isinstance(data, dict):
-        raise CapsimError(f"{source}: holds no object; write {{ ... }}")
-    return data
-
-
-def _toml(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = re.search(r"line (\d+), column (\d+)", str(error))
-        place = f":{where[1]}:{where[2]}" if where else ""
-        raise CapsimError(f"{source}{place}: is not TOML; correct it") from None
-    except (ValueError, RecursionError):
-        raise CapsimError(f"{source}: an absurdly long number or deep nesting; give plain tables") from None
 
 
 def _tables(data: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -184,8 +160,10 @@ def _dockerfile(text: str, source: str) -> dict[str, Any]:
                 else:
                     import shlex
 
-                    words = _json(f'{{"words": {rest}}}', f"{source}: {word}")["words"]
-                    found["command"] = shlex.join(str(w) for w in words)
+                    words = json_of(rest, f"{source}: {word}")
+                    if not (isinstance(words, list) and all(isinstance(w, str) for w in words)):
+                        raise CapsimError(f"{source}: {word} is no list of texts; write each word in double quotes")
+                    found["command"] = shlex.join(words)
     return found
 
 
@@ -206,12 +184,13 @@ def _typescript(text: str, source: str, service: str | None, notes: list[str]) -
     if root.has_error:
         raise CapsimError(f"{source}: is not TypeScript that can be read; correct it")
     services: dict[str, dict[str, Any]] = {}
-    for call in _calls(root):
-        arguments = call.child_by_field_name("arguments")
-        values = arguments.named_children if arguments else []
-        if len(values) == 2 and values[1].type == "object":
-            name = _literal(values[0], source, notes)
-            services[str(name)] = _literal(values[1], source, notes)
+    with shallow(source):
+        for call in _calls(root):
+            arguments = call.child_by_field_name("arguments")
+            values = arguments.named_children if arguments else []
+            if len(values) == 2 and values[1].type == "object":
+                name = _literal(values[0], source, notes)
+                services[str(name)] = _literal(values[1], source, notes)
     if service is None and len(services) > 1:
         services = {name: fields for name, fields in services.items() if "start" in fields} or services
     if service is not None:
@@ -223,16 +202,17 @@ def _typescript(text: str, source: str, service: str | None, notes: list[str]) -
             + "; choose one by --service NAME"
         )
     fields = next(iter(services.values()))
+    for key in ("build", "deploy", "env"):
+        if not isinstance(fields.get(key, {}), dict):
+            raise CapsimError(f"{source}: {key} is no object; write {key}: {{ ... }}")
     deploy = dict(fields.get("deploy", {}))
     deploy |= {_WORDS[key]: value for key, value in fields.items() if key in _WORDS}
     if isinstance(deploy.get("numReplicas"), dict):  # by region
         deploy["numReplicas"] = sum(v for v in deploy["numReplicas"].values() if isinstance(v, int))
-    build = fields.get("build", {})
-    env = fields.get("env", {})
     return {
-        "build": build if isinstance(build, dict) else {},
+        "build": fields.get("build", {}),
         "deploy": deploy,
-        "env": {key: str(value) for key, value in env.items()} if isinstance(env, dict) else {},
+        "env": {key: str(value) for key, value in fields.get("env", {}).items()},
     }
 
 
@@ -253,8 +233,7 @@ def _literal(node: Node, source: str, notes: list[str]) -> Any:
         case "template_string" if not any(c.type == "template_substitution" for c in node.children):
             return text[1:-1]
         case "number":
-            number = float(text.replace("_", ""))
-            return int(number) if number.is_integer() else number
+            return _number(text)
         case "true" | "false":
             return node.type == "true"
         case "array":
@@ -274,6 +253,17 @@ def _literal(node: Node, source: str, notes: list[str]) -> Any:
                 else:
                     found[name] = result
             return found
+    return _UNREAD
+
+
+def _number(text: str) -> Any:
+    """A number as JavaScript writes it: 1_000, 0x10, 10n, 1e3."""
+    for reader in (lambda: int(text.removesuffix("n"), 0), lambda: float(text.replace("_", ""))):
+        try:
+            number: int | float = reader()
+        except ValueError:
+            continue
+        return int(number) if isinstance(number, float) and number.is_integer() else number
     return _UNREAD
 
 

@@ -248,10 +248,12 @@ def read_companion(series: Path) -> Companion:
         raise CapsimError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
     except OSError as error:
         raise CapsimError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CapsimError(f"{path}: not TOML: {error}; mend it there") from None
     try:
         return Companion.model_validate(data)
+    except RecursionError:
+        raise CapsimError(f"{path}: tables nested without end; docs/measuring.md lists the keys") from None
     except ValidationError as error:
         raise CapsimError(*(_problem(path, data, e) for e in error.errors())) from None
 

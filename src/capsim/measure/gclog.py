@@ -10,6 +10,7 @@ from capsim.units import MIB
 
 FLAGS = ("--trace-gc", "--trace-gc-nvp")
 _HEAD = re.compile(r"^\[\d+:[^\]]*\]\s+(\d+) ms: pause=")
+_BYTES = re.compile(r"[0-9]{1,15}")
 _AFTER = ("total_size_after", "end_object_size")  # Node 20, Node 24
 
 
@@ -43,8 +44,11 @@ def events(lines: Iterable[str]) -> list[Event]:
         if after is None or not {"gc", "allocated", "promoted"} <= said.keys():
             continue
         full = said["gc"].startswith("mc")
-        sizes = (int(said["allocated"]) / MIB, int(said["promoted"]) / MIB, int(after) / MIB)
-        out.append(Event(int(head[1]) / 1000, full, *sizes))
+        counted = (said["allocated"], said["promoted"], after)
+        if not all(_BYTES.fullmatch(text) for text in (head[1], *counted)):
+            continue  # a line cut short, or another program's
+        allocated, promoted, left = (int(text) / MIB for text in counted)
+        out.append(Event(int(head[1]) / 1000, full, allocated, promoted, left))
     return out
 
 

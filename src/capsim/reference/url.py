@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -47,8 +48,11 @@ def read_database_url(url: str, pool: PoolSpec) -> DatabaseUrl:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise CapsimError(f"DATABASE_URL: {error}; give postgresql://user:password@host:port/name") from None
+    except ValueError:  # its text would show what stands after the colon, which may be a password with a / in it
+        raise CapsimError(
+            "DATABASE_URL: is no address, or its port no number; give postgresql://user:password@host:port/name, "
+            "with / ? # @ : of a password percent-encoded"
+        ) from None
     if parts.scheme not in ("postgresql", "postgres"):
         scheme = parts.scheme or "no scheme"
         raise CapsimError(f"DATABASE_URL: begins with {scheme!r}; give postgresql://user:password@host:port/name")
@@ -64,7 +68,7 @@ def read_database_url(url: str, pool: PoolSpec) -> DatabaseUrl:
 
 
 def _number(key: str, text: str) -> float | int:
-    if not text.isdigit() or len(text) > 9 or (key == "connection_limit" and int(text) == 0):
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or (key == "connection_limit" and int(text) == 0):
         least = 1 if key == "connection_limit" else 0
         raise CapsimError(f"DATABASE_URL: {key} is {text!r}; give a whole number from {least} on")
     if key == "connection_limit":
@@ -84,4 +88,10 @@ def _check(conninfo: str) -> None:
     try:
         libpq.conninfo_to_dict(conninfo)
     except ProgrammingError as error:
-        raise CapsimError(f"DATABASE_URL: {str(error).strip()}; mend the part that is named") from None
+        raise CapsimError(f"DATABASE_URL: {_without_secrets(str(error))}; mend that part") from None
+
+
+def _without_secrets(said: str) -> str:
+    """What libpq says is wrong; of what it quotes, which may be the whole address, only the name of a setting."""
+    setting = re.match(r'[^"]* query parameter: "\w+"', said)
+    return setting[0] if setting else said.partition('"')[0].strip(" :\n")

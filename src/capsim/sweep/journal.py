@@ -85,14 +85,14 @@ class Journal:
             entry = self._parsed(line, number)
             try:
                 self.rows[int(entry["point"]), int(entry["replicate"])] = dict(entry["figures"])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise self._broken(number) from None
         self._file.truncate(sum(len(line) + 1 for line in whole))
 
     def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._broken(number) from None
         if not isinstance(entry, dict):
             raise self._broken(number)

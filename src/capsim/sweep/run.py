@@ -206,7 +206,7 @@ def design_of(
             told = ", ".join(f"{axis.key} {len(axis.values)}" for axis in axes)
             raise CapsimError(f"a list takes the values of all keys side by side, and they differ in number: {told}")
         return Points(tuple(a.key for a in axes), tuple(zip(*(a.values for a in axes), strict=True)))
-    if kind not in KINDS or not size.isdigit():
+    if kind not in KINDS or not (size.isdecimal() and len(size) < 10):
         raise CapsimError(f"design {name} is not known; give grid, list, lhs:N or sobol:N, N being the points")
     sample = Sample("lhs" if kind == "lhs" else "sobol", int(size), spans, seed)
     return Product(sample, Grid(axes)) if axes else sample

@@ -169,7 +169,7 @@ class _Table:
         column = str(self._column).strip().lower()
         if header and column in names:
             return names.index(column)
-        if column.isdigit() and 1 <= int(column) <= len(names):
+        if column.isdecimal() and len(column) < 10 and 1 <= int(column) <= len(names):
             return int(column) - 1
         raise TraceError(
             f"{place}: there is no column {self._column!r}; give one of "
@@ -208,7 +208,7 @@ def _is_stamp(cell: str) -> bool:
 
 def _count(path: Path, number: int, text: str) -> int:
     """A count; impossible ones end the reading, unreadable ones are a broken line (ValueError)."""
-    if text.isdigit() and len(text) < 16:
+    if text.isdecimal() and len(text) < 16:
         return int(text)
     try:
         value = float(text)

@@ -18,6 +18,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _CLF = re.compile(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|min|[smhdw])")
+_LONGEST_DURATION = 40  # characters; more are no length of time that anybody meant
 _DURATION_US = {
     "us": 1,
     "ms": US_PER_MS,
@@ -74,7 +75,7 @@ def duration_us(text: str) -> int:
     True
     """
     compact = text.strip().replace(" ", "")
-    parts = _DURATION.findall(compact)
+    parts = _DURATION.findall(compact) if len(compact) < _LONGEST_DURATION else []
     if not parts or "".join(n + u for n, u in parts) != compact:
         raise TraceError(f"{text!r} is no length of time; give for example 90s, 15min, 36h or 1d12h")
     return sum(round(float(number) * _DURATION_US[unit]) for number, unit in parts)

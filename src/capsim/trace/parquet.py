@@ -52,7 +52,11 @@ def read_parquet(path: Path, broken: Broken, stamps: Stamps, kind: str | None, c
                                 f"{path}: row {found.lines}: time {iso(instant)} does not go forward; "
                                 "sort the rows by time and merge equal bins"
                             )
-                        found.counts.append(_count(path, found.lines, str(value)))
+                        try:
+                            found.counts.append(_count(path, found.lines, str(value)))
+                        except ValueError as error:
+                            broken.add(found.lines, "", str(error))
+                            continue
                         last_us = instant
                     found.times_us.append(instant)
                     bounded(path, found, found.lines)

@@ -148,8 +148,8 @@ def _sniff(path: Path) -> str:
     for _, raw in lines_of(path):
         if b"\0" in raw:
             raise TraceError(f"{path}: is a binary file; give text in UTF-8, gzip or zstd of it, or Parquet")
-        if raw.strip():
-            seen.append(raw.decode("latin-1").strip())
+        if line := raw.decode("latin-1").strip():  # some of latin-1's spaces are none to bytes.strip()
+            seen.append(line)
         if len(seen) == _SNIFFED_LINES:
             break
     if not seen:

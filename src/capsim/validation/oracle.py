@@ -136,7 +136,7 @@ def read_cases(path: Path) -> list[Case]:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise CapsimError(f"{path}: {error.strerror or error}; give the path of a file of recorded cases") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CapsimError(f"{path}: not JSON ({error}); give a file of recorded cases") from None
     if not isinstance(data, list) or not data:
         raise CapsimError(f"{path}: holds no list of cases; give a file of recorded cases")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,15 @@ def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():
+            # Lines with more cells than the head: pandas would shift every column by one, or cut and only warn.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            raw = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
     except FileNotFoundError:
         raise CapsimError(f"{path}: no such file; give a series in CSV") from None
     except pd.errors.EmptyDataError:
         raise CapsimError(f"{path}: is empty; give a series in CSV") from None
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise CapsimError(f"{path}: not a CSV table ({' '.join(str(error).split())}); give a series in CSV") from None
     except OSError as error:
         raise CapsimError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
