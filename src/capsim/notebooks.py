@@ -142,7 +142,7 @@ def page(notebook: NotebookNode, title: str) -> str:
     """The notebook as one HTML page that needs no other file."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(require_js_url="", mathjax_url="", mermaid_js_url="", jquery_url="", theme="light")
+    exporter = HTMLExporter(require_js_url="", mathjax_url="", mermaid_js_url="", jquery_url="", theme="light")  # type: ignore[no-untyped-call]
     text: str = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})[0]
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         if "image/png" in output.get("data", {}):  # the template leaves its words out
