@@ -122,3 +122,11 @@ def test_every_arrival_has_one_fate_whatever_happens(seed: int) -> None:
         for fate, column in (("lost_exit", "lost_exit"), ("refused_down", "refused_down"), ("written", "written_rows")):
             assert samples[f"{row['writer']}_{column}"].sum() == row[fate], fate
     assert int(run.samples.requests.sum()) == total(run, "arrived")
+
+
+def test_a_server_that_dies_at_its_start_has_tables_without_rows() -> None:
+    run = simulate(scenario(server__node__heap_cap_mib=64, server__node__loaded_mib=4_096), month=False, batches=True)
+    assert run.lives.end.eq("abort").all() and len(run.lives) > 1
+    assert run.batches is not None
+    assert (len(run.batches), len(run.waits), total(run, "written")) == (0, 0, 0)
+    assert total(run, "arrived") == total(run, "refused_down") + total(run, "lost_exit") > 40_000

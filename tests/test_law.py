@@ -304,3 +304,14 @@ def test_the_command_refuses_with_every_reason() -> None:
     lines = done.stderr.splitlines()
     assert len(lines) >= 2
     assert all("fidelity law" in line for line in lines)
+
+
+def test_a_writer_that_is_stuck_over_midnight_goes_on_refusing() -> None:
+    """What began to be refused yesterday is refused today too, and told in no bin twice."""
+    wedged = scenario_of(rate_hz=40, duration_s=2 * 86_400, database__insert={"call_ms": 30_000})
+    run = simulate(wedged, month=False, resolution_s=3_600.0, fidelity="law")
+    accounts = run.accounting().set_index("writer")
+    for stream in STREAMS:
+        dropped = run.samples[f"{stream}_dropped_cap"]
+        assert dropped.sum() == accounts.loc[stream, "dropped_cap"]
+    assert (run.samples["events_dropped_cap"] == run.samples["events_arrived"])[-24:].all()

@@ -18,10 +18,10 @@ from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process, of_replica
 from capsim.server.law import LawDatabase, LawFleet
 from capsim.server.lives import FATAL, Fatal, lives
-from capsim.server.model import Happened
+from capsim.server.model import ATTEMPTS, Happened
 from capsim.server.responses import Responses
 from capsim.server.timeline import together
-from capsim.server.visits import PARTS
+from capsim.server.visits import PARTS, VISITS
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S, us_from_s
 from capsim.workload import Load
@@ -145,7 +145,8 @@ class Played:
 
     def batches(self) -> pd.DataFrame:
         """`capsim.tables.BATCHES`."""
-        parts = [pd.DataFrame({**h.attempts, "process": process.number}) for process, h in self.happened]
+        nothing = pd.DataFrame(columns=[*ATTEMPTS, "process"], dtype=np.int64)  # a server may die at its start
+        parts = [nothing, *(pd.DataFrame({**h.attempts, "process": process.number}) for process, h in self.happened)]
         parts += [self._out(process) for process in self.fleet.processes]
         table = pd.concat(parts, ignore_index=True).sort_values(["start_us", "process", "part"], kind="stable")
         table["writer"] = np.asarray(STREAMS)[table["part"].to_numpy(np.int64)]
@@ -193,7 +194,8 @@ class Played:
 
     def visits(self) -> pd.DataFrame:
         """Cleanup runs, analytics reads and metrics calls, one row each; only with ``keep``."""
-        parts = [pd.DataFrame({**h.visits, "process": process.number}) for process, h in self.happened]
+        nothing = pd.DataFrame(columns=[*VISITS, "process"], dtype=np.int64)
+        parts = [nothing, *(pd.DataFrame({**h.visits, "process": process.number}) for process, h in self.happened)]
         table = pd.concat(parts, ignore_index=True).sort_values(["start_us", "part", "number"], kind="stable")
         table["part"] = np.asarray(PARTS)[table["part"].to_numpy(np.int64)]
         return table.reset_index(drop=True)

@@ -213,7 +213,8 @@ class LawSampler(Sampler):
         writer, arrivals = server.writers[stream], server.arrivals[stream]
         runs = writer.drain_refused()
         for start, _ in runs:
-            arrivals.time_us(start)  # so that before it all are stored, and after it none
+            if start >= arrivals.first_known:  # otherwise it goes on from the stretch before
+                arrivals.time_us(start)  # so that before it all are stored, and after it none
         at_us, before, upto = arrivals.path(edges)
         first = int(before[0])
         starts = np.array([max(start, first) for start, _ in runs], np.int64)

@@ -58,6 +58,11 @@ class PoissonArrivals:
         # differ by one where the instant is that of an arrival.
         self._at_us, self._before, self._upto = array("d", [begins_us]), array("q", [0]), array("q", [0])
 
+    @property
+    def first_known(self) -> int:
+        """Number of the first arrival that may still be asked about."""
+        return self._upto[0]
+
     # --- one answer -------------------------------------------------------------------------------------------------
 
     def time_us(self, number: int) -> int:
