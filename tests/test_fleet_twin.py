@@ -11,9 +11,9 @@ from capsim.memory.pauses import pauses
 from capsim.server import loop
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process, of_replica
+from capsim.server.happened import Happened
 from capsim.server.lives import Life
 from capsim.server.log import with_lines
-from capsim.server.model import Happened
 from capsim.server.queries import Queries
 from capsim.specs import SessionsSpec
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database

@@ -12,8 +12,9 @@ import pytest
 from capsim.memory.pauses import Pauses
 from capsim.server import loop
 from capsim.server.database import LatencyDatabase
+from capsim.server.happened import Happened
 from capsim.server.jobs import CLASSES
-from capsim.server.model import Happened, Server
+from capsim.server.model import Server
 from capsim.specs import STREAMS
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database
 from twin_loop import simulate

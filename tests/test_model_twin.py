@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from capsim.server.database import LatencyDatabase, Statement
-from capsim.server.model import Happened, Server
+from capsim.server.happened import Happened
+from capsim.server.model import Server
 from capsim.specs import STREAMS, Scenario
 from twin import PARTS, DurationUs, TwinResult, simulate
 from twin_random import Case, random_case, to_toml

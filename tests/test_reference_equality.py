@@ -13,7 +13,8 @@ from capsim.reference.recorder import Recorder
 from capsim.reference.server import Ingestion
 from capsim.reference.watch import Tried
 from capsim.server.database import LatencyDatabase
-from capsim.server.model import Happened, Server
+from capsim.server.happened import Happened
+from capsim.server.model import Server
 from capsim.server.queries import Metrics, Queries
 from capsim.server.redis import RedisClient
 from capsim.server.sessions import Cleanup, OpenSessions

@@ -12,7 +12,8 @@ import pytest
 
 from capsim.server import loop
 from capsim.server.database import LatencyDatabase
-from capsim.server.model import Happened, Server
+from capsim.server.happened import Happened
+from capsim.server.model import Server
 from capsim.server.queries import Metrics, Queries
 from capsim.server.sessions import Cleanup, OpenSessions
 from capsim.server.visits import PARTS, VISITS, Source

@@ -434,6 +434,13 @@ def results_of(document: Document) -> tuple[Result, ...]:
     return (document,) if isinstance(document, Result) else document.results
 
 
+def schema_of(document: type[BaseModel], title: str) -> str:
+    """JSON Schema of another kind of document, as the text of a file in data/schema."""
+    schema = document.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
+    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
+
+
 def schema() -> dict[str, Any]:
     """JSON Schema of the documents that `dumps` writes."""
     return {

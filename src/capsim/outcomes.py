@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from capsim.server.model import Happened
+from capsim.server.happened import Happened
 from capsim.specs import STREAMS
 
 Ints = NDArray[np.int64]

@@ -16,9 +16,9 @@ from capsim.memory import ended, of_services
 from capsim.memory.limits import hung_columns
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process, of_replica
+from capsim.server.happened import ATTEMPTS, Happened
 from capsim.server.law import LawDatabase, LawFleet
 from capsim.server.lives import FATAL, Fatal, lives
-from capsim.server.model import ATTEMPTS, Happened
 from capsim.server.responses import Responses
 from capsim.server.timeline import together
 from capsim.server.visits import PARTS, VISITS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from capsim.audit.claims import Measure
 from capsim.audit.verdict import Verdict
-from capsim.document import Number, Row, layout
+from capsim.document import Number, Row, layout, schema_of
 from capsim.errors import CapsimError
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -142,6 +141,4 @@ def load_audit(path: str | Path) -> Audit:
 
 def schema_text() -> str:
     """JSON Schema of the document, as the text of data/schema/audit.schema.json."""
-    schema = Audit.model_json_schema(mode="serialization")
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "capsim audit document"}
-    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
+    return schema_of(Audit, "capsim audit document")

@@ -34,12 +34,11 @@ def audit(check: bool, options: Options) -> None:
     from capsim.files import folder
     from capsim.paths import data_dir
     from capsim.progress import Progress
-    from capsim.scenario import load
 
     kept: Path = data_dir() / "audit"
     if check and (options.out or options.as_json):
         raise CapsimError("--check writes nothing and prints differences; leave --out and --json out")
-    base, trace = with_load(load("before"), options, {})
+    base, trace = with_load("before", options)
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress("audit") as progress:
             found = examine(base, trace, seed=options.seed, replicates=options.replicates, progress=progress)

@@ -40,19 +40,14 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
     from contextlib import nullcontext
 
     from capsim import slo as targets
-    from capsim.cli.job import with_load
+    from capsim.cli.job import deliver, with_load
     from capsim.files import folder, write_text
     from capsim.findings import dumps, find
     from capsim.findings.page import overview, write
-    from capsim.pricing import plan_on, prices_on
     from capsim.progress import Progress
-    from capsim.scenario import load
 
     wanted = targets.usable(targets.read(slo))
-    loaded_scenario = load(scenario)
-    plan_on(loaded_scenario.billing.plan, loaded_scenario.billing.from_date)
-    prices_on(loaded_scenario.billing.from_date)
-    spec, trace = with_load(loaded_scenario, options, {})
+    spec, trace = with_load(scenario, options)
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress(f"{spec.name}, findings") as progress:
             found = find(
@@ -61,9 +56,7 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
         if staging:
             write_text(staging / "findings.json", dumps(found))
             write(found, staging)
-    if options.out:
-        click.echo(f"capsim: wrote {options.out}", err=True)
-    click.echo(dumps(found) if options.as_json else overview(found), nl=False)
+    deliver(options, dumps(found), overview(found))
     hits = [f for f in found.findings if ANY in fail_on or f.kind in fail_on]
     if hits:
         kinds = ", ".join(dict.fromkeys(f.kind for f in hits))

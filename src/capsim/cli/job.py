@@ -98,9 +98,7 @@ def reconcile(sides: Sequence[str], exports: Sequence[str], options: Options) ->
         text = document.model_dump_json(indent=2) + "\n"
         if staging:
             write_text(staging / "reconciliation.json", text)
-    if options.out:
-        click.echo(f"capsim: wrote {options.out}", err=True)
-    click.echo(text if options.as_json else screen(document), nl=False)
+    deliver(options, text, screen(document))
 
 
 def recorded(sides: Sequence[str], recordings: Sequence[str], options: Options) -> None:
@@ -124,9 +122,14 @@ def recorded(sides: Sequence[str], recordings: Sequence[str], options: Options) 
         text = document.model_dump_json(indent=2) + "\n"
         if staging:
             write_text(staging / "recording.json", text)
+    deliver(options, text, shown(document))
+
+
+def deliver(options: Options, text: str, shown: str) -> None:
+    """Say where the files are, and print the document as JSON or as it is read on a screen."""
     if options.out:
         click.echo(f"capsim: wrote {options.out}", err=True)
-    click.echo(text if options.as_json else shown(document), nl=False)
+    click.echo(text if options.as_json else shown, nl=False)
 
 
 def _job(side: str, options: Options, cache: Cache) -> Job:
@@ -134,10 +137,7 @@ def _job(side: str, options: Options, cache: Cache) -> Job:
     if side.endswith(".json"):
         results = load_results(side)
         return Job([result.name for result in results], lambda: results)
-    scenario = load(side)
-    plan_on(scenario.billing.plan, scenario.billing.from_date)
-    prices_on(scenario.billing.from_date)
-    scenario, trace = with_load(scenario, options, cache)
+    scenario, trace = with_load(side, options, cache)
     if options.fidelity == "law":
         from capsim.fidelity import check_law
         from capsim.plan import applied
@@ -165,8 +165,19 @@ def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> It
         yield run
 
 
-def with_load(scenario: Scenario, options: Options, cache: Cache) -> tuple[Scenario, Trace | None]:
-    """The scenario under the load that the options ask for, and the trace if there is one."""
+def with_load(side: str, options: Options, cache: Cache | None = None) -> tuple[Scenario, Trace | None]:
+    """A scenario that can be billed, under the load that the options ask for, and the trace if there is one.
+
+    Parameters
+    ----------
+    side : str
+        Its name or file.
+    cache : dict, optional
+        Traces that have been read, by name.
+    """
+    scenario, cache = load(side), {} if cache is None else cache
+    plan_on(scenario.billing.plan, scenario.billing.from_date)
+    prices_on(scenario.billing.from_date)
     if options.scale is not None:
         scenario = scenario.replace("workload.scale", options.scale)
     name = options.trace or scenario.workload.trace

@@ -24,20 +24,15 @@ def optimize(scenario: str, slo: str, options: Options) -> None:
     from contextlib import nullcontext
 
     from capsim import slo as targets
-    from capsim.cli.job import with_load
+    from capsim.cli.job import deliver, with_load
     from capsim.files import folder, write_text
     from capsim.optimize import dumps
     from capsim.optimize import optimize as search
     from capsim.optimize.page import overview, write
-    from capsim.pricing import plan_on, prices_on
     from capsim.progress import Progress
-    from capsim.scenario import load
 
     wanted = targets.usable(targets.read(slo))
-    loaded_scenario = load(scenario)
-    plan_on(loaded_scenario.billing.plan, loaded_scenario.billing.from_date)
-    prices_on(loaded_scenario.billing.from_date)
-    spec, trace = with_load(loaded_scenario, options, {})
+    spec, trace = with_load(scenario, options)
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress(f"{spec.name}, configurations") as progress:
             found = search(
@@ -46,6 +41,4 @@ def optimize(scenario: str, slo: str, options: Options) -> None:
         if staging:
             write_text(staging / "optimum.json", dumps(found))
             write(found, staging)
-    if options.out:
-        click.echo(f"capsim: wrote {options.out}", err=True)
-    click.echo(dumps(found) if options.as_json else overview(found), nl=False)
+    deliver(options, dumps(found), overview(found))

@@ -86,21 +86,16 @@ def sweep(
     from capsim.cli import INTERRUPTED, fail
     from capsim.cli.job import with_load
     from capsim.errors import CapsimError
-    from capsim.pricing import plan_on, prices_on
     from capsim.progress import Progress
-    from capsim.scenario import load
     from capsim.sweep.run import TABLE, Interrupted, csv
     from capsim.sweep.run import sweep as run_sweep
 
     if resume and out is None:
         raise CapsimError("--resume goes on from a folder; name it with --out")
-    base = load(scenario)
-    plan_on(base.billing.plan, base.billing.from_date)
-    prices_on(base.billing.from_date)
+    base, trace = with_load(scenario, options)
     values = {key: [_value(key, text) for text in given.split(",")] for key, given in _pairs("--vary", vary)}
     spans = {key: _range(key, given) for key, given in _pairs("--range", ranges)}
     target = _target(until)
-    base, trace = with_load(base, options, {})
 
     def announce(link: str) -> None:
         click.echo(f"capsim: dashboard of the cluster: {link}", err=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from capsim.document import Number, Row, layout
+from capsim.document import Number, Row, layout, schema_of
 from capsim.target import Target
 
 if TYPE_CHECKING:
@@ -158,6 +157,4 @@ def dumps(findings: Findings) -> str:
 
 def schema_text() -> str:
     """JSON Schema of the document, as the text of data/schema/findings.schema.json."""
-    schema = Findings.model_json_schema(mode="serialization")
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "capsim findings document"}
-    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
+    return schema_of(Findings, "capsim findings document")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from pydantic import Field
 
-from capsim.document import Number, Row, layout
+from capsim.document import Number, Row, layout, schema_of
 from capsim.findings.document import Chance
 from capsim.target import Target
 
@@ -62,6 +61,4 @@ def dumps(optimum: Optimum) -> str:
 
 def schema_text() -> str:
     """JSON Schema of the document, as the text of data/schema/optimum.schema.json."""
-    schema = Optimum.model_json_schema(mode="serialization")
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "capsim optimum document"}
-    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
+    return schema_of(Optimum, "capsim optimum document")

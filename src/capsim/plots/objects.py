@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 
-from capsim.plots.run import bill, buffers, losses, memory, services
-from capsim.plots.run import load as load_plot
+from capsim.plots.run import WindowPlots, bill
 from capsim.plots.sides import compare_bill, compare_memory, compare_stress
 from capsim.plots.steps import Caps, steps_of
 from capsim.plots.sweep import sweep_means
@@ -37,7 +36,7 @@ class TracePlots:
         return dispersion({self._trace.name: self._trace}, ax=ax)
 
 
-class ResultPlots:
+class ResultPlots(WindowPlots):
     """Plots of a result document.
 
     Parameters
@@ -48,6 +47,7 @@ class ResultPlots:
     """
 
     def __init__(self, result: Result, window: Window = "trace") -> None:
+        super().__init__(Caps.of_document(result.provenance))
         self._result = result
         self._window: Window = window
 
@@ -60,33 +60,8 @@ class ResultPlots:
         """What is drawn over time; see `capsim.plots.steps_of`."""
         return _steps(self._result, self._window)
 
-    def load(self, ax: Axes | None = None) -> Axes:
-        """Request rate; see `capsim.plots.load`."""
-        return load_plot(self.steps(), ax)
-
-    def memory(self, ax: Axes | None = None) -> Axes:
-        """Memory of the server; see `capsim.plots.memory`."""
-        return memory(self.steps(), self._caps, ax)
-
-    def services(self, ax: Axes | None = None) -> Axes:
-        """Billed memory of the services; see `capsim.plots.services`."""
-        return services(self.steps(), self._caps, ax)
-
-    def buffers(self, ax: Axes | None = None) -> Axes:
-        """Buffers of the writers; see `capsim.plots.buffers`."""
-        return buffers(self.steps(), self._caps, ax)
-
-    def losses(self, ax: Axes | None = None) -> Axes:
-        """Losses by writer; see `capsim.plots.losses`."""
-        return losses(self.steps(), ax)
-
-    def bill(self, ax: Axes | None = None) -> Axes:
-        """The bill of the window; see `capsim.plots.bill`."""
-        return bill(self._result.table("bill", self._window), ax)
-
-    @property
-    def _caps(self) -> Caps:
-        return Caps.of_document(self._result.provenance)
+    def _bill(self) -> pd.DataFrame:
+        return self._result.table("bill", self._window)
 
 
 class ComparisonPlots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -179,30 +180,19 @@ def price_tag(ax: Axes, row: int, lower: float, amount: float, upper: float, *, 
     ax.annotate(text, (reach, row), (9, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-class RunPlots:
-    """Plots of one run: each method takes an Axes or makes one, and returns it.
+class WindowPlots(ABC):
+    """Plots of what happened in a window: each method takes an Axes or makes one, and returns it."""
 
-    Parameters
-    ----------
-    run : Run
-        From `capsim.simulate`.
-    window : {"trace", "month"}
-        The load as given, or the billed month.
-    """
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
 
-    def __init__(self, run: Run, window: Window = "trace") -> None:
-        self._run = run
-        self._window: Window = window
-        self._caps = Caps.of(run.scenario)
-
-    @property
-    def month(self) -> RunPlots:
-        """The same plots over the billed month."""
-        return RunPlots(self._run, "month")
-
+    @abstractmethod
     def steps(self) -> pd.DataFrame:
         """What is drawn over time; see `capsim.plots.steps`."""
-        return steps(self._run.window(self._window))
+
+    @abstractmethod
+    def _bill(self) -> pd.DataFrame:
+        """The bill of the window."""
 
     def load(self, ax: Axes | None = None) -> Axes:
         """Request rate; see `capsim.plots.load`."""
@@ -224,10 +214,39 @@ class RunPlots:
         """Losses by writer; see `capsim.plots.losses`."""
         return losses(self.steps(), ax)
 
+    def bill(self, ax: Axes | None = None) -> Axes:
+        """The bill of the window; see `capsim.plots.bill`."""
+        return bill(self._bill(), ax)
+
+
+class RunPlots(WindowPlots):
+    """Plots of one run.
+
+    Parameters
+    ----------
+    run : Run
+        From `capsim.simulate`.
+    window : {"trace", "month"}
+        The load as given, or the billed month.
+    """
+
+    def __init__(self, run: Run, window: Window = "trace") -> None:
+        super().__init__(Caps.of(run.scenario))
+        self._run = run
+        self._window: Window = window
+
+    @property
+    def month(self) -> RunPlots:
+        """The same plots over the billed month."""
+        return RunPlots(self._run, "month")
+
+    def steps(self) -> pd.DataFrame:
+        """What is drawn over time; see `capsim.plots.steps`."""
+        return steps(self._run.window(self._window))
+
     def levels(self, columns: Mapping[str, str], title: str, ylabel: str, ax: Axes | None = None) -> Axes:
         """Columns of the samples against time; see `capsim.plots.levels`."""
         return levels(self._run.window(self._window), columns, title, ylabel, ax)
 
-    def bill(self, ax: Axes | None = None) -> Axes:
-        """The bill of the window; see `capsim.plots.bill`."""
-        return bill(self._run.bill(self._window), ax)
+    def _bill(self) -> pd.DataFrame:
+        return self._run.bill(self._window)

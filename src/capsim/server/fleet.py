@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from capsim.memory.pauses import pauses
 from capsim.parts import RedisFaultSpec
 from capsim.server.database import Database
+from capsim.server.happened import Happened
 from capsim.server.lives import Life
 from capsim.server.log import Log, with_lines
-from capsim.server.model import Happened, Server
+from capsim.server.model import Server
 from capsim.server.queries import Metrics, Queries
 from capsim.server.redis import RedisClient
 from capsim.server.sampler import CoveredBlock, Sampler

@@ -17,10 +17,11 @@ from capsim import rng
 from capsim.memory.pauses import pauses
 from capsim.server.database import Draws, LatencyDatabase
 from capsim.server.fleet import Fleet, Process
+from capsim.server.happened import Happened, Stretch
 from capsim.server.jobs import Served, no_jobs
 from capsim.server.lives import Life
 from capsim.server.log import Log, with_lines
-from capsim.server.model import Block, Happened, Server, Stretch
+from capsim.server.model import Block, Server
 from capsim.server.poisson import PoissonArrivals
 from capsim.server.sampler import CoveredBlock, Sampler, Step, edges_of
 from capsim.specs import STREAMS, DatabaseSpec, LatencySpec, Scenario, Stream

@@ -7,7 +7,6 @@ back what happened in it. Nothing older than the block is kept unless it still m
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +20,7 @@ from capsim.server.attempts import Attempt, attempt_rules
 from capsim.server.clock import Clock, at
 from capsim.server.database import Database
 from capsim.server.flusher import Flusher
-from capsim.server.jobs import Served
+from capsim.server.happened import ATTEMPTS, TAKES, Happened, stretch_of
 from capsim.server.loop import FLUSH, Loop
 from capsim.server.pool import Pool
 from capsim.server.queries import Queries
@@ -39,11 +38,6 @@ MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own 
 MOST_LOOKS = 16  # times that a stretch is looked at: again after a lack of connections, or something from outside
 NEVER_US = 1 << 62
 
-TAKES = ("part", "taken_us", "phase", "rows", "first_item", "accepted_to", "next_item")
-ATTEMPTS = ("part", "batch", "attempt", "start_us", "end_us", "ok", "rows", "calls", "counted", "inserted",
-            "first_item", "accepted_to", "next_item", "last", "lost")  # fmt: skip
-
-
 class Block(Protocol):
     """A stretch of load: all arrivals in ``[from_us, to_us)``."""
 
@@ -57,44 +51,6 @@ class Block(Protocol):
     def heartbeat_sessions(self) -> Ints | None: ...
     @property
     def other_us(self) -> Ints: ...
-
-
-@dataclass
-class Stretch:
-    """What happened to one writer in a stretch of time; all times in microseconds."""
-
-    arrivals_us: Ints
-    stored_us: Ints  # arrivals that made the buffer longer
-    refused: NDArray[np.bool_]  # whether each arrival was refused at the cap
-    taken_us: Ints
-    taken_rows: Ints
-    ended_us: Ints  # ends of flushes
-    ended_rows: Ints
-    written_rows: Ints  # of each flush that ended: rows it counted
-    failed_rows: Ints  # of each flush that ended: rows it gave up
-    uncounted_rows: Ints  # of each flush that ended: rows it lost without counting them
-    previous: Ints | None  # of each arrival, if kept by session: number of the one before it in the same session
-
-    @property
-    def refused_us(self) -> Ints:
-        """Arrivals refused at the cap."""
-        return self.arrivals_us[self.refused]
-
-
-@dataclass
-class Happened:
-    """What happened while a block was played; columns as in `TAKES`, `ATTEMPTS`, `Pool.changes` and `Pool.waits`."""
-
-    takes: dict[str, Ints]
-    attempts: dict[str, Ints]
-    connections: dict[str, Ints]
-    waits: dict[str, Ints]
-    stretches: dict[Stream, Stretch]
-    served: Served | None  # by the loop, if there is one
-    visits: dict[str, Ints]  # columns as in `capsim.server.visits.VISITS`
-    due: dict[str, Ints] | None = None  # by the cleanup's runs, if there is one
-    cached: dict[str, Ints] | None = None  # bytes in the response cache, if there is one
-    refusals: int = 0  # connections that Postgres has refused so far
 
 
 class Server:
@@ -172,7 +128,6 @@ class Server:
         if sessions is not None:
             self._beats = Beats(self.attempts, (first_items or {}).get("heartbeats", 0))
             sessions.beats.append(self._beats)
-        self._sessions = sessions
         self.in_step = self._sessions_shared = False  # with other servers; see `meet_others`
         for when_us in database.downs_us:
             if when_us >= begins_us:
@@ -266,7 +221,7 @@ class Server:
             own_attempts = {name: attempts[name][tried] for name in ("end_us", "ok", "rows", "counted", "last", "lost")}
             times_us, previous = reached[stream]
             first, head = began[stream]
-            stretches[stream] = _stretch(
+            stretches[stream] = stretch_of(
                 writer, times_us, first, previous, head, takes=own_takes, attempts=own_attempts
             )
         served = None if self.loop is None else self.loop.served()
@@ -448,42 +403,3 @@ class Server:
             if np.isin(numbers, np.concatenate((takes["next_item"][own], sets))).any():
                 return False
         return True
-
-
-def _stretch(
-    writer: Writer,
-    times_us: Ints,
-    first: int,
-    previous: Ints | None,
-    head: int,
-    *,
-    takes: dict[str, Ints],
-    attempts: dict[str, Ints],
-) -> Stretch:
-    """What the block's arrivals became; ``first`` is the number of the first, ``head`` where its cycle began."""
-    refused, runs = np.zeros(len(times_us), bool), writer.drain_refused()
-    for start, stop in runs:
-        refused[max(start - first, 0) : max(stop - first, 0)] = True
-    stored = ~refused
-    if writer.closed_from is not None:
-        stored[max(writer.closed_from - first, 0) :] = False
-    if previous is not None:
-        cycles = np.concatenate(([head], takes["next_item"]))
-        numbers = np.arange(first, first + len(times_us))
-        stored &= previous < cycles[np.searchsorted(cycles, numbers, "right") - 1]
-    all_stored = not runs and writer.closed_from is None and previous is None
-    # An attempt that is not the last may have written some rows; all leave the memory when the flush is over.
-    ok = attempts["ok"]
-    return Stretch(
-        arrivals_us=times_us,
-        stored_us=times_us if all_stored else times_us[stored],
-        refused=refused,
-        taken_us=takes["taken_us"],
-        taken_rows=takes["rows"],
-        ended_us=attempts["end_us"],
-        ended_rows=attempts["rows"] * attempts["last"],
-        written_rows=attempts["counted"],
-        failed_rows=attempts["lost"] * (1 - ok),
-        uncounted_rows=attempts["lost"] * ok,
-        previous=previous,
-    )

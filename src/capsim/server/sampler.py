@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from capsim import tables
 from capsim.server import responses
+from capsim.server.happened import Happened, Stretch
 from capsim.server.jobs import JOB
 from capsim.server.log import Log
-from capsim.server.model import Block, Happened, Server, Stretch
+from capsim.server.model import Block, Server
 from capsim.server.redis import RedisClient
 from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario

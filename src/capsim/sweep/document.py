@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from capsim.document import Row, layout, rounded
+from capsim.document import Row, layout, rounded, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +55,4 @@ def dumps(document: Sweep) -> str:
 
 def schema_text() -> str:
     """JSON Schema of the document, as the text of data/schema/sweep.schema.json."""
-    schema = Sweep.model_json_schema(mode="serialization")
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "capsim sweep document"}
-    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
+    return schema_of(Sweep, "capsim sweep document")

@@ -39,7 +39,8 @@ from capsim.server.database import Database as ModelDatabase
 from capsim.server.database import Kind, LatencyDatabase
 from capsim.server.database import Outcome as ModelOutcome
 from capsim.server.database import Statement as ModelStatement
-from capsim.server.model import Happened, Server
+from capsim.server.happened import Happened
+from capsim.server.model import Server
 from capsim.server.queries import Metrics, Queries
 from capsim.server.redis import RedisClient
 from capsim.server.sessions import Cleanup, OpenSessions
