@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TABLE_ITEMS = 8_192  # draws made at once by `Table`; setting up a generator costs as much as some 1,000 draws
+KEPT_BLOCKS = 16  # of a `Table`: look-ahead asks for the same stretch two or three times
 
 
 def _key(seed: int, replicate: int, stream: str) -> int:
@@ -42,7 +43,7 @@ def generator(seed: int, replicate: int, stream: str, block: int = 0) -> np.rand
 
 
 class Table:
-    """Draws addressed by item number, made in blocks of `TABLE_ITEMS` and kept only near the last one asked for.
+    """Draws addressed by item number, made in blocks of `TABLE_ITEMS`, of which the last ones made are kept.
 
     Parameters
     ----------
@@ -61,6 +62,7 @@ class Table:
     def __init__(self, seed: int, replicate: int, stream: str, kind: str) -> None:
         self._address = (seed, replicate, stream)
         self._kind = kind
+        self._kept: dict[int, NDArray[np.float64]] = {}
         self._block = -1
         self._values = np.empty(0)
 
@@ -78,8 +80,16 @@ class Table:
     def __getitem__(self, item: int) -> float:
         number, place = divmod(item, TABLE_ITEMS)
         if number != self._block:
-            self._block, self._values = number, self.block(number)
+            self._turn_to(number)
         return float(self._values[place])
+
+    def _turn_to(self, number: int) -> None:
+        kept = self._kept
+        if number not in kept:
+            if len(kept) == KEPT_BLOCKS:
+                del kept[next(iter(kept))]
+            kept[number] = self.block(number)
+        self._block, self._values = number, kept[number]
 
     def many(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
         """The draws of several items, ascending and each once, shape as ``items``."""
@@ -90,7 +100,7 @@ class Table:
         while start < count:
             number, place = divmod(int(items[start]), TABLE_ITEMS)
             if number != self._block:
-                self._block, self._values = number, self.block(number)
+                self._turn_to(number)
             if in_a_row:
                 stop = min(count, start + TABLE_ITEMS - place)
                 values[start:stop] = self._values[place : place + stop - start]

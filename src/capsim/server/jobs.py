@@ -99,7 +99,7 @@ def merged(*parts: Jobs) -> Jobs:
     """Jobs of several sources in order of arrival; of one instant, those of earlier sources first."""
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.argsort(columns[0], kind="stable")
-    return Jobs(*(column[order] for column in columns))
+    return Jobs(*(column.take(order) for column in columns))
 
 
 def jobs(at_us: Ints, kind: int, *, cpu_us: Ints | int = 0, session: Ints | int = -1) -> Jobs:

@@ -65,7 +65,7 @@ class Log:
         edges_us : int64 array
             Edges of the bins of one block [us].
         requests_us : int64 array
-            Requests served [us].
+            Requests served, ascending [us].
         lines : dict of level to list of (times, weights)
             Everything else that is logged [us, lines].
         """
@@ -79,7 +79,9 @@ class Log:
             return np.bincount(places, each, size).astype(np.float64)
 
         levels = {level: np.zeros(size) for level in LEVELS}
-        levels["info"] += per_second(requests_us, spec.lines_per_request)
+        if spec.lines_per_request:
+            bounds = requests_us.searchsorted(np.arange(first_s + 1, last_s) * US_PER_S)
+            levels["info"] += spec.lines_per_request * np.diff(bounds, prepend=0, append=len(requests_us))
         for level, parts in lines.items():
             for times_us, weights in parts:
                 levels[level] += per_second(times_us, weights)

@@ -350,9 +350,9 @@ class Server:
             tags = np.concatenate((np.full(len(rows), FLUSH), jobs[:, 3]))
             order = np.lexsort((np.concatenate((phases, jobs[:, 1])), starts_us))
             starts_us, cpu_us = starts_us[order], cpu_us[order]
-            done_us = self.loop.with_inserted(starts_us, cpu_us)
+            done_us, ends_us = self.loop.with_inserted(starts_us, cpu_us)
             if self._undisturbed(self.loop.moved(done_us), heads, takes, attempts):
-                self.loop.accept(starts_us, cpu_us, tags[order], done_us)
+                self.loop.accept(starts_us, cpu_us, tags[order], done_us, ends_us)
                 self.flushes_ahead += len(self.takes) - marks[0]
                 return True
             self.loop.show(done_us)

@@ -36,8 +36,12 @@ class Facts:
         self._values.extend(row)
 
     def add_all(self, *columns: Rows | int) -> None:
-        """Append many rows, given as columns; a number stands for a column of it."""
-        self._values.frombytes(np.column_stack(np.broadcast_arrays(*columns)).astype(np.int64).tobytes())
+        """Append many rows, given as columns, one at least; a number stands for a column of it."""
+        rows = next(len(column) for column in columns if isinstance(column, np.ndarray))
+        table = np.empty((rows, len(columns)), np.int64)
+        for place, column in enumerate(columns):
+            table[:, place] = column
+        self._values.frombytes(table.tobytes())
 
     def __len__(self) -> int:
         return len(self._values) // len(self.columns)

@@ -80,13 +80,13 @@ class Responses:
         """Requests by arrival (ascending), class and end [us]."""
         bounds = [0, *at_us.searchsorted(self._ends_us).tolist(), len(at_us)]
         for window, (low, high) in enumerate(pairwise(bounds)):
-            took_us = done_us[low:high] - at_us[low:high]
+            took_us, own = done_us[low:high] - at_us[low:high], kind[low:high]
+            places = bin_of(took_us) + own * np.int64(_BINS)
+            self._counts[window] += np.bincount(places, minlength=len(CLASSES) * _BINS).reshape(len(CLASSES), _BINS)
             for number in range(len(CLASSES)):
-                own_us = took_us[kind[low:high] == number]
-                if len(own_us):
-                    self._counts[window, number] += np.bincount(bin_of(own_us), minlength=_BINS)
-                    self._sums_us[window, number] += own_us.sum()
-                    self._largest_us[window, number] = max(self._largest_us[window, number], own_us.max())
+                own_us = took_us[own == number]
+                self._sums_us[window, number] += own_us.sum()
+                self._largest_us[window, number] = max(self._largest_us[window, number], own_us.max(initial=0))
 
     def table(self, end_us: int) -> pd.DataFrame:
         """Response times of the requests that arrived before ``end_us``, one of the ends given.
