@@ -112,7 +112,7 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     ahead = refused = 0
     for process in fleet.processes:
         twin, own = expected[process.replica], [h for who, h in happened if who is process]
-        ahead += process.server.flushes_ahead
+        ahead += process.server.ahead.flushes
         refused += process.server.pool.refusals
         model, theirs = facts_of_model(process.server, own, twin.end_us), facts_of_twin(twin.result())
         visits = sorted((v.part, v.number, v.start_us, v.end_us, int(v.ok), v.rows, int(v.cached), v.calls, v.updated)

@@ -86,7 +86,7 @@ def played(scenario: Scenario, seed: int, monkeypatch: pytest.MonkeyPatch, *, lo
     monkeypatch.setattr(fleet, "Server", Watched)
     run = simulate(scenario, month=False, seed=seed, batches=True)
     assert run.batches is not None
-    ahead = sum(server.flushes_ahead for server in servers)
+    ahead = sum(server.ahead.flushes for server in servers)
     return run, ahead, sum(writer.batches for server in servers for writer in server.writers.values())
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from capsim.memory.pauses import Pauses
 from capsim.server import loop
+from capsim.server.ahead import LookAhead
 from capsim.server.database import LatencyDatabase
 from capsim.server.happened import Happened
 from capsim.server.jobs import CLASSES
@@ -153,13 +154,19 @@ def test_the_loop_and_its_twin_agree_to_the_microsecond(hundred: int, monkeypatc
 def test_the_comparison_is_of_something(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overload, retries, flushes that move other flushes, stretches played ahead: all of them happen."""
     rounds: list[bool] = []
-    undisturbed = Server._undisturbed
-    monkeypatch.setattr(Server, "_undisturbed", lambda *given: rounds.append(undisturbed(*given)) or rounds[-1])
+    disturbed = LookAhead._disturbed
+
+    def noted(*given: Any) -> set[str]:
+        found = disturbed(*given)
+        rounds.append(not found)
+        return found
+
+    monkeypatch.setattr(LookAhead, "_disturbed", noted)
     ahead = flushes = late = retried = waited = 0
     for number in range(300):
         served = random_served(number)
         server, happened = played_by_model(served, blocks=2, look_ahead=True)
-        ahead += server.flushes_ahead
+        ahead += server.ahead.flushes
         flushes += sum(writer.batches for writer in server.writers.values())
         asked = len(served.other_us) + len(served.jobs) + sum(map(len, served.case.arrivals.values()))
         for block in happened:

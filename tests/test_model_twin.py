@@ -224,7 +224,7 @@ def shares_ahead(cases: Iterable[tuple[int, Case]]) -> dict[str, tuple[int, int,
         flushes = sum(writer.batches for writer in server.writers.values())
         for name in classes_of(case):
             total = found.setdefault(name, [0, 0, 0])
-            for place, more in enumerate((1, flushes, server.flushes_ahead)):
+            for place, more in enumerate((1, flushes, server.ahead.flushes)):
                 total[place] += more
     return {name: (cases, flushes, ahead / flushes) for name, (cases, flushes, ahead) in found.items()}
 

@@ -199,7 +199,7 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     ahead = 0
     for look_ahead in (True, False):
         server, happened = played_by_model(visited, blocks=1 + number % 4, look_ahead=look_ahead)
-        ahead += server.flushes_ahead
+        ahead += server.ahead.flushes
         model = facts_of_model(server, happened, case.end_us)
         found = jobs_of_model(happened)
         known = [(a, k, c, e if e <= case.end_us else -1, late, gone) for a, k, c, e, late, gone in found]

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from capsim.memory.pauses import Pauses
 from capsim.server import clock
+from capsim.server.ahead import NEVER_US, LookAhead
 from capsim.server.arrivals import Arrivals
 from capsim.server.attempts import Attempt, attempt_rules
 from capsim.server.clock import Clock, at
 from capsim.server.database import Database
 from capsim.server.flusher import Flusher
 from capsim.server.happened import ATTEMPTS, TAKES, Happened, stretch_of
-from capsim.server.loop import FLUSH, Loop
+from capsim.server.loop import Loop
 from capsim.server.pool import Pool
 from capsim.server.queries import Queries
 from capsim.server.recorder import Facts
@@ -34,9 +35,7 @@ from capsim.units import us_from_s
 Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
-MOST_ROUNDS = 8  # in which look-ahead tries to find flushes that are their own consequence
 MOST_LOOKS = 16  # times that a stretch is looked at: again after a lack of connections, or something from outside
-NEVER_US = 1 << 62
 
 class Block(Protocol):
     """A stretch of load: all arrivals in ``[from_us, to_us)``."""
@@ -119,9 +118,7 @@ class Server:
         # Writers alone on a pool that is too small for them would be taken back all the time.
         worth_it = self.pool.ample or bool(sources)
         self._looks_ahead = look_ahead and database.by_address and worth_it and self.pool.can_open
-        self._short_from_us = NEVER_US  # from when on look-ahead would have needed more connections than are open
         self._outside_us: list[int] = []  # instants at which something from outside happens
-        self.flushes_ahead = 0  # played without an event
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
         self._beats: Beats | None = None
@@ -165,6 +162,9 @@ class Server:
             database=database,
             loop=self.loop,
             known_to_us=lambda: self.known_to_us,
+        )
+        self.ahead = LookAhead(
+            self.flushers, self.visits, pool=self.pool, loop=self.loop, takes=self.takes, attempts=self.attempts
         )
 
     def shut_down(self, when_us: int) -> dict[Stream, simpy.Process]:
@@ -269,10 +269,10 @@ class Server:
             for _ in range(MOST_LOOKS):
                 outside_us = self._next_outside_us()
                 yield from self._look_ahead(min(to_us, outside_us))
-                event_us = min(outside_us, self._short_from_us)
+                event_us = min(outside_us, self.ahead.short_from_us)
                 if event_us >= to_us:
                     break
-                if self._short:  # up to where a connection is missing no one has to wait
+                if self.ahead.short:  # up to where a connection is missing no one has to wait
                     yield from self._look_ahead(event_us)
                 yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
         if self.in_step:
@@ -292,114 +292,25 @@ class Server:
             env.step()
 
     def _look_ahead(self, horizon_us: int) -> Stepping:
-        """Play without the engine up to an instant before which nothing from outside happens.
+        """Play without the engine up to an instant before which nothing from outside happens, if that can be done.
 
-        Each writer is played on its own, as if there were an idle connection whenever it asks. That can be wrong only
-        while the pool has fewer open connections than writers: if they turn out to have needed more at once, the
-        stretch is taken back, and the engine plays it event by event and opens what is missing.
-
-        With a loop it can also be wrong because a flush makes later requests wait, of which the writers knew nothing.
-        Then the same stretch is played again with the flushes that were found, until they are the flushes that follow.
+        First the engine goes on until nothing is out.
         """
         env, flushers = self.env, self.flushers.values()
-        self._short_from_us = NEVER_US
+        self.ahead.short_from_us = NEVER_US
         yield from self._step_while(lambda: not self._resting, horizon_us)
         if env.now >= horizon_us or not self._resting:
             return
         if any(flusher.writer.looks_pending for flusher in flushers):
             return
-        for _ in range(MOST_ROUNDS):
-            if self._try_ahead(horizon_us):
-                for flusher in flushers:
-                    flusher.look_again()
-                self.visits.look_again()
-                return
-            if self.loop is None or self._short:
-                break
-        if self.loop is not None:
+        if self.ahead.play(horizon_us):
+            for flusher in flushers:
+                flusher.look_again()
+            self.visits.look_again()
+        elif self.loop is not None:
             self.loop.show_begun()
 
     @property
     def _resting(self) -> bool:
         """Whether nothing is out."""
         return self.visits.resting and all(flusher.resting for flusher in self.flushers.values())
-
-    def _try_ahead(self, horizon_us: int) -> bool:
-        """Play every writer up to the horizon; take it back if that was not the truth, and show the writers more."""
-        flushers = self.flushers.values()
-        facts = (self.takes, self.attempts, self.pool.changes, self.visits.facts)
-        marks = [len(fact) for fact in facts]
-        states, visiting = [flusher.state() for flusher in flushers], self.visits.state()
-        heads = {stream: writer.head for stream, writer in self.writers.items()}
-        for flusher in flushers:
-            flusher.look_ahead(horizon_us)
-        begun = [flusher.begun for flusher in flushers if flusher.begun is not None]
-        since_us = [*(b.taken_us for b in begun), *self.visits.look_ahead(horizon_us)]
-        self._short_from_us = self._more_connections_from_us(self.pool.changes.since(marks[2]), since_us)
-        if not self._short:
-            if self.loop is None:
-                self.flushes_ahead += len(self.takes) - marks[0]
-                return True
-            takes, attempts = self.takes.since(marks[0]), self.attempts.since(marks[1])
-            starts_us = np.concatenate((takes["taken_us"], np.array([b.taken_us for b in begun], np.int64)))
-            rows = np.concatenate((takes["rows"], np.array([b.rows for b in begun], np.int64)))
-            phases = np.concatenate((takes["phase"], np.array([b.phase for b in begun], np.int64)))
-            jobs = np.array(self.visits.jobs, np.int64).reshape(-1, 4)
-            starts_us = np.concatenate((starts_us, jobs[:, 0]))
-            cpu_us = np.concatenate((self.loop.flushes_us(rows), jobs[:, 2]))
-            tags = np.concatenate((np.full(len(rows), FLUSH), jobs[:, 3]))
-            order = np.lexsort((np.concatenate((phases, jobs[:, 1])), starts_us))
-            starts_us, cpu_us = starts_us[order], cpu_us[order]
-            done_us, ends_us = self.loop.with_inserted(starts_us, cpu_us)
-            if self._undisturbed(self.loop.moved(done_us), heads, takes, attempts):
-                self.loop.accept(starts_us, cpu_us, tags[order], done_us, ends_us)
-                self.flushes_ahead += len(self.takes) - marks[0]
-                return True
-            self.loop.show(done_us)
-        for fact, mark in zip(facts, marks, strict=True):
-            fact.cut(mark)
-        for flusher, state in zip(flushers, states, strict=True):
-            flusher.restore(state)
-        self.visits.restore(visiting)
-        return False
-
-    @property
-    def _short(self) -> bool:
-        """Whether the last look ahead found a connection missing."""
-        return self._short_from_us < NEVER_US
-
-    def _more_connections_from_us(self, changes: dict[str, Ints], begun_us: list[int]) -> int:
-        """When what was played first held more connections at once than are open [us]."""
-        pool = self.pool
-        if pool.capacity >= pool.parts:
-            return NEVER_US
-        when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
-        change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
-        order = np.lexsort((change, when_us))
-        over = np.cumsum(change[order]) > pool.capacity
-        return int(when_us[order][over.argmax()]) if over.any() else NEVER_US
-
-    def _undisturbed(
-        self,
-        moved: dict[Stream, tuple[Ints, Ints, Ints]],
-        heads: dict[Stream, int],
-        takes: dict[str, Ints],
-        attempts: dict[str, Ints],
-    ) -> bool:
-        """Whether the writers do the same when these items come at another time than the writers were shown.
-
-        So it is if no item moves past (or on to) an instant at which its writer takes a batch or is done with one, and
-        if none of them sets a timer, which only the first item after a take does.
-        """
-        for stream, (numbers, shown_us, done_us) in moved.items():
-            part, begun = STREAMS.index(stream), self.flushers[stream].begun
-            own, ended = takes["part"] == part, attempts["part"] == part
-            last = [] if begun is None else [begun.taken_us]
-            instants = np.sort(np.concatenate((takes["taken_us"][own], attempts["end_us"][ended], last)))
-            earlier, later = np.minimum(shown_us, done_us), np.maximum(shown_us, done_us)
-            if (instants.searchsorted(earlier) < instants.searchsorted(later, "right")).any():
-                return False
-            sets = [heads[stream], self.writers[stream].head]
-            if np.isin(numbers, np.concatenate((takes["next_item"][own], sets))).any():
-                return False
-        return True

@@ -50,6 +50,14 @@ class Facts:
         """Forget everything after the first ``rows`` rows."""
         del self._values[rows * len(self.columns) :]
 
+    def rows(self, row: int) -> array[int]:
+        """The rows from number ``row`` on, for `put_back`."""
+        return self._values[row * len(self.columns) :]
+
+    def put_back(self, rows: array[int]) -> None:
+        """Append rows that were here before they were cut."""
+        self._values += rows
+
     def since(self, row: int) -> dict[str, Rows]:
         """The rows from number ``row`` on, as columns."""
         return self._columns(self._values[row * len(self.columns) :])

@@ -1,0 +1,222 @@
+"""Looking ahead: all that a stretch without anything from outside brings, in one step.
+
+Each writer plays the stretch on its own, and so do the visits, as if there were an idle connection whenever they ask.
+Afterwards it is seen whether that was the truth:
+
+* the pool may have fewer open connections than they turn out to have needed at once;
+* a flush makes later requests wait for the loop, of which the writers knew nothing. Then those whose items move past
+  something that they did play the stretch again, and are shown the flushes that were found, until these are the flushes
+  that follow.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsim.server.flusher import Flusher
+from capsim.server.loop import FLUSH, Loop
+from capsim.server.pool import Pool
+from capsim.server.recorder import Facts
+from capsim.server.visits import Visits
+from capsim.server.writer import Batch
+from capsim.specs import STREAMS, Stream
+
+Ints = NDArray[np.int64]
+
+MOST_ROUNDS = 8  # in which flushes are looked for that are their own consequence
+NEVER_US = 1 << 62
+
+
+class _Shown(NamedTuple):
+    """What the loop would do with the flushes and results of a stretch, as `Loop.accept` takes it."""
+
+    starts_us: Ints
+    cpu_us: Ints
+    tags: Ints
+    done_us: Ints
+    ends_us: Ints
+
+
+class _Player:
+    """Who plays a stretch on his own, or says again what he did the last time."""
+
+    def __init__(
+        self, flushers: Mapping[Stream, Flusher], facts: Sequence[Facts], visits: Visits | None = None
+    ) -> None:
+        self._flushers, self._facts, self._visits = flushers, facts, visits
+        self._before: tuple[list[Any], Any] | None = None  # states, each good for one return
+        self._rows: list[array[int]] = []
+        self._from: list[int] = []
+        self.visits_since_us: list[int] = []
+
+    def restore(self) -> None:
+        """Be as before the stretch."""
+        if self._before is None:
+            return
+        states, visiting = self._before
+        for flusher, state in zip(self._flushers.values(), states, strict=True):
+            flusher.restore(state)
+        if self._visits is not None:
+            self._visits.restore(visiting)
+
+    def play(self, horizon_us: int, again: set[Stream]) -> None:
+        """Play if one of his is in ``again``, or if the facts do not stand where they did: the cleanup counts rows."""
+        stand = [len(fact) for fact in self._facts]
+        if stand == self._from and not again & self._flushers.keys():
+            for fact, rows in zip(self._facts, self._rows, strict=True):
+                fact.put_back(rows)
+            return
+        self.restore()
+        states = [flusher.state() for flusher in self._flushers.values()]
+        self._before = states, None if self._visits is None else self._visits.state()
+        for flusher in self._flushers.values():
+            flusher.look_ahead(horizon_us)
+        if self._visits is not None:
+            self.visits_since_us = self._visits.look_ahead(horizon_us)
+        self._from, self._rows = stand, [fact.rows(begin) for fact, begin in zip(self._facts, stand, strict=True)]
+
+
+class LookAhead:
+    """Plays stretches of a server whose writers and visits rest.
+
+    Parameters
+    ----------
+    flushers : mapping of stream to Flusher
+    visits, pool, loop
+        What they meet at.
+    takes, attempts : Facts
+        Where they record what they do.
+
+    Attributes
+    ----------
+    flushes : int
+        So many were played.
+    short_from_us : int
+        From when on the last stretch would have needed more connections than are open [us].
+    """
+
+    def __init__(
+        self,
+        flushers: Mapping[Stream, Flusher],
+        visits: Visits,
+        *,
+        pool: Pool,
+        loop: Loop | None,
+        takes: Facts,
+        attempts: Facts,
+    ) -> None:
+        self._flushers, self._visits, self._pool, self._loop = flushers, visits, pool, loop
+        self._takes, self._attempts = takes, attempts
+        self._facts = (takes, attempts, pool.changes, visits.facts)
+        self.flushes = 0
+        self.short_from_us = NEVER_US
+
+    @property
+    def short(self) -> bool:
+        """Whether the last stretch would have needed a connection that is not open."""
+        return self.short_from_us < NEVER_US
+
+    def play(self, horizon_us: int) -> bool:
+        """Play up to an instant before which nothing from outside happens; if it can't be done, all is as before."""
+        marks = [len(fact) for fact in self._facts]
+        heads = {stream: flusher.writer.head for stream, flusher in self._flushers.items()}
+        players = self._players()
+        again = set(self._flushers)
+        for _ in range(MOST_ROUNDS):
+            for player in players:
+                player.play(horizon_us, again)
+            self.short_from_us = self._more_connections_from_us(marks[2], players[-1].visits_since_us)
+            if not self.short:
+                again = set() if self._loop is None else self._round(self._loop, heads, marks)
+                if not again:
+                    self.flushes += len(self._takes) - marks[0]
+                    return True
+            for fact, mark in zip(self._facts, marks, strict=True):
+                fact.cut(mark)
+            if self.short:
+                break
+        for player in players:
+            player.restore()
+        return False
+
+    def _players(self) -> list[_Player]:
+        """The writers one by one, but the heartbeats' with the visits: the cleanup reads which have been written."""
+        alone = {stream: flusher for stream, flusher in self._flushers.items() if stream != "heartbeats"}
+        players = [_Player({stream: flusher}, self._facts) for stream, flusher in alone.items()]
+        rest = {stream: flusher for stream, flusher in self._flushers.items() if stream not in alone}
+        return [*players, _Player(rest, self._facts, self._visits)]
+
+    def _more_connections_from_us(self, mark: int, visits_since_us: list[int]) -> int:
+        """When what was played first held more connections at once than are open [us]."""
+        pool = self._pool
+        if pool.capacity >= pool.parts:
+            return NEVER_US
+        changes = self._pool.changes.since(mark)
+        begun_us = [*(begun.taken_us for begun in self._begun()), *visits_since_us]
+        when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
+        change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
+        order = np.lexsort((change, when_us))
+        over = np.cumsum(change[order]) > pool.capacity
+        return int(when_us[order][over.argmax()]) if over.any() else NEVER_US
+
+    def _begun(self) -> list[Batch]:
+        """Flushes that are left to the engine."""
+        return [flusher.begun for flusher in self._flushers.values() if flusher.begun is not None]
+
+    def _round(self, loop: Loop, heads: Mapping[Stream, int], marks: Sequence[int]) -> set[Stream]:
+        """Whose flushes were not those that follow from all flushes; if there are any, the writers are shown more."""
+        takes, attempts = self._takes.since(marks[0]), self._attempts.since(marks[1])
+        shown = self._shown(loop, takes)
+        disturbed = self._disturbed(loop.moved(shown.done_us), heads, takes, attempts)
+        if disturbed:
+            loop.show(shown.done_us)
+        else:
+            loop.accept(*shown)
+        return disturbed
+
+    def _shown(self, loop: Loop, takes: Mapping[str, Ints]) -> _Shown:
+        """What the loop would do with all that was found."""
+        begun = self._begun()
+        jobs = np.array(self._visits.jobs, np.int64).reshape(-1, 4)
+
+        def with_begun(column: str, of_begun: list[int]) -> Ints:
+            return np.concatenate((takes[column], np.array(of_begun, np.int64)))
+
+        rows = with_begun("rows", [b.rows for b in begun])
+        starts_us = np.concatenate((with_begun("taken_us", [b.taken_us for b in begun]), jobs[:, 0]))
+        phases = np.concatenate((with_begun("phase", [b.phase for b in begun]), jobs[:, 1]))
+        order = np.lexsort((phases, starts_us))
+        starts_us = starts_us[order]
+        cpu_us = np.concatenate((loop.flushes_us(rows), jobs[:, 2]))[order]
+        tags = np.concatenate((np.full(len(rows), FLUSH), jobs[:, 3]))[order]
+        return _Shown(starts_us, cpu_us, tags, *loop.with_inserted(starts_us, cpu_us))
+
+    def _disturbed(
+        self,
+        moved: Mapping[Stream, tuple[Ints, Ints, Ints]],
+        heads: Mapping[Stream, int],
+        takes: Mapping[str, Ints],
+        attempts: Mapping[str, Ints],
+    ) -> set[Stream]:
+        """Writers that may do something else when these items come at another time than they were shown.
+
+        A writer does the same if no item moves past (or on to) an instant at which it takes a batch or is done with
+        one, and if none of them sets a timer, which only the first item after a take does.
+        """
+        disturbed: set[Stream] = set()
+        for stream, (numbers, shown_us, done_us) in moved.items():
+            part, flusher = STREAMS.index(stream), self._flushers[stream]
+            own, ended = takes["part"] == part, attempts["part"] == part
+            last = [] if flusher.begun is None else [flusher.begun.taken_us]
+            instants = np.sort(np.concatenate((takes["taken_us"][own], attempts["end_us"][ended], last)))
+            earlier, later = np.minimum(shown_us, done_us), np.maximum(shown_us, done_us)
+            passes = instants.searchsorted(earlier) < instants.searchsorted(later, "right")
+            sets = np.concatenate((takes["next_item"][own], [heads[stream], flusher.writer.head]))
+            if passes.any() or np.isin(numbers, sets).any():
+                disturbed.add(stream)
+        return disturbed
