@@ -257,10 +257,8 @@ def test_a_cluster_that_loses_a_worker_half_way_writes_the_same_table():
         if share >= 0.5 and not killed:
             import psutil
 
-            workers = [
-                p for p in psutil.Process().children(recursive=True)
-                if "spawn_main" in " ".join(p.cmdline()) and p.memory_info().rss > 50 * 2**20
-            ]  # fmt: skip
+            # Their titles depend on what else is installed; the tracker of resources is small.
+            workers = [p for p in psutil.Process().children(recursive=True) if p.memory_info().rss > 50 * 2**20]
             workers[0].kill()
             killed.append(workers[0].pid)
 
