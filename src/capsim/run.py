@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from capsim.plots import RunPlots
     from capsim.trace import Trace
 
+MOST_BINS = 100_000  # of `Run.samples`, some 3 kB each while a run is made: 69 days of minutes
 MONTH_US = BILLED_MONTH_MINUTES * US_PER_MINUTE
 
 Progress = Callable[[float], None]  # told the share that is done, 0 to 1
@@ -151,7 +152,7 @@ def simulate(
     month: bool = True,
     batches: bool = False,
     arrivals: bool = False,
-    resolution_s: float = 60.0,
+    resolution_s: float | None = None,
     fidelity: Fidelity = "exact",
     progress: Progress | bool | None = None,
 ) -> Run:
@@ -171,8 +172,9 @@ def simulate(
         Keep one row for every attempt of every flush; grows with the load.
     arrivals : bool
         Keep one row for every arrival, with what became of it and how long it waited; grows with the load.
-    resolution_s : float
-        Width of the bins of `Run.samples` [s]; an hour must be a whole number of them.
+    resolution_s : float, optional
+        Width of the bins of `Run.samples` [s]; an hour must be a whole number of them. By default a minute, and as much
+        more as keeps a long load in `MOST_BINS` of them: six minutes for a year.
     fidelity : {"exact", "law"}
         ``law`` makes no arrivals and draws only what decides: writers, pool and database have the same distribution
         as behind a loop that takes no time. For Poisson loads of constant rate, many times faster; it refuses what it
@@ -218,7 +220,7 @@ def simulate(
             load,
             seed=seed,
             replicate=replicate,
-            resolution_s=resolution_s,
+            resolution_s=_resolution_s(load.until_us) if resolution_s is None else resolution_s,
             keep=batches or arrivals,
             windows_us=(load.span_us, MONTH_US),
             progress=tell,
@@ -241,6 +243,12 @@ def simulate(
         _peak_hz=load.peak_hz,
         fidelity=fidelity,
     )
+
+
+def _resolution_s(until_us: int) -> float:
+    """Width of the bins of a load of this length [s]: memory is bounded whatever the length."""
+    minutes = until_us / US_PER_MINUTE
+    return 60.0 * next((w for w in range(1, 60) if 60 % w == 0 and minutes / w <= MOST_BINS), 60)
 
 
 _FATAL = {

@@ -173,7 +173,7 @@ class LawSampler(Sampler):
         assert isinstance(server, LawServer)
         happened = super().play(server, block)
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
-        row, http = self._parts[-1], with_lines(self._server.http, self._server.logger)
+        row, http = self._bins.last, with_lines(self._server.http, self._server.logger)
         width_us = np.diff(edges).astype(np.float64)
         requests, work_us = np.zeros(len(width_us), np.int64), np.zeros(len(width_us))
         longest_us = np.zeros(len(width_us))

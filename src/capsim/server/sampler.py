@@ -21,6 +21,7 @@ from capsim.server.happened import Happened, Stretch
 from capsim.server.jobs import JOB
 from capsim.server.log import Log
 from capsim.server.model import Block, Server
+from capsim.server.recorder import Pieces
 from capsim.server.redis import RedisClient
 from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
@@ -129,7 +130,7 @@ class Sampler:
         self._writers = {stream: _WriterBins() for stream in STREAMS}
         self._in_use = Step()
         self._open = 0
-        self._parts: list[dict[str, NDArray[np.generic]]] = []
+        self._bins = Pieces()
 
     def play(self, server: Server, block: CoveredBlock) -> Happened:
         """Play the next block on the server and add its bins."""
@@ -193,7 +194,7 @@ class Sampler:
         refused[-1] = happened.refusals - self._refusals
         row["connections_refused"] = refused
         self._refusals = happened.refusals
-        self._parts.append(row)
+        self._bins.add(row)
         return happened
 
     def _opened(self, server: Server, edges: Ints) -> Ints:
@@ -294,10 +295,11 @@ class Sampler:
 
     def table(self) -> pd.DataFrame:
         """All bins so far, as `capsim.tables.SAMPLES` describes them."""
-        if not self._parts:
+        if not len(self._bins):
             return tables.empty(tables.SAMPLES)
-        columns = {c.name: np.concatenate([part[c.name] for part in self._parts]) for c in tables.SAMPLES}
-        return pd.DataFrame(columns).astype({c.name: c.dtype for c in tables.SAMPLES})
+        bins = self._bins.together()
+        columns = {c.name: bins[c.name].astype(c.dtype, copy=False) for c in tables.SAMPLES}
+        return pd.DataFrame(columns, copy=False)
 
 
 def _bounds(times_us: Ints, edges_us: Ints) -> Ints:
