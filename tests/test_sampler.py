@@ -129,7 +129,7 @@ def test_a_long_load_gets_wider_bins(days: int, width_s: float) -> None:
 def test_a_process_that_has_ended_holds_no_arrivals() -> None:
     spec = load("after").replace("workload", {"rate_hz": 5, "duration_s": 600})
     spec = spec.replace("server.lifecycle", [{"kind": "deploy", "at_s": 300}])
-    played, _ = play(spec, load_of(spec, seed=1), seed=1, replicate=0, resolution_s=60, keep=False, windows_us=(), progress=None)
+    played, _ = play(spec, load_of(spec), seed=0, replicate=0, resolution_s=60, keep=False, progress=None)
     first, second = (process.server for process in played.fleet.processes)
 
     assert first.writers["events"].arrivals.known > 0
