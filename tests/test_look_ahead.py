@@ -121,6 +121,7 @@ def test_runs_with_and_without_look_ahead_are_equal(kind: str, monkeypatch: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_000)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_two_thousand_runs_are_equal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     share = compare(range(1_000, 1_334), kind, monkeypatch)

@@ -51,7 +51,7 @@ class LawDatabase(LatencyDatabase):
     """The database of the scenario, with draws that cost by the call and not by the item.
 
     The exact engine makes a table of draws with one entry an item, of which a batch of 100 uses one. Here a draw is
-    computed from its address alone; where every item has a call of its own (``single``), the table stays.
+    computed from its address alone; where every item has a call of its own (``single``, visits), the table stays.
     """
 
     def __init__(self, spec: DatabaseSpec, seed: int, replicate: int, of: str = "", *, single: bool) -> None:
@@ -59,7 +59,7 @@ class LawDatabase(LatencyDatabase):
         self._single = single
 
     def _draws_of(self, stream: str, kind: str, attempt: int) -> Draws:
-        if kind == "update" and self._single:
+        if stream not in STREAMS or (kind == "update" and self._single):
             return super()._draws_of(stream, kind, attempt)
         key = (stream, kind, attempt)
         if key not in self._draws:
