@@ -236,7 +236,9 @@ def simulate(
         stuck=played.stuck(),
         waits=played.waits(),
         lives=played.lives(),
-        warnings=tuple([NOTE] * (fidelity == "law") + _warnings(scenario, samples, load, deaths)),
+        warnings=tuple(
+            [NOTE] * (fidelity == "law") + _warnings(scenario, samples, load, deaths, played.full_s)
+        ),
         provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate, fidelity=fidelity),
         _accounting=accounting(played.fleet),
         _responses=played.responses,
@@ -260,9 +262,12 @@ _DIES = "; what it holds is lost, and so is what comes until the next process is
 _LOST = {"abort": _DIES, "oom-kill": _DIES, "hang": "; nothing restarts it: all that comes is lost until a deploy"}
 
 
-def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
+def _warnings(
+    scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death], full_s: float | None
+) -> list[str]:
     found = [*warnings(scenario), *heap_notes(scenario)]
-    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario), *stop_notes(samples, scenario)]
+    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario, full_s)]
+    found += stop_notes(samples, scenario)
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(

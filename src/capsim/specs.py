@@ -412,6 +412,10 @@ class DatabaseSpec(Spec):
     volume_gb: Positive | Literal["plan"] = Field(
         default="plan", description='size of its volume; "plan" for the default of the plan'
     )
+    stops_when_full: bool = Field(
+        default=False,
+        description="whether writes fail once the volume is full; otherwise its date is told, as if there were room",
+    )
     backup_every_h: Positive | Literal["none"] = Field(
         default="none", description="hours between backups by pg_dump, which read every table into the page cache"
     )
