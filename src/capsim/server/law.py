@@ -25,7 +25,7 @@ from capsim.server.model import Block, Server
 from capsim.server.poisson import PoissonArrivals
 from capsim.server.sampler import CoveredBlock, Sampler, Step, edges_of
 from capsim.specs import STREAMS, DatabaseSpec, LatencySpec, Scenario, Stream
-from capsim.units import US_PER_DAY, US_PER_MS, us_from_ms
+from capsim.units import US_PER_DAY, US_PER_MS, US_PER_S, us_from_ms
 from capsim.workload.block import Block as LoadBlock
 
 Ints = NDArray[np.int64]
@@ -196,14 +196,15 @@ class LawSampler(Sampler):
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)
         row["loop_block_max_ms"] = longest_us / US_PER_MS
         row["loop_wait_max_ms"] = row["loop_backlog_ms"] = unknown
-        refused = self._logs("error") * np.sum([row[f"{stream}_dropped_cap"] for stream in STREAMS], axis=0)
+        refused = self._logs("error") * sum(
+            # A repaired writer says once a second how many it refused; taken for every second of the bin, at most.
+            np.minimum(row[f"{stream}_dropped_cap"], np.ceil(width_us / US_PER_S) if writer.repaired else np.inf)
+            for stream, writer in server.writers.items()
+        )
         lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
         for name, more in (("log_lines", lines), ("log_error_lines", refused)):
             row[name] = row[name].astype(np.float64) + more
-        by_second = ["log_lines_dropped", "log_lines_max_hz"]
-        if any(writer.repaired for writer in server.writers.values()):  # one line a second says how many
-            by_second += ["log_lines", "log_error_lines"]
-        for name in by_second:
+        for name in ("log_lines_dropped", "log_lines_max_hz"):
             row[name] = np.where(lines > 0, np.nan, row[name].astype(np.float64))
         return happened
 
