@@ -176,10 +176,11 @@ class LawSampler(Sampler):
         row, http = self._bins.last, with_lines(self._server.http, self._server.logger)
         width_us = np.diff(edges).astype(np.float64)
         requests, work_us = np.zeros(len(width_us), np.int64), np.zeros(len(width_us))
-        longest_us = np.zeros(len(width_us))
+        longest_us, said = np.zeros(len(width_us)), np.zeros(len(width_us), np.int64)
         for stream in STREAMS:
             stretch = happened.stretches[stream]
-            arrived, refused, mean, smallest, largest = self._arrivals(server, stream, stretch, edges)
+            arrived, refused, lines_of, mean, smallest, largest = self._arrivals(server, stream, stretch, edges)
+            said += lines_of
             row[f"{stream}_arrived"], row[f"{stream}_dropped_cap"] = arrived, refused
             row[f"{stream}_buffer_mean_rows"] = mean
             row[f"{stream}_buffer_min_rows"], row[f"{stream}_buffer_max_rows"] = smallest, largest
@@ -196,11 +197,7 @@ class LawSampler(Sampler):
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)
         row["loop_block_max_ms"] = longest_us / US_PER_MS
         row["loop_wait_max_ms"] = row["loop_backlog_ms"] = unknown
-        refused = self._logs("error") * sum(
-            # A repaired writer says once a second how many it refused; taken for every second of the bin, at most.
-            np.minimum(row[f"{stream}_dropped_cap"], np.ceil(width_us / US_PER_S) if writer.repaired else np.inf)
-            for stream, writer in server.writers.items()
-        )
+        refused = self._logs("error") * said
         lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
         for name, more in (("log_lines", lines), ("log_error_lines", refused)):
             row[name] = row[name].astype(np.float64) + more
@@ -210,8 +207,8 @@ class LawSampler(Sampler):
 
     def _arrivals(
         self, server: LawServer, stream: Stream, stretch: Stretch, edges: Ints
-    ) -> tuple[Ints, Ints, Floats, Ints, Ints]:
-        """Arrived, refused; mean, smallest and largest buffer of each bin."""
+    ) -> tuple[Ints, Ints, Ints, Floats, Ints, Ints]:
+        """Arrived, refused, lines about that; mean, smallest and largest buffer of each bin."""
         writer, arrivals = server.writers[stream], server.arrivals[stream]
         runs = writer.drain_refused()
         for start, _ in runs:
@@ -232,6 +229,15 @@ class LawSampler(Sampler):
 
         at_edges = np.searchsorted(at_us, edges)
         arrived, dropped = np.diff(before[at_edges]), np.diff(refused(before[at_edges]))
+        lines = dropped
+        if writer.repaired and dropped.any():  # it says once a second how many it refused
+            some = np.flatnonzero(dropped)
+            seconds = np.unique(np.concatenate([np.arange(edges[b], edges[b + 1], US_PER_S) for b in some]))
+            at_us, before, upto = arrivals.path(np.union1d(edges, seconds))
+            at_edges = np.searchsorted(at_us, edges)
+            ticks = np.union1d(edges, seconds)
+            full = np.diff(refused(before[np.searchsorted(at_us, ticks)])) > 0
+            lines = np.bincount(_bin_of(ticks[:-1], edges), full, len(dropped)).astype(np.int64)
         # Between two known instants the buffer grows by arrivals that are independent and uniform.
         stored_before, stored_upto = before - first - refused(before), upto - first - refused(upto)
         wide_us, growth = np.diff(at_us), stored_before[1:] - stored_upto[:-1]
@@ -247,7 +253,7 @@ class LawSampler(Sampler):
         smallest = begin.copy()
         np.maximum.at(largest, place, stretch.taken_rows)
         smallest[place] = 0
-        return arrived, dropped, np.maximum(mean, 0.0), smallest, np.maximum(largest, smallest)
+        return arrived, dropped, lines, np.maximum(mean, 0.0), smallest, np.maximum(largest, smallest)
 
     def _sums(self, counts: Ints) -> Floats:
         """For each count, the sum of so many uniform variables."""
