@@ -35,6 +35,20 @@ from = "2026-02-03"
 COUNTS = "timestamp,count\n2026-03-02T18:00:00Z,540\n2026-03-02T18:01:00Z,610\n"
 LATER = "2026-03-02T18:02:00Z,"
 METRICS = {"timestamp": "2026-03-02T18:00:00Z", "memory": {"rss": "256MB"}, "uptime": "1 minutes"}
+HEAD = """# Bad input, and what is said to it
+
+Each row is played on every test run: exit code and message are what is printed (cut at 300 characters), nothing is left
+behind, and a traceback would be a failure. Exit 2: bad input; 0: it is handled. Parsers are fuzzed besides (`fuzz/`,
+`make fuzz`), and what broke one is kept and played again.
+"""
+SLO = 'schema_version = 1\nname = "x"\n'
+
+
+def target(name: str, metric: str, limit: str, unit: str) -> str:
+    """A target of a file of targets."""
+    return f'[[target]]\ntarget = "{name}"\nmetric = "{metric}"\nwindow = "month"\n{limit}\nunit = "{unit}"\n'
+
+
 MOST_SHOWN = 300  # characters of a message on the page
 
 
@@ -216,9 +230,7 @@ SECTIONS: dict[str, list[Case]] = {
             ("optimize", "my.toml", "--slo", "slo.toml"),
             {
                 "my.toml": GOOD,
-                "slo.toml": (
-                    'schema_version = 1\nname = "x"\n[[target]]\ntarget = "speed"\nmetric = "sped"\nwindow = "month"\nmost = 1\nunit = "1/s"\n'
-                ),
+                "slo.toml": SLO + target("speed", "sped", "most = 1", "1/s"),
             },
         ),
         Case(
@@ -226,11 +238,9 @@ SECTIONS: dict[str, list[Case]] = {
             ("optimize", "my.toml", "--slo", "slo.toml"),
             {
                 "my.toml": GOOD,
-                "slo.toml": (
-                    'schema_version = 1\nname = "x"\n'
-                    '[[target]]\ntarget = "small"\nmetric = "server_rss_mean"\nwindow = "month"\nmost = 100\nunit = "MiB"\n'
-                    '[[target]]\ntarget = "large"\nmetric = "server_rss_mean"\nwindow = "month"\nleast = 200\nunit = "MiB"\n'
-                ),
+                "slo.toml": SLO
+                + target("small", "server_rss_mean", "most = 100", "MiB")
+                + target("large", "server_rss_mean", "least = 200", "MiB"),
             },
         ),
     ],
@@ -297,11 +307,7 @@ def _inside() -> Iterator[Path]:
 def page(answers: dict[tuple[str, tuple[str, ...]], Answer]) -> str:
     """docs/bad-input.md."""
     text = io.StringIO()
-    text.write(
-        "# Bad input, and what is said to it\n\nEach row is played on every test run: exit code and message are what is "
-        "printed (cut at 300 characters), nothing is left behind, and a traceback would be a failure. Exit 2: bad input; "
-        "0: it is handled. Parsers are fuzzed besides (`fuzz/`, `make fuzz`), and what broke one is kept and played again.\n"
-    )
+    text.write(HEAD)
     for title, cases in SECTIONS.items():
         text.write(f"\n## {title}\n\n| what | `capsim` | exit | said |\n|---|---|---|---|\n")
         for case in cases:
