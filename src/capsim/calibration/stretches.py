@@ -170,7 +170,9 @@ def _stretch(
         s: np.maximum(part.out_rows[s][used], np.where(rows[s] > batches[s], batches[s], 0.0)) for s in STREAMS
     }
     seen = whole[used]
-    time_s, total, rows, out_rows, seen = _with_takes(time_s, total, rows, out_rows, seen, insert_s)
+    time_s, total, rows, out_rows, seen = _with_takes(
+        time_s, total, rows, out_rows, seen, insert_s, 1.5 * batches[MAIN]
+    )
     if lead_s > 0:
         lead = np.arange(-lead_s, -1e-9, min(5.0, lead_s))
         time_s = np.append(time_s[0] + lead, time_s)
@@ -189,6 +191,7 @@ def _with_takes(
     out_rows: dict[str, Floats],
     seen: NDArray[np.bool_],
     insert_s: tuple[float, float],
+    batch_rows: float,
 ) -> tuple[Floats, Floats, dict[str, Floats], dict[str, Floats], NDArray[np.bool_]]:
     """Put in when a large buffer of events was taken between two samples, and how long it was out.
 
@@ -200,7 +203,9 @@ def _with_takes(
     share = 0.6  # of the requests; what is put in between needs no better
     rate = share * grew / np.maximum(width, 1e-9)
     fall = held[:-1] + out[:-1] + share * grew - held[1:]
-    large = (fall > LARGE_TAKE) & (out[1:] < 0.1 * fall) & (rate > 0)
+    # Many batches in a row take as much; they never let a buffer grow beyond one.
+    grown = held[:-1] + out[:-1] > batch_rows
+    large = grown & (fall > LARGE_TAKE) & (out[1:] < 0.1 * fall) & (rate > 0)
     if not large.any():
         return time_s, total, rows, out_rows, seen
     at = np.flatnonzero(large)
