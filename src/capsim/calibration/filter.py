@@ -1,11 +1,11 @@
 """How likely a recording is, given the constants: a particle filter over the heap's state, sample by sample.
 
-The saw-tooth's phase is not known, but it is not arbitrary either: each sample tells where it is, and the next one lies
+The phase of the saw-tooth is not known, but it is not arbitrary either: a sample tells where it is, and the next one lies
 where the constants and the requests since then have carried it. Many heaps are carried along side by side, each with its
-own chance (requests differ in what they allocate, collections in their speed); those that are where a sample says live
-on. The share that does, multiplied over all samples, is the likelihood, without bias (N. J. Gordon, D. J. Salmond,
-A. F. M. Smith, IEE Proceedings F 140(2), 1993). A size that was rounded says that the true one lay in an interval, and
-is used as that.
+own chance (requests differ in what they allocate, collections in their speed, buffers in what they hold between two
+samples); those that are where a sample says live on. The share that does, multiplied over all samples, is the likelihood,
+without bias (N. J. Gordon, D. J. Salmond, A. F. M. Smith, IEE Proceedings F 140(2), 1993). A size that was rounded says
+that the true one lay in an interval, and is used as that.
 """
 
 from __future__ import annotations
@@ -14,123 +14,130 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from capsim.calibration.heaps import ALLOCATED, DEAD, LIMIT, NEW, OLD, RETAINED, STATE, COMMITTED, T, advance, begin, sizes
-from capsim.calibration.heaps import IDLE, PROMOTED, LIVE, SEMI
+from capsim.calibration.heaps import (
+    COMMITTED, DEAD, HELD, IDLE, LIMIT, LIVE, OLD, RETAINED, SEMI, STATE, STEP, T, advance, begin, sizes,
+)  # fmt: skip
 
-Floats = NDArray[np.float64]
-
-REQUEST_CV = 0.6
-EMPTY = np.empty(0)
+REQUEST_CV = 0.6  # of the allocation of single requests, as in `capsim.calibration.simulator`
+RARE = 0.02  # share of samples that are off for reasons of their own: a collection that came a moment earlier
+RARE_MIB = 16.0  # within which they may lie
 ROOT2 = math.sqrt(2.0)
+LOG_ROOT_2PI = 0.9189385332046727
+LOG_RARE = math.log(RARE) - 3 * math.log(RARE_MIB)
+LOG_DEAD = -1e6
+NONE = np.empty(0)
 
 
 @njit(cache=True)
-def _log_between(low, high):  # type: ignore[no-untyped-def]
+def log_between(low, high):
     """Logarithm of the probability that a standard normal variable lies between two numbers."""
     if low < 0 < high:
         return math.log(max(0.5 * (math.erf(high / ROOT2) - math.erf(low / ROOT2)), 1e-300))
     near, far = (low, high) if low >= 0 else (-high, -low)
-    if near > 8.0:
-        # erfc underflows: its asymptotic series, and the far end is nothing beside the near one
-        return -near * near / 2 - math.log(near) - 0.9189385332046727
+    if near > 8.0:  # erfc is about to underflow: its asymptotic series, beside which the far end is nothing
+        return -near * near / 2 - math.log(near) - LOG_ROOT_2PI
     return math.log(max(0.5 * (math.erfc(near / ROOT2) - math.erfc(far / ROOT2)), 1e-300))
 
 
 @njit(cache=True)
-def _log_seen(told, true, sd, step):  # type: ignore[no-untyped-def]
+def _log_seen(told, true, sd, step):
     if step > 0:
-        return _log_between((told - step / 2 - true) / sd, (told + step / 2 - true) / sd)
+        return log_between((told - step / 2 - true) / sd, (told + step / 2 - true) / sd)
     z = (told - true) / sd
-    return -z * z / 2 - math.log(sd) - 0.9189385332046727
+    return -z * z / 2 - math.log(sd) - LOG_ROOT_2PI
 
 
 @njit(cache=True)
-def _given_total(told, true, sd, step):  # type: ignore[no-untyped-def]
-    """What heapTotal was off by, given what was told of it: mean and variance of a normal variable cut to an interval."""
+def _given(told, true, sd, step):
+    """What a size was off by, given what was told of it: mean and variance of a normal variable cut to an interval.
+
+    Resident memory holds heapTotal, so it is off by the same; without this, one error would be counted twice.
+    """
     if step == 0:
         return told - true, 0.0
-    a, b = (told - step / 2 - true) / sd, (told + step / 2 - true) / sd
-    if a > 6.0 or b < -6.0 or b - a < 0.05:
+    low, high = (told - step / 2 - true) / sd, (told + step / 2 - true) / sd
+    if low > 6.0 or high < -6.0 or high - low < 0.05:
         return told - true, step * step / 12
-    pa, pb = math.exp(-a * a / 2) * 0.3989422804014327, math.exp(-b * b / 2) * 0.3989422804014327
-    mass = max(0.5 * (math.erf(b / ROOT2) - math.erf(a / ROOT2)), 1e-12)
-    mean = (pa - pb) / mass
-    variance = max(1 + (a * pa - b * pb) / mass - mean * mean, 0.0)
+    at_low = math.exp(-low * low / 2 - LOG_ROOT_2PI)
+    at_high = math.exp(-high * high / 2 - LOG_ROOT_2PI)
+    mass = max(0.5 * (math.erf(high / ROOT2) - math.erf(low / ROOT2)), 1e-12)
+    mean = (at_low - at_high) / mass
+    variance = max(1 + (low * at_low - high * at_high) / mass - mean * mean, 0.0)
     return sd * mean, min(sd * sd * variance, step * step / 12)
 
 
 @njit(cache=True)
-def log_likelihood(time_s, requests, rows, plus, seen, told, c, row_bytes, sd, step, young, jitter, count, seed):  # type: ignore[no-untyped-def]
-    """Of one stretch.
+def _log_sample(state, c, told, sd, step):
+    if state[DEAD] > 0:
+        return LOG_DEAD
+    rss, total, used = sizes(state, c)
+    log = _log_seen(told[2], used, sd[0], step) + _log_seen(told[1], total, sd[1], step)
+    off, variance = _given(told[1], total, sd[1], step)
+    log += _log_seen(told[0], rss + off, math.sqrt(sd[2] * sd[2] + variance), step)
+    top = max(log, LOG_RARE)
+    return top + math.log(math.exp(log - top) + math.exp(LOG_RARE - top))
 
-    rows : (3, n) buffered and out; plus : (n,) text of rows that are out [bytes]; told : (3, m) rss, total, used;
-    sd : of what the model misses, of heapUsed, heapTotal and what is beside the heap [MiB].
+
+@njit(cache=True)
+def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, jitter_mib, count, seed):
+    """Logarithm of the likelihood of one stretch, by so many particles.
+
+    Parameters
+    ----------
+    time_s, requests, kept_mib : array, shape (n,)
+        Of `capsim.calibration.stretches.Stretch`; what the rows keep alive [MiB].
+    seen : bool array, shape (n,)
+    told : array, shape (m, 3)
+        Rss, heapTotal, heapUsed at the instants seen [MiB].
+    c : array
+        `capsim.calibration.heaps.numbers_of`.
+    sd : array, shape (3,)
+        Of what the model misses of heapUsed, heapTotal, and of what is beside the heap [MiB].
+    step : float
+        What sizes were rounded to [MiB]; 0 for not at all.
+    young : bool
+        Whether the stretch begins with the process; else it begins anywhere between two collections.
+    jitter_mib : float
+        Range of what buffers hold between samples beside what they held at them [MiB].
+    count, seed : int
     """
     np.random.seed(seed)
-    n = len(time_s)
-    kept = np.empty(n)
-    for i in range(n):
-        kept[i] = (rows[0, i] * row_bytes[0] + rows[1, i] * row_bytes[1] + rows[2, i] * row_bytes[2] + plus[i]) / 1048576.0
-    state = np.empty((count, STATE))
-    other = np.empty((count, STATE))
-    logs = np.zeros(count)
-    weights = np.empty(count)
+    state, other = np.empty((count, STATE)), np.empty((count, STATE))
+    logs, weights = np.zeros(count), np.empty(count)
     for k in range(count):
         begin(state[k], c)
         state[k, T] = time_s[0]
-        state[k, RETAINED] = kept[0]
+        state[k, RETAINED] = state[k, HELD] = kept_mib[0]
         if not young:
-            # Amid its life: anywhere between two collections.
-            state[k, OLD] = c[LIVE] + kept[0] + np.random.random() * 8.0
+            state[k, OLD] = c[LIVE] + kept_mib[0] + np.random.random() * c[STEP]
             state[k, COMMITTED] = state[k, OLD] + c[IDLE]
-            state[k, LIMIT] = c[LIVE] + kept[0] + 8.0 + state[k, SEMI]
-    held = np.full(count, kept[0])
-    total_log = 0.0
-    m = 0
-    for i in range(1, n):
-        came = requests[i] - requests[i - 1]
+            state[k, LIMIT] = c[LIVE] + kept_mib[0] + c[STEP] + state[k, SEMI]
+    found, m = 0.0, 0
+    for i in range(1, len(time_s)):
+        came = max(requests[i] - requests[i - 1], 0.0)
         for k in range(count):
             if state[k, DEAD] == 0:
-                after = max(kept[i] + (np.random.random() - 0.5) * jitter, 0.0)
-                weighed = max(came + REQUEST_CV * math.sqrt(max(came, 0.0)) * np.random.standard_normal(), 0.0)
-                advance(state[k], c, time_s[i], weighed, held[k], after, EMPTY, EMPTY)
-                held[k] = after
+                after = max(kept_mib[i] + (np.random.random() - 0.5) * jitter_mib, 0.0)
+                weighed = max(came + REQUEST_CV * math.sqrt(came) * np.random.standard_normal(), 0.0)
+                advance(state[k], c, time_s[i], weighed, state[k, HELD], after, NONE, NONE)
+                state[k, HELD] = after
         if not seen[i]:
             continue
-        best = -np.inf
         for k in range(count):
-            rss, total, used = sizes(state[k], c)
-            log = _log_seen(told[2, m], used, sd[0], step) + _log_seen(told[1, m], total, sd[1], step)
-            off, variance = _given_total(told[1, m], total, sd[1], step)
-            log += _log_seen(told[0, m], rss + off, math.sqrt(sd[2] * sd[2] + variance), step)
-            # Once in a while a sample is off for reasons of its own (a collection that came a moment earlier).
-            rare = -math.log(2 * 8.0) * 3 + math.log(0.02) if log > -1e5 else -1e5
-            top = max(log, rare)
-            log = top + math.log(math.exp(log - top) + math.exp(rare - top))
-            if state[k, DEAD] > 0:
-                log -= 1e6
-            logs[k] += log
-            best = max(best, logs[k])
+            logs[k] += _log_sample(state[k], c, told[m], sd, step)
         m += 1
-        mass = 0.0
-        squares = 0.0
-        for k in range(count):
-            weights[k] = math.exp(logs[k] - best)
-            mass += weights[k]
-            squares += weights[k] * weights[k]
-        if mass * mass / squares < 0.5 * count or m == told.shape[1]:
-            total_log += best + math.log(mass / count)
-            u = np.random.random()
-            j = 0
-            reached = weights[0]
-            for k in range(count):
-                at = (u + k) / count * mass
-                while reached < at and j < count - 1:
+        best = logs.max()
+        weights[:] = np.exp(logs - best)
+        mass = weights.sum()
+        if mass * mass < 0.5 * count * (weights * weights).sum() or m == len(told):
+            found += best + math.log(mass / count)
+            start, j, reached = np.random.random(), 0, weights[0]
+            for k in range(count):  # systematic: as many of each as its weight says, to one
+                while reached < (start + k) / count * mass and j < count - 1:
                     j += 1
                     reached += weights[j]
                 other[k, :] = state[j, :]
             state, other = other, state
             logs[:] = 0.0
-    return total_log
+    return found

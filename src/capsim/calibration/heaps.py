@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 
 # Places in a row of state.
 T, NEW, SEMI, ACTIVE, RESTING, SINCE, SURVIVED, RETAINED, OLD, COMMITTED = range(10)
-PRESSED, LIMIT, MARKED, REDUCE_AT, REDUCED_TO, LOOKS, TICKS, COLLECTIONS, DEAD = range(10, 19)
-STATE = 19
+PRESSED, LIMIT, MARKED, REDUCE_AT, REDUCED_TO, LOOKS, TICKS, COLLECTIONS, DEAD, HELD = range(10, 20)  # `HELD` is the caller's: rows kept at the last sample
+STATE = 20
 
 _RULES = (
     "scavenge_at", "growing_step", "first_step", "marking_share", "marking_doubles", "marking_base", "scavenge_stays",
@@ -51,7 +51,7 @@ def numbers_of(process: Process) -> Floats:
 
 
 @njit(cache=True)
-def begin(s, c):  # type: ignore[no-untyped-def]
+def begin(s, c):
     """A process that has just started, into the row ``s``."""
     s[:] = 0.0
     s[SEMI] = min(2.0, c[LARGEST])
@@ -67,7 +67,7 @@ def begin(s, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def sizes(s, c):  # type: ignore[no-untyped-def]
+def sizes(s, c):
     """Rss, heapTotal and heapUsed [MiB]."""
     total = s[COMMITTED] + 2 * s[SEMI] + c[OVERHEAD]
     untouched = 2 * s[SEMI] - s[ACTIVE] - s[RESTING]
@@ -76,13 +76,13 @@ def sizes(s, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _held(s, c):  # type: ignore[no-untyped-def]
+def _held(s, c):
     anon = sizes(s, c)[0] - c[FILE]
     return anon * (1 + c[KERNEL_SHARE]) + c[KERNEL] + c[GROUP]
 
 
 @njit(cache=True)
-def _mark_if_due(s, c):  # type: ignore[no-untyped-def]
+def _mark_if_due(s, c):
     start = s[LIMIT] - (c[LARGEST] if s[PRESSED] > 0 else s[SEMI])
     if s[OLD] >= c[CAP]:
         s[MARKED] = s[T]
@@ -93,7 +93,7 @@ def _mark_if_due(s, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _empty(s, c, retained):  # type: ignore[no-untyped-def]
+def _empty(s, c, retained):
     kept = max(retained - s[RETAINED], 0.0)
     s[RETAINED] = max(retained, s[RETAINED])
     stays = c[STAYS] * s[SINCE] / 1024
@@ -106,14 +106,14 @@ def _empty(s, c, retained):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _grow(s, c):  # type: ignore[no-untyped-def]
+def _grow(s, c):
     if s[SURVIVED] > s[SEMI] and s[SEMI] < c[LARGEST]:
         s[SEMI] = min(2 * s[SEMI], c[LARGEST])
         s[SURVIVED] = 0.0
 
 
 @njit(cache=True)
-def _shrink(s, c):  # type: ignore[no-untyped-def]
+def _shrink(s, c):
     s[SEMI] = min(s[SEMI], c[LOW] / 2)
     s[NEW] = min(s[NEW], 0.5 * s[SEMI])
     if c[KEEPS] == 0:
@@ -123,7 +123,7 @@ def _shrink(s, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _scavenge(s, c, retained, rate):  # type: ignore[no-untyped-def]
+def _scavenge(s, c, retained, rate):
     _empty(s, c, retained)
     if c[KEEPS] > 0:
         s[ACTIVE], s[RESTING] = max(s[RESTING], s[NEW]), s[ACTIVE]
@@ -137,7 +137,7 @@ def _scavenge(s, c, retained, rate):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _factor(growth, cap, speed):  # type: ignore[no-untyped-def]
+def _factor(growth, cap, speed):
     largest = 4.0 if cap >= 2048 else 1.3 + 0.7 * max(0.0, cap - 256) / 1792
     ratio = 0.03 * speed / max(growth, 1e-9)
     if ratio * (largest - 1) > 0.97 * largest:
@@ -146,7 +146,7 @@ def _factor(growth, cap, speed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _collect(s, c, retained, growth, reduces, normals):  # type: ignore[no-untyped-def]
+def _collect(s, c, retained, growth, reduces, normals):
     s[OLD] = c[LIVE] + retained
     s[RETAINED] = retained
     slack = s[COMMITTED] - s[OLD]
@@ -169,7 +169,7 @@ def _collect(s, c, retained, growth, reduces, normals):  # type: ignore[no-untyp
     speed = 0.0
     if done > 1:
         young = c[MISSING] * math.exp((2 - done) / c[LEARNED])
-        noise = normals[done] if normals.size else np.random.standard_normal()
+        noise = normals[done % normals.size] if normals.size else np.random.standard_normal()
         speed = c[CPU] * c[SPEED] * (1 - young) * math.exp(c[SIGMA] * noise)
     limit = max(_factor(growth, c[CAP], speed) * s[OLD], s[OLD] + c[STEP]) + s[SEMI]
     halfway = (s[OLD] + c[CAP]) / 2
@@ -182,13 +182,13 @@ def _collect(s, c, retained, growth, reduces, normals):  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def _tick(s, c, retained, rate, normals, uniforms):  # type: ignore[no-untyped-def]
+def _tick(s, c, retained, rate, normals, uniforms):
     s[TICKS] += 1
     s[LOOKS] -= 1
     s[REDUCE_AT] = s[T] + c[TICK] if s[LOOKS] > 0 else np.inf
     idle = False
     if rate == 0:
-        idle = (uniforms[int(s[TICKS])] if uniforms.size else np.random.random()) < c[CHANCE]
+        idle = (uniforms[int(s[TICKS]) % uniforms.size] if uniforms.size else np.random.random()) < c[CHANCE]
     if idle or (rate > 0 and rate * 1024 < c[SHRINKS]):
         _collect(s, c, retained, 0.0, True, normals)
         s[REDUCED_TO] = s[COMMITTED] + 2 * s[SEMI] + c[OVERHEAD]
@@ -196,7 +196,7 @@ def _tick(s, c, retained, rate, normals, uniforms):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
-def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):  # type: ignore[no-untyped-def]
+def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):
     """From one sample to the next, as `capsim.memory.heap.advance`; chance from the tables, or drawn if they are empty."""
     from_s = s[T]
     width = to_s - from_s
@@ -232,11 +232,11 @@ def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):  # t
 
 
 @njit(cache=True)
-def follow(time_s, requests, retained, c, start_s, normals, uniforms):  # type: ignore[no-untyped-def]
+def follow(time_s, requests, retained, c, normals, uniforms):
     """Rss, heapTotal and heapUsed at each time, shape (3, n); after a death its last values."""
     s = np.empty(STATE)
     begin(s, c)
-    s[T] = start_s
+    s[T] = time_s[0]
     s[RETAINED] = retained[0]
     out = np.empty((3, len(time_s)))
     out[0, 0], out[1, 0], out[2, 0] = sizes(s, c)

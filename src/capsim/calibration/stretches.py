@@ -116,7 +116,8 @@ def _processes(recording: Recording, scenario: Scenario, from_s: float, to_s: fl
     out = []
     told = {part.process: part for part in arrivals(recording)}
     insert_s = _insert_s(scenario)
-    batches: dict[str, float] = {s: float(getattr(scenario.server.writers, s).batch_rows) for s in STREAMS}
+    writers = {s: getattr(scenario.server.writers, s) for s in STREAMS}
+    batches = {s: (float(w.batch_rows), w.delay_ms / 1_000) for s, w in writers.items()}
     for process, table in recording.samples.groupby("process", sort=True):
         part = told[int(str(process))]
         times = part.time_s
@@ -152,7 +153,7 @@ def _stretch(
     from_s: float,
     to_s: float,
     insert_s: tuple[float, float],
-    batches: dict[str, float],
+    batches: dict[str, tuple[float, float]],
 ) -> Stretch:
     times, requests = part.time_s, part.requests
     used = (times >= from_s - WARM_UP_S) & (times <= to_s)
@@ -166,12 +167,19 @@ def _stretch(
     time_s, total = times[used], requests[used]
     rows: dict[str, Floats] = {s: buffers[s][used] for s in STREAMS}
     # A writer with a full batch in its buffer would write it, if it had none out: in a stall no total shows that one.
-    out_rows: dict[str, Floats] = {
-        s: np.maximum(part.out_rows[s][used], np.where(rows[s] > batches[s], batches[s], 0.0)) for s in STREAMS
-    }
+    # It is a batch, or what came until the timer went off.
+    told: dict[str, Floats] = {s: part.out_rows[s][used] for s in STREAMS}
+    span_s = max(float(times[-1] - times[0]), 1e-9)
+    out_rows: dict[str, Floats] = {}
+    for s, (batch_rows, delay_s) in batches.items():
+        came_hz = float(part.arrived[s][-1] - part.arrived[s][0]) / span_s
+        likely = min(batch_rows, came_hz * delay_s)
+        out_rows[s] = np.maximum(told[s], np.where(rows[s] > batch_rows, likely, 0.0))
+    # They have come already, though no total will tell so until the flush ends.
+    total = np.maximum.accumulate(total + np.sum([out_rows[s] - told[s] for s in STREAMS], axis=0))
     seen = whole[used]
     time_s, total, rows, out_rows, seen = _with_takes(
-        time_s, total, rows, out_rows, seen, insert_s, 1.5 * batches[MAIN]
+        time_s, total, rows, out_rows, seen, insert_s, 1.5 * batches[MAIN][0]
     )
     if lead_s > 0:
         lead = np.arange(-lead_s, -1e-9, min(5.0, lead_s))
