@@ -1,11 +1,11 @@
 """How likely a recording is, given the constants: a particle filter over the heap's state, sample by sample.
 
-The phase of the saw-tooth is not known, but it is not arbitrary either: a sample tells where it is, and the next one lies
-where the constants and the requests since then have carried it. Many heaps are carried along side by side, each with its
-own chance (requests differ in what they allocate, collections in their speed, buffers in what they hold between two
-samples); those that are where a sample says live on. The share that does, multiplied over all samples, is the likelihood,
-without bias (N. J. Gordon, D. J. Salmond, A. F. M. Smith, IEE Proceedings F 140(2), 1993). A size that was rounded says
-that the true one lay in an interval, and is used as that.
+The phase of the saw-tooth is not known, but it is not arbitrary either: a sample tells where it is, and the next one
+lies where the constants and the requests since then have carried it. Many heaps are carried along side by side, each
+with its own chance (requests differ in what they allocate, collections in their speed, buffers in what they hold
+between two samples); those that are where a sample says live on. The share that does, multiplied over all samples, is
+the likelihood, without bias (N. J. Gordon, D. J. Salmond, A. F. M. Smith, IEE Proceedings F 140(2), 1993). A size that
+was rounded says that the true one lay in an interval, and is used as that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,21 @@ import numpy as np
 from numba import njit
 
 from capsim.calibration.heaps import (
-    COMMITTED, DEAD, HELD, IDLE, LIMIT, LIVE, OLD, RETAINED, SEMI, STATE, STEP, T, advance, begin, sizes,
+    COMMITTED,
+    DEAD,
+    HELD,
+    IDLE,
+    LIMIT,
+    LIVE,
+    OLD,
+    RETAINED,
+    SEMI,
+    STATE,
+    STEP,
+    T,
+    advance,
+    begin,
+    sizes,
 )  # fmt: skip
 
 REQUEST_CV = 0.6  # of the allocation of single requests, as in `capsim.calibration.simulator`

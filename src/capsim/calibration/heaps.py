@@ -1,8 +1,8 @@
 """The stepped heap, compiled: what `capsim.memory.heap.Heap` does event by event, on rows of numbers.
 
 A likelihood asks for a million steps of thousands of heaps; the class takes microseconds for each of its small methods.
-Here the same rules stand once more as plain arithmetic for numba, and the class is the slow twin: a test holds both equal
-to the last bit. Rules are explained there, not here.
+Here the same rules stand once more as plain arithmetic for numba, and the class is the slow twin: a test holds both
+equal to the last bit. Rules are explained there, not here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Floats = NDArray[np.float64]
 
 # Places in a row of state.
 T, NEW, SEMI, ACTIVE, RESTING, SINCE, SURVIVED, RETAINED, OLD, COMMITTED = range(10)
-PRESSED, LIMIT, MARKED, REDUCE_AT, REDUCED_TO, LOOKS, TICKS, COLLECTIONS, DEAD, HELD = range(10, 20)  # `HELD` is the caller's: rows kept at the last sample
+PRESSED, LIMIT, MARKED, REDUCE_AT, REDUCED_TO, LOOKS, TICKS, COLLECTIONS, DEAD, HELD = range(
+    10, 20
+)  # `HELD` is the caller's: rows kept at the last sample
 STATE = 20
 
 _RULES = (
@@ -197,7 +199,7 @@ def _tick(s, c, retained, rate, normals, uniforms):
 
 @njit(cache=True)
 def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):
-    """From one sample to the next, as `capsim.memory.heap.advance`; chance from the tables, or drawn if they are empty."""
+    """From one sample to the next, as `capsim.memory.heap.advance`; chance from tables, or drawn if those are empty."""
     from_s = s[T]
     width = to_s - from_s
     rate = count * c[ALLOCATED] / width

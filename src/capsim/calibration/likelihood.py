@@ -1,11 +1,11 @@
-"""Constants by likelihood: a population of guesses that closes in on the constants under which a recording is likeliest.
+"""Constants by likelihood: a population of guesses that closes in on those under which a recording is likeliest.
 
 `capsim.calibration.filter` gives a noisy likelihood of any set of constants. Guesses are drawn, weighed by a power of
 their likelihood that leaves a share of them alive, and drawn again from what the weights say, until the power is a good
-part of one (adaptive importance sampling: O. Cappe et al., J. Comput. Graph. Stat. 13(4), 2004). What the model misses of
-each size is found on the way, so a server that is unlike the model gets wide intervals. A parabola through the noisy
-logarithms near the top averages the noise out; its curvature is the information, and what the noise leaves open is added
-(E. L. Ionides et al., "Monte Carlo profile confidence intervals", J. R. Soc. Interface 14, 2017).
+part of one (adaptive importance sampling: O. Cappe et al., J. Comput. Graph. Stat. 13(4), 2004). What the model misses
+of each size is found on the way, so a server that is unlike the model gets wide intervals. A parabola through the noisy
+logarithms near the top averages the noise out; its curvature is the information, and what the noise leaves open is
+added (E. L. Ionides et al., "Monte Carlo profile confidence intervals", J. R. Soc. Interface 14, 2017).
 """
 
 from __future__ import annotations
@@ -116,14 +116,18 @@ def likeliest(likelihood: Likelihood, start: Floats, seed: int, progress: Progre
         progress((number + 1) / total)
         if power >= POWER and np.abs(np.log(misses / before)).max() < 0.35:
             break
-    return _top(likelihood, centre, covariance, misses, seed, lambda share: progress((ROUNDS + share * 2 * CLOUDS) / total))
+    return _top(
+        likelihood, centre, covariance, misses, seed, lambda share: progress((ROUNDS + share * 2 * CLOUDS) / total)
+    )
 
 
 def _address(seed: int, number: int) -> int:
     return int(rng.generator(seed, number, "calibrate/filter").integers(1 << 31))
 
 
-def _drawn(draw: np.random.Generator, centre: Floats, covariance: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+def _drawn(
+    draw: np.random.Generator, centre: Floats, covariance: Floats, low: Floats, high: Floats
+) -> tuple[Floats, Floats]:
     """Guesses from a t distribution within the bounds, and the logarithm of its density but for a constant."""
     size = len(centre)
     root = np.linalg.cholesky(covariance + 1e-9 * np.eye(size))
@@ -139,7 +143,8 @@ def _drawn(draw: np.random.Generator, centre: Floats, covariance: Floats, low: F
 
 def _weights(logs: Floats) -> Floats:
     weights: Floats = np.exp(logs - logs.max())
-    return weights / weights.sum()
+    out: Floats = weights / weights.sum()
+    return out
 
 
 def _power(logs: Floats) -> float:
@@ -209,7 +214,7 @@ def _parabola(places: Floats, logs: Floats) -> tuple[Floats, Floats, Floats]:
         found = np.linalg.lstsq(terms * root[:, None], logs * root, rcond=None)[0]
         fitted = terms @ found
         left = logs - fitted
-        usual = max(1.48 * float(np.median(np.abs(left[fitted > np.median(fitted)]))), 0.5)
+        usual = max(1.48 * float(np.median(np.abs(left[fitted >= np.median(fitted)]))), 0.5)
         lost = np.maximum(1.0, np.abs(left) / (1.5 * usual)) ** np.where(left < 0, 2, 1)
         weights = np.exp(np.minimum((fitted - np.quantile(fitted, 0.97)) / SCALE, 0.0)) / lost
     curved = np.zeros((size, size))

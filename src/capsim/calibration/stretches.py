@@ -117,7 +117,7 @@ def _processes(recording: Recording, scenario: Scenario, from_s: float, to_s: fl
     told = {part.process: part for part in arrivals(recording)}
     insert_s = _insert_s(scenario)
     writers = {s: getattr(scenario.server.writers, s) for s in STREAMS}
-    batches = {s: (float(w.batch_rows), w.delay_ms / 1_000) for s, w in writers.items()}
+    batches: dict[str, tuple[float, float]] = {s: (float(w.batch_rows), w.delay_ms / 1_000) for s, w in writers.items()}
     for process, table in recording.samples.groupby("process", sort=True):
         part = told[int(str(process))]
         times = part.time_s
