@@ -26,6 +26,8 @@ REQUESTS_A_STEP = 100.0  # about one scavenge; half of what the published consta
 FEWEST = 30  # samples of a stretch
 MAIN = "events"  # the stream whose rows weigh
 LARGE_TAKE = 300.0  # rows: less than a MiB, and there are too many of them
+SHARE = 0.6  # of the requests that are events; what is put between samples needs no better
+LEVEL = 11  # samples that are taken together for the level of a buffer that is written between any two
 NEEDED = ("rss_mib", "heap_total_mib", "heap_used_mib")
 
 
@@ -178,6 +180,9 @@ def _stretch(
     # They have come already, though no total will tell so until the flush ends.
     total = np.maximum.accumulate(total + np.sum([out_rows[s] - told[s] for s in STREAMS], axis=0))
     seen = whole[used]
+    grew = np.diff(total, prepend=total[0]) * SHARE
+    for s, (batch_rows, _) in batches.items():
+        rows[s] = _levelled(rows[s], out_rows[s], grew, batch_rows)
     time_s, total, rows, out_rows, seen = _with_takes(
         time_s, total, rows, out_rows, seen, insert_s, 1.5 * batches[MAIN][0]
     )
@@ -190,6 +195,20 @@ def _stretch(
         out_rows = {s: np.append(np.zeros(ahead), r) for s, r in out_rows.items()}
         seen = np.append(np.zeros(ahead, bool), seen)
     return Stretch(time_s, total, rows, out_rows, seen, memory[:, whole], young)
+
+
+def _levelled(rows: Floats, out_rows: Floats, grew: Floats, batch_rows: float) -> Floats:
+    """Rows in a buffer that was written between any two samples: their mean over a minute or so.
+
+    What a sample saw says nothing of the time around it there, and a heap that was led from one such number to the next
+    would keep their peaks.
+    """
+    width = min(LEVEL, len(rows))
+    window = np.ones(width)
+    level = np.convolve(rows + out_rows, window, "same") / np.convolve(np.ones(len(rows)), window, "same")
+    beyond = (rows + out_rows > 1.2 * batch_rows) | (grew < batch_rows)
+    near = np.convolve(beyond, window, "same") > 0
+    return np.where(near, rows, np.maximum(level - out_rows, 0.0))
 
 
 def _with_takes(
@@ -208,9 +227,8 @@ def _with_takes(
     """
     held, out = rows[MAIN], out_rows[MAIN]
     width, grew = np.diff(time_s), np.diff(total)
-    share = 0.6  # of the requests; what is put in between needs no better
-    rate = share * grew / np.maximum(width, 1e-9)
-    fall = held[:-1] + out[:-1] + share * grew - held[1:]
+    rate = SHARE * grew / np.maximum(width, 1e-9)
+    fall = held[:-1] + out[:-1] + SHARE * grew - held[1:]
     # Many batches in a row take as much; they never let a buffer grow beyond one.
     grown = held[:-1] + out[:-1] > batch_rows
     large = grown & (fall > LARGE_TAKE) & (out[1:] < 0.1 * fall) & (rate > 0)
