@@ -36,6 +36,7 @@ from capsim.calibration.heaps import (
 REQUEST_CV = 0.6  # of the allocation of single requests, as in `capsim.calibration.simulator`
 RARE = 0.02  # share of samples that are off for reasons of their own: a collection that came a moment earlier
 RARE_MIB = 16.0  # within which they may lie
+AGAIN = 0.1  # weight of heapTotal and rss that are told once more: pages that did not move are rounded as before
 ROOT2 = math.sqrt(2.0)
 LOG_ROOT_2PI = 0.9189385332046727
 LOG_RARE = math.log(RARE) - 3 * math.log(RARE_MIB)
@@ -82,13 +83,15 @@ def _given(told, true, sd, step):
 
 
 @njit(cache=True)
-def _log_sample(state, c, told, sd, step):
+def _log_sample(state, c, told, sd, step, again):
     if state[DEAD] > 0:
         return LOG_DEAD
     rss, total, used = sizes(state, c)
-    log = _log_seen(told[2], used, sd[0], step) + _log_seen(told[1], total, sd[1], step)
+    log = _log_seen(told[2], used, sd[0], step)
+    beside = _log_seen(told[1], total, sd[1], step)
     off, variance = _given(told[1], total, sd[1], step)
-    log += _log_seen(told[0], rss + off, math.sqrt(sd[2] * sd[2] + variance), step)
+    beside += _log_seen(told[0], rss + off, math.sqrt(sd[2] * sd[2] + variance), step)
+    log += AGAIN * beside if again else beside
     top = max(log, LOG_RARE)
     return top + math.log(math.exp(log - top) + math.exp(LOG_RARE - top))
 
@@ -138,8 +141,9 @@ def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, j
                 state[k, HELD] = after
         if not seen[i]:
             continue
+        again = m > 0 and told[m, 0] == told[m - 1, 0] and told[m, 1] == told[m - 1, 1]
         for k in range(count):
-            logs[k] += _log_sample(state[k], c, told[m], sd, step)
+            logs[k] += _log_sample(state[k], c, told[m], sd, step, again)
         m += 1
         best = logs.max()
         weights[:] = np.exp(logs - best)

@@ -33,7 +33,7 @@ REACH, EDGE = (
 )  # half a box in standard deviations; share of it next to its sides where a solution is not inside
 ABC_DRAWS, ABC_KEPT = 2_048, 0.15
 AT_END = 1.05
-WIDER = 1.3  # times the standard deviations of the likelihood: ten twins beside those that are counted asked for it
+WIDER = 1.4  # times the standard deviations of the likelihood: 16 twins beside those that are counted asked for it
 Z90 = 1.6448536269514722
 
 
