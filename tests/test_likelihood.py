@@ -131,6 +131,19 @@ def test_the_same_seed_gives_the_same_likelihood(task):
     assert one == again != other
 
 
+def test_samples_that_are_unlike_the_model_are_said_to_be(monkeypatch, task):
+    from capsim.calibration import likelihood as search
+    from capsim.calibration.likelihood import Found
+
+    for missed, said in ((0.4, False), (2.5, True)):
+        found = Found(TRUTH, 1e-4 * np.eye(len(TRUTH)), np.array([0.3, missed, 0.3]))
+        monkeypatch.setattr(search, "likeliest", lambda *_, found=found: found)
+        first = task.draw(*bounds(PARAMETERS), 100, 0, lambda share: None)
+        sentences = by_likelihood(task, first=first)[0].sentences()
+
+        assert any("2.5 MiB off the model's saw-tooth" in sentence for sentence in sentences) == said
+
+
 # --- the search
 
 
@@ -175,9 +188,9 @@ def test_what_the_samples_cannot_tell_is_named_and_stays_as_it_was(monkeypatch):
     known = {p.key: float(np.exp(t)) for p, t in zip(PARAMETERS, TRUTH, strict=True)}
     del known["live_base_mib"]
     own = scenario_of(MINUTES, 0.0).replace("constants", known)
-    found = calibrate(own, twin(TRUTH, PARAMETERS, 78, minutes=MINUTES, stall_s=0.0), FEW, seed=1)
+    found = calibrate(own, twin(TRUTH, PARAMETERS, 78, minutes=MINUTES, stall_s=0.0), FEW, method="likelihood", seed=1)
     live, revenue = found.estimates
 
-    assert live.identified and live.low < np.exp(TRUTH[0]) < live.high
+    assert live.identified and live.value == pytest.approx(np.exp(TRUTH[0]), rel=0.03)
     assert not revenue.identified and revenue.value == BASE["revenue_row_bytes"]
     assert "revenue_row_bytes is not told by these samples." in found.notes
