@@ -35,7 +35,7 @@ REACH, EDGE = (
 ABC_DRAWS, ABC_KEPT = 2_048, 0.15
 AT_END = 1.05
 MISSED_MIB = 1.0  # more than rounding: the server is unlike the model, and intervals are those of a wrong likelihood
-WIDER = 1.4  # times the standard deviations of the likelihood: 16 twins beside those that are counted asked for it
+WIDER = 1.1  # times the standard deviations of the likelihood: thirty twins that are not counted asked for it
 Z90 = 1.6448536269514722
 
 

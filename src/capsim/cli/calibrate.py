@@ -22,7 +22,7 @@ WIDTH = 100
     type=click.Choice(["likelihood", "least-squares", "abc"]),
     default="least-squares",
     show_default=True,
-    help="likelihood: of every sample, narrowest, for servers like the model; abc: over the whole range of each constant.",
+    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant.",
 )
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
               help="The address of all chance.")  # fmt: skip
