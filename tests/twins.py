@@ -65,10 +65,11 @@ def twin(
     requests = np.interp(seconds, seconds[told], uneven(came[told], heap_seed))
     held, text = np.zeros(len(seconds)), value("insert_text_row")
     keys = {"events": "event_row_bytes", "revenue": "revenue_row_bytes", "heartbeats": "heartbeat_row_bytes"}
+    middles = (seconds[1:] + seconds[:-1]) / 2  # a mean over a second is what was held in its middle
     for stream in STREAMS:
         row = constants[keys[stream]]
-        buffered = np.append(0.0, table[f"{stream}_buffer_mean_rows"])
-        out = np.append(0.0, table[f"{stream}_in_flight_mean_rows"])
+        buffered = np.interp(seconds, middles, table[f"{stream}_buffer_mean_rows"])
+        out = np.interp(seconds, middles, table[f"{stream}_in_flight_mean_rows"])
         held += (buffered * row + out * (row + text)) / MIB
     rate = requests[-1] / seconds[-1]
     run = simulate(seconds, requests, held, process_with(scenario, constants, rate), heap_seed)

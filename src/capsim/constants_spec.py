@@ -70,7 +70,7 @@ class CalibrationSpec(Spec):
     start: str = Field(description="first sample that was used")
     hours: Positive = Field(description="length of the part that was used [h]")
     samples: Annotated[int, Field(ge=1)] = Field(description="samples that were used")
-    method: Literal["least-squares", "abc"] = Field(description="how the constants were fitted")
+    method: Literal["likelihood", "least-squares", "abc"] = Field(description="how the constants were fitted")
     seed: int = Field(default=0, description="address of its chance")
     model_error: NotNegative = Field(
         default=0.0, description="relative error on the held-out part that constants and load do not explain"

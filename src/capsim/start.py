@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # The package that shows whether an extra is installed.
 EXTRAS = {
     "notebooks": "ipywidgets", "server": "aiohttp", "sweep": "SALib", "scale": "distributed", "traces": "duckdb",
-    "inspect": "dotenv",
+    "inspect": "dotenv", "calibrate": "numba",
 }  # fmt: skip
 
 

@@ -32,6 +32,8 @@ class Identified:
         Keys that the samples tell.
     together : tuple of (keys, sd)
         Directions that they do not tell: the constants that can be exchanged for each other.
+    said : tuple of str
+        What else the method has to say, a sentence each without its full stop.
     """
 
     keys: tuple[str, ...]
@@ -39,10 +41,11 @@ class Identified:
     sd: Floats
     told: tuple[str, ...]
     together: tuple[tuple[str, ...], ...]
+    said: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
         """What cannot be told, in words."""
-        out = []
+        out = list(self.said)
         for group in self.together:
             if len(group) > 1:
                 out.append(f"{' and '.join(group)} cannot be told apart: these samples tell only what they do together")

@@ -77,7 +77,7 @@ class Simulator:
     def __init__(self, scenario: Scenario, parts: Sequence[Stretch], step_mib: float) -> None:
         self.scenario, self.parts, self.step_mib = scenario, list(parts), step_mib
         self.statistics = Statistics(parts)
-        self._rates = [
+        self.rates_hz = [
             float((p.requests[-1] - p.requests[0]) / max(p.time_s[-1] - p.time_s[0], 1e-9)) for p in self.parts
         ]
 
@@ -87,14 +87,11 @@ class Simulator:
         A process that dies on the way stays at its last values: far from anything measured.
         """
         out = []
-        for number, (part, rate) in enumerate(zip(self.parts, self._rates, strict=True)):
+        for number, (part, rate) in enumerate(zip(self.parts, self.rates_hz, strict=True)):
             process = process_with(self.scenario, constants, rate)
             kept = retained_mib(part, constants)
             address = 1_000 * seed + number
-            run = simulate(part.time_s, uneven(part.requests, address), kept, process, address)
-            table = run[["rss", "heap_total", "heap_used"]].to_numpy(np.float64).T
-            if table.shape[1] < len(part.time_s):
-                table = np.pad(table, ((0, 0), (0, len(part.time_s) - table.shape[1])), mode="edge")
+            table = _followed(part.time_s, uneven(part.requests, address), kept, process, address)
             out.append(table[:, part.seen])
         samples = np.concatenate(out, axis=1)
         return np.round(samples / self.step_mib) * self.step_mib if self.step_mib else samples
@@ -102,3 +99,17 @@ class Simulator:
     def numbers(self, constants: Mapping[str, float], seed: int) -> Floats:
         """The statistics of such samples."""
         return self.statistics.of(self.samples(constants, seed))
+
+
+def _followed(time_s: Floats, requests: Floats, kept_mib: Floats, process: Process, seed: int) -> Floats:
+    """Rss, heapTotal and heapUsed at each time [MiB], shape (3, n): compiled where numba is installed, else not."""
+    try:
+        from capsim.calibration.heaps import follow, numbers_of
+    except ModuleNotFoundError:
+        run = simulate(time_s, requests, kept_mib, process, seed)
+        table = run[["rss", "heap_total", "heap_used"]].to_numpy(np.float64).T
+        return np.pad(table, ((0, 0), (0, len(time_s) - table.shape[1])), mode="edge")
+    normals = rng.Table(seed, 0, "heap", "normal").block(0)
+    uniforms = rng.Table(seed, 0, "heap reducer", "uniform").block(0)
+    out: Floats = follow(time_s, requests, kept_mib, numbers_of(process), normals, uniforms)
+    return out

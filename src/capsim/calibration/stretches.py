@@ -26,6 +26,8 @@ REQUESTS_A_STEP = 100.0  # about one scavenge; half of what the published consta
 FEWEST = 30  # samples of a stretch
 MAIN = "events"  # the stream whose rows weigh
 LARGE_TAKE = 300.0  # rows: less than a MiB, and there are too many of them
+SHARE = 0.6  # of the requests that are events; what is put between samples needs no better
+LEVEL = 11  # samples that are taken together for the level of a buffer that is written between any two
 NEEDED = ("rss_mib", "heap_total_mib", "heap_used_mib")
 
 
@@ -116,7 +118,8 @@ def _processes(recording: Recording, scenario: Scenario, from_s: float, to_s: fl
     out = []
     told = {part.process: part for part in arrivals(recording)}
     insert_s = _insert_s(scenario)
-    batches: dict[str, float] = {s: float(getattr(scenario.server.writers, s).batch_rows) for s in STREAMS}
+    writers = {s: getattr(scenario.server.writers, s) for s in STREAMS}
+    batches: dict[str, tuple[float, float]] = {s: (float(w.batch_rows), w.delay_ms / 1_000) for s, w in writers.items()}
     for process, table in recording.samples.groupby("process", sort=True):
         part = told[int(str(process))]
         times = part.time_s
@@ -152,7 +155,7 @@ def _stretch(
     from_s: float,
     to_s: float,
     insert_s: tuple[float, float],
-    batches: dict[str, float],
+    batches: dict[str, tuple[float, float]],
 ) -> Stretch:
     times, requests = part.time_s, part.requests
     used = (times >= from_s - WARM_UP_S) & (times <= to_s)
@@ -166,11 +169,23 @@ def _stretch(
     time_s, total = times[used], requests[used]
     rows: dict[str, Floats] = {s: buffers[s][used] for s in STREAMS}
     # A writer with a full batch in its buffer would write it, if it had none out: in a stall no total shows that one.
-    out_rows: dict[str, Floats] = {
-        s: np.maximum(part.out_rows[s][used], np.where(rows[s] > batches[s], batches[s], 0.0)) for s in STREAMS
-    }
+    # It is a batch, or what came until the timer went off.
+    told: dict[str, Floats] = {s: part.out_rows[s][used] for s in STREAMS}
+    span_s = max(float(times[-1] - times[0]), 1e-9)
+    out_rows: dict[str, Floats] = {}
+    for s, (batch_rows, delay_s) in batches.items():
+        came_hz = float(part.arrived[s][-1] - part.arrived[s][0]) / span_s
+        likely = min(batch_rows, came_hz * delay_s)
+        out_rows[s] = np.maximum(told[s], np.where(rows[s] > batch_rows, likely, 0.0))
+    # They have come already, though no total will tell so until the flush ends.
+    total = np.maximum.accumulate(total + np.sum([out_rows[s] - told[s] for s in STREAMS], axis=0))
     seen = whole[used]
-    time_s, total, rows, out_rows, seen = _with_takes(time_s, total, rows, out_rows, seen, insert_s)
+    grew = np.diff(total, prepend=total[0]) * SHARE
+    for s, (batch_rows, _) in batches.items():
+        rows[s] = _levelled(rows[s], out_rows[s], grew, batch_rows)
+    time_s, total, rows, out_rows, seen = _with_takes(
+        time_s, total, rows, out_rows, seen, insert_s, 1.5 * batches[MAIN][0]
+    )
     if lead_s > 0:
         lead = np.arange(-lead_s, -1e-9, min(5.0, lead_s))
         time_s = np.append(time_s[0] + lead, time_s)
@@ -182,6 +197,20 @@ def _stretch(
     return Stretch(time_s, total, rows, out_rows, seen, memory[:, whole], young)
 
 
+def _levelled(rows: Floats, out_rows: Floats, grew: Floats, batch_rows: float) -> Floats:
+    """Rows in a buffer that was written between any two samples: their mean over a minute or so.
+
+    What a sample saw says nothing of the time around it there, and a heap that was led from one such number to the next
+    would keep their peaks.
+    """
+    width = min(LEVEL, len(rows))
+    window = np.ones(width)
+    level = np.convolve(rows + out_rows, window, "same") / np.convolve(np.ones(len(rows)), window, "same")
+    beyond = (rows + out_rows > 1.2 * batch_rows) | (grew < batch_rows)
+    near = np.convolve(beyond, window, "same") > 0
+    return np.where(near, rows, np.maximum(level - out_rows, 0.0))
+
+
 def _with_takes(
     time_s: Floats,
     total: Floats,
@@ -189,6 +218,7 @@ def _with_takes(
     out_rows: dict[str, Floats],
     seen: NDArray[np.bool_],
     insert_s: tuple[float, float],
+    batch_rows: float,
 ) -> tuple[Floats, Floats, dict[str, Floats], dict[str, Floats], NDArray[np.bool_]]:
     """Put in when a large buffer of events was taken between two samples, and how long it was out.
 
@@ -197,10 +227,11 @@ def _with_takes(
     """
     held, out = rows[MAIN], out_rows[MAIN]
     width, grew = np.diff(time_s), np.diff(total)
-    share = 0.6  # of the requests; what is put in between needs no better
-    rate = share * grew / np.maximum(width, 1e-9)
-    fall = held[:-1] + out[:-1] + share * grew - held[1:]
-    large = (fall > LARGE_TAKE) & (out[1:] < 0.1 * fall) & (rate > 0)
+    rate = SHARE * grew / np.maximum(width, 1e-9)
+    fall = held[:-1] + out[:-1] + SHARE * grew - held[1:]
+    # Many batches in a row take as much; they never let a buffer grow beyond one.
+    grown = held[:-1] + out[:-1] > batch_rows
+    large = grown & (fall > LARGE_TAKE) & (out[1:] < 0.1 * fall) & (rate > 0)
     if not large.any():
         return time_s, total, rows, out_rows, seen
     at = np.flatnonzero(large)

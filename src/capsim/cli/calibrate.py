@@ -19,10 +19,10 @@ WIDTH = 100
 @click.option("--fit", metavar="KEY,...", help="Keys of [constants] to fit.  [default: five that samples can show]")
 @click.option(
     "--method",
-    type=click.Choice(["least-squares", "abc"]),
+    type=click.Choice(["likelihood", "least-squares", "abc"]),
     default="least-squares",
     show_default=True,
-    help="abc: likelihood-free, over the whole range of each constant; slower.",
+    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant.",
 )
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
               help="The address of all chance.")  # fmt: skip
@@ -66,7 +66,7 @@ def calibrate(
     try:
         import scipy  # noqa: F401
     except ModuleNotFoundError:
-        raise CapsimError("calibrate needs scipy; install capsim[sweep]") from None
+        raise CapsimError("calibrate needs scipy; install capsim[calibrate]") from None
     base = load(scenario)
     keys = DEFAULT if fit is None else tuple(key.strip() for key in fit.split(",") if key.strip())
     with Progress(f"fitting {scenario}") as progress:
