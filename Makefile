@@ -15,7 +15,7 @@ VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 o
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test test-slow fuzz bench notebooks lab schema lint lock
+.PHONY: run test test-slow fuzz bench notebooks docs lab schema lint lock
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -36,6 +36,10 @@ bench: .venv/test.stamp
 
 notebooks: .venv/test.stamp
 	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
+
+# The site: open build/site/index.html.
+docs: .venv/test.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 lab: .venv/test.stamp
 	$(BIN)/capsim lab
@@ -59,7 +63,7 @@ fuzz: .venv/test.stamp
 	$(BIN)/python fuzz/run.py $(PARSER) --seconds $(SECONDS)
 
 lint: .venv/test.stamp
-	$(BIN)/ruff check src tests fuzz
+	$(BIN)/ruff check src tests fuzz docs
 	$(BIN)/mypy
 
 # The environment. One lock holds everything, the other what `make run` needs, in the same versions.
@@ -73,7 +77,8 @@ lint: .venv/test.stamp
 # `make lock` needs uv. One version of each package for every Python, so that numbers do not depend on Python's.
 LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+LOCKED_GROUPS = --group dev --group docs
 LOCKED_EXTRAS = --extra inspect --extra notebooks --extra optimize --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
 lock:
-	$(LOCK) $(LOCKED_EXTRAS) --group dev --output-file requirements/test.txt
+	$(LOCK) $(LOCKED_EXTRAS) $(LOCKED_GROUPS) --output-file requirements/test.txt
 	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt

@@ -15,7 +15,7 @@ from capsim.errors import CapsimError, PriceError
 from capsim.pricing import Meter, PriceTable, bundled_prices, plan_on, prices_on
 from capsim.specs import Scenario
 from capsim.tables import BILL, MEMORY, SAMPLES
-from capsim.usage import Quantity, Usage, Window
+from capsim.usage import Quantity, Usage, Window, service_usage
 
 MONTH = 43_200
 DAY = dt.date(2026, 2, 3)
@@ -444,3 +444,27 @@ def test_the_limit_follows_the_plan_and_the_date() -> None:
 @pytest.mark.parametrize("meter", ["memory", "cpu", "egress", "volume", "backups"])
 def test_every_meter_of_an_invoice_has_its_price(meter: Meter) -> None:
     assert prices_on(DAY).unit_price(meter) > 0
+
+
+def test_backups_of_the_volume_are_billed_by_what_changed_while_they_are_kept() -> None:
+    """1,000 MiB at the start, 100 MiB a day for ten days, kept for three: 0, 100, 200, then 300 MiB."""
+    grown = samples(10, postgres_volume_mib=[1_000.0 + 100 * day for day in range(10)])
+    spec = scenario().replace("database.backups_kept_days", 3)
+    assert spec.database.backups_kept_days == 3
+
+    postgres = service_usage("postgres", Window.of(grown), spec)
+    assert postgres.backup_gb_minutes is not None and postgres.backup_gb_minutes.basis == "assumed"
+    assert postgres.volume_gb_minutes is not None
+    expected, lower, upper = postgres.backup_gb_minutes.bracket
+    assert float(expected) == pytest.approx((0 + 100 + 200 + 7 * 300) * 1_440 * 2**20 / 1e9)
+    assert lower == 0 and upper == postgres.volume_gb_minutes.bracket[0]
+
+
+def test_backups_that_are_kept_longer_cost_more_and_without_any_they_are_not_modelled() -> None:
+    grown = samples(30, postgres_volume_mib=[10_000.0 * day for day in range(30)])
+    lines = {
+        days: row(bill(grown, scenario().replace("database.backups_kept_days", days)), "postgres", "backups")
+        for days in ("none", 3, 6)
+    }
+    assert lines["none"].basis == "not modelled"
+    assert 0 < lines[3].amount_usd < lines[6].amount_usd

@@ -315,3 +315,13 @@ def test_a_writer_that_is_stuck_over_midnight_goes_on_refusing() -> None:
         dropped = run.samples[f"{stream}_dropped_cap"]
         assert dropped.sum() == accounts.loc[stream, "dropped_cap"]
     assert (run.samples["events_dropped_cap"] == run.samples["events_arrived"])[-24:].all()
+
+
+def test_a_repaired_writer_that_refuses_logs_at_most_a_line_a_second() -> None:
+    """Its lines were once not told, and then the server's memory was not a number."""
+    case = CASES["repaired and fixed"]
+    run = simulate(case, seed=2, month=False, resolution_s=10.0, fidelity="law")
+    refused = sum(run.samples[f"{stream}_dropped_cap"] for stream in STREAMS)
+
+    assert refused.sum() > 0 and not run.samples.server_billed_mib.isna().any()
+    assert (run.samples.log_error_lines <= 10 * len(STREAMS) + 5).all()

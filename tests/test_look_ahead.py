@@ -83,8 +83,9 @@ def played(scenario: Scenario, seed: int, monkeypatch: pytest.MonkeyPatch, *, lo
             super().__init__(*args, **(options | {"look_ahead": look_ahead}))
             servers.append(self)
 
-    monkeypatch.setattr(fleet, "Server", Watched)
-    run = simulate(scenario, month=False, seed=seed, batches=True)
+    with monkeypatch.context() as patch:  # undone at once: 2,000 runs would all be kept
+        patch.setattr(fleet, "Server", Watched)
+        run = simulate(scenario, month=False, seed=seed, batches=True)
     assert run.batches is not None
     ahead = sum(server.ahead.flushes for server in servers)
     return run, ahead, sum(writer.batches for server in servers for writer in server.writers.values())
@@ -121,6 +122,7 @@ def test_runs_with_and_without_look_ahead_are_equal(kind: str, monkeypatch: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_000)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_two_thousand_runs_are_equal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     share = compare(range(1_000, 1_334), kind, monkeypatch)

@@ -7,10 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from capsim import load
+from capsim.play import play
+from capsim.run import _resolution_s
 from capsim.server.database import LatencyDatabase
 from capsim.server.model import Server
+from capsim.server.recorder import MOST_PIECES, Pieces
 from capsim.server.sampler import Sampler, Step, edges_of
 from capsim.specs import STREAMS, HttpSpec, Scenario
+from capsim.workload.load import load_of
 
 FREE = HttpSpec(  # a loop on which nothing takes time
     events_cpu_ms=0, revenue_cpu_ms=0, heartbeats_cpu_ms=0, other_cpu_ms=0, row_cpu_ms=0, gc_pause_ms=0
@@ -104,3 +109,29 @@ def test_a_bin_ends_where_the_load_ends() -> None:
 
 def test_bins_of_a_process_that_starts_late_lie_on_the_common_grid() -> None:
     assert edges_of(75, 215, 60).tolist() == [75, 120, 180, 215]
+
+
+def test_pieces_are_put_together_in_order_however_many() -> None:
+    pieces = Pieces()
+    for number in range(2 * MOST_PIECES + 3):
+        pieces.add({"rows": np.array([number])})
+
+    assert len(pieces) < MOST_PIECES and pieces.last["rows"].tolist() == [2 * MOST_PIECES + 2]
+    assert pieces.together()["rows"].tolist() == list(range(2 * MOST_PIECES + 3))
+
+
+@pytest.mark.parametrize(("days", "width_s"), [(1, 60), (62, 60), (365, 360), (100_000, 3_600)])
+def test_a_long_load_gets_wider_bins(days: int, width_s: float) -> None:
+    """Memory is bounded whatever the length of the load."""
+    assert _resolution_s(days * 86_400 * 1_000_000) == width_s
+
+
+def test_a_process_that_has_ended_holds_no_arrivals() -> None:
+    spec = load("after").replace("workload", {"rate_hz": 5, "duration_s": 600})
+    spec = spec.replace("server.lifecycle", [{"kind": "deploy", "at_s": 300}])
+    played, _ = play(spec, load_of(spec), seed=0, replicate=0, resolution_s=60, keep=False, progress=None)
+    first, second = (process.server for process in played.fleet.processes)
+
+    assert first.writers["events"].arrivals.known > 0
+    assert not len(first.writers["events"].arrivals._times) and not len(first.loop._jobs.at_us)
+    assert len(second.writers["events"].arrivals._times)

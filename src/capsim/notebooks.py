@@ -43,7 +43,7 @@ def read(path: Path) -> NotebookNode:
     try:
         notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         return notebook
-    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
         reason = getattr(error, "strerror", None) or "not a notebook"
         raise CapsimError(f"{path}: cannot be read ({reason}); give a .ipynb file") from error
 

@@ -14,6 +14,7 @@ from capsim.errors import CapsimError
 from capsim.fidelity import Fidelity, rates_of
 from capsim.memory import ended, of_services
 from capsim.memory.limits import hung_columns
+from capsim.memory.volume import filled, volume_full
 from capsim.server.database import LatencyDatabase
 from capsim.server.fleet import Fleet, Process, of_replica
 from capsim.server.happened import ATTEMPTS, Happened
@@ -68,6 +69,7 @@ class Played:
         fidelity: Fidelity = "exact",
     ) -> None:
         self.scenario, self.end_us = scenario, load.until_us
+        self.full_s: float | None = None  # from when on the volume is full, if that stops its writes [s]
         spec = scenario.server
         rows = []
         for replica in range(spec.process.replicas):
@@ -229,15 +231,17 @@ def play(
     progress: Callable[[float], None] | None,
     fidelity: Fidelity = "exact",
 ) -> tuple[Played, list[Death]]:
-    """Play a load, again from the start whenever the memory of a process turns out to end it on the way.
+    """Play a load, again from the start whenever something turns out on the way that changes all that follows.
 
-    What a death loses and when the next process is up changes all that follows, so a play with one death more is
-    needed for each; deaths are rare, and a deployment that has used up its restarts stays down.
+    That is the memory of a process, which ends it: what a death loses and when the next process is up needs a play with
+    one death more for each; deaths are rare, and a deployment that has used up its restarts stays down. And it is the
+    volume of Postgres, which is full once, if the scenario says that writes fail then.
     """
     deaths: list[Death] = []
+    full_s: float | None = None
     while True:
         played = Played(
-            scenario,
+            scenario if full_s is None else filled(scenario, full_s, load.until_us / US_PER_S),
             load,
             seed=seed,
             replicate=replicate,
@@ -255,6 +259,14 @@ def play(
                 "start of the load, and what a death loses is told of single requests; use fidelity exact, or raise "
                 "server.node.heap_cap_mib"
             )
-        if death is None or len(deaths) >= MOST_DEATHS:
-            return played, deaths
-        deaths = [*deaths, death]
+        if death is not None and len(deaths) < MOST_DEATHS:
+            deaths = [*deaths, death]
+            continue
+        if full_s is None and scenario.database.stops_when_full:
+            full = volume_full(played.samples(), scenario)
+            if full is not None and full.simulated:
+                full_s = full.at_s
+                deaths = [death for death in deaths if death.at_us < us_from_s(full_s)]
+                continue
+        played.full_s = full_s
+        return played, deaths

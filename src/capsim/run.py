@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from capsim.plots import RunPlots
     from capsim.trace import Trace
 
+MOST_BINS = 100_000  # of `Run.samples`, some 3 kB each while a run is made: 69 days of minutes
 MONTH_US = BILLED_MONTH_MINUTES * US_PER_MINUTE
 
 Progress = Callable[[float], None]  # told the share that is done, 0 to 1
@@ -151,7 +152,7 @@ def simulate(
     month: bool = True,
     batches: bool = False,
     arrivals: bool = False,
-    resolution_s: float = 60.0,
+    resolution_s: float | None = None,
     fidelity: Fidelity = "exact",
     progress: Progress | bool | None = None,
 ) -> Run:
@@ -171,8 +172,9 @@ def simulate(
         Keep one row for every attempt of every flush; grows with the load.
     arrivals : bool
         Keep one row for every arrival, with what became of it and how long it waited; grows with the load.
-    resolution_s : float
-        Width of the bins of `Run.samples` [s]; an hour must be a whole number of them.
+    resolution_s : float, optional
+        Width of the bins of `Run.samples` [s]; an hour must be a whole number of them. By default a minute, and as much
+        more as keeps a long load in `MOST_BINS` of them: six minutes for a year.
     fidelity : {"exact", "law"}
         ``law`` makes no arrivals and draws only what decides: writers, pool and database have the same distribution
         as behind a loop that takes no time. For Poisson loads of constant rate, many times faster; it refuses what it
@@ -218,7 +220,7 @@ def simulate(
             load,
             seed=seed,
             replicate=replicate,
-            resolution_s=resolution_s,
+            resolution_s=_resolution_s(load.until_us) if resolution_s is None else resolution_s,
             keep=batches or arrivals,
             windows_us=(load.span_us, MONTH_US),
             progress=tell,
@@ -234,13 +236,21 @@ def simulate(
         stuck=played.stuck(),
         waits=played.waits(),
         lives=played.lives(),
-        warnings=tuple([NOTE] * (fidelity == "law") + _warnings(scenario, samples, load, deaths)),
+        warnings=tuple(
+            [NOTE] * (fidelity == "law") + _warnings(scenario, samples, load, deaths, played.full_s)
+        ),
         provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate, fidelity=fidelity),
         _accounting=accounting(played.fleet),
         _responses=played.responses,
         _peak_hz=load.peak_hz,
         fidelity=fidelity,
     )
+
+
+def _resolution_s(until_us: int) -> float:
+    """Width of the bins of a load of this length [s]: memory is bounded whatever the length."""
+    minutes = until_us / US_PER_MINUTE
+    return 60.0 * next((w for w in range(1, 60) if 60 % w == 0 and minutes / w <= MOST_BINS), 60)
 
 
 _FATAL = {
@@ -252,9 +262,12 @@ _DIES = "; what it holds is lost, and so is what comes until the next process is
 _LOST = {"abort": _DIES, "oom-kill": _DIES, "hang": "; nothing restarts it: all that comes is lost until a deploy"}
 
 
-def _warnings(scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death]) -> list[str]:
+def _warnings(
+    scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death], full_s: float | None
+) -> list[str]:
     found = [*warnings(scenario), *heap_notes(scenario)]
-    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario), *stop_notes(samples, scenario)]
+    found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario, full_s)]
+    found += stop_notes(samples, scenario)
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(

@@ -131,8 +131,14 @@ def metrics() -> dict[str, str]:
     return {**dict(zip(table["metric"], table["unit"], strict=True)), SAVING: "1"}
 
 
-def usable(slo: SloSpec) -> SloSpec:
+def usable(slo: SloSpec, source: str | None = None) -> SloSpec:
     """The same targets, if each names a metric that there is, in its unit.
+
+    Parameters
+    ----------
+    slo : SloSpec
+    source : str, optional
+        What an error names: the file that they were read from.
 
     Raises
     ------
@@ -140,14 +146,15 @@ def usable(slo: SloSpec) -> SloSpec:
         One line for every target that does not.
     """
     known, problems = metrics(), []
+    place = source or slo.name
     for spec in slo.target:
         if spec.metric not in known:
             near = difflib.get_close_matches(spec.metric, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
-            problems.append(f"{slo.name}: target {spec.target!r}: unknown metric {spec.metric!r}; {hint}")
+            problems.append(f"{place}: target {spec.target!r}: unknown metric {spec.metric!r}; {hint}")
         elif known[spec.metric] != spec.unit:
             problems.append(
-                f"{slo.name}: target {spec.target!r}: {spec.metric} is in {known[spec.metric]}, not in {spec.unit}"
+                f"{place}: target {spec.target!r}: {spec.metric} is in {known[spec.metric]}, not in {spec.unit}"
             )
     if problems:
         raise CapsimError(*problems)

@@ -412,6 +412,13 @@ class DatabaseSpec(Spec):
     volume_gb: Positive | Literal["plan"] = Field(
         default="plan", description='size of its volume; "plan" for the default of the plan'
     )
+    backups_kept_days: Positive | Literal["none"] = Field(
+        default="none", description="days that backups of the volume by the platform are kept, billed by what changed"
+    )
+    stops_when_full: bool = Field(
+        default=False,
+        description="whether writes fail once the volume is full; otherwise its date is told, as if there were room",
+    )
     backup_every_h: Positive | Literal["none"] = Field(
         default="none", description="hours between backups by pg_dump, which read every table into the page cache"
     )

@@ -162,8 +162,8 @@ class Window:
 def service_usage(service: str, window: Window, scenario: Scenario) -> Usage:
     """The quantities of one of `SERVICES` over a window, each with its basis.
 
-    Page cache is the bracket of the memory. What the model does not know (backups, the volume of Redis) stays
-    None, and the bill says "not modelled".
+    Page cache is the bracket of the memory. What the model does not know (the volume of Redis, backups unless the
+    scenario says how long they are kept) stays None, and the bill says "not modelled".
     """
     gb_bytes = scenario.billing.gb_bytes
     gb_text = f"1 GB = {'10^9' if gb_bytes == GB else '2^30'} bytes (assumed)"
@@ -186,7 +186,34 @@ def service_usage(service: str, window: Window, scenario: Scenario) -> Usage:
             "server": none_attached,
             "postgres": Quantity(gb_minutes("postgres_volume_mib"), source=f"bytes used, {gb_text}"),
         }.get(service),
-        backup_gb_minutes=none_attached if service == "server" else None,
+        backup_gb_minutes={"server": none_attached, "postgres": _backups(window, scenario)}.get(service),
+    )
+
+
+def _backups(window: Window, scenario: Scenario) -> Quantity | None:
+    """Backups of the volume of Postgres: charged is what changed, as long as it is kept (facts: railway §1.2).
+
+    Which blocks that is has not been measured. Files of a database that is only added to change by what they grow,
+    which is taken; at least nothing (what was free when a backup was made need not be kept), at most the volume once.
+    """
+    import numpy as np
+
+    days = scenario.database.backups_kept_days
+    if days == "none":
+        return None
+    volume_mib = window.column("postgres_volume_mib")
+    start_s = window.bins["time_s"].to_numpy(dtype="float64")
+    grown_mib = np.maximum(volume_mib - np.interp(start_s - days * 86_400, start_s, volume_mib), 0)
+
+    def gb_minutes(values_mib: np.ndarray) -> Fraction:
+        return Fraction(math.fsum((values_mib * window.minutes).tolist())) * MIB / scenario.billing.gb_bytes
+
+    return Quantity(
+        gb_minutes(grown_mib),
+        lower=0,
+        upper=gb_minutes(volume_mib),
+        basis="assumed",
+        source=f"what the volume grew by in the last {days:g} days, for which its backups are kept",
     )
 
 

@@ -46,7 +46,7 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
     from capsim.findings.page import overview, write
     from capsim.progress import Progress
 
-    wanted = targets.usable(targets.read(slo))
+    wanted = targets.usable(targets.read(slo), slo)
     spec, trace = with_load(scenario, options)
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress(f"{spec.name}, findings") as progress:

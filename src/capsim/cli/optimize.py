@@ -31,7 +31,7 @@ def optimize(scenario: str, slo: str, options: Options) -> None:
     from capsim.optimize.page import overview, write
     from capsim.progress import Progress
 
-    wanted = targets.usable(targets.read(slo))
+    wanted = targets.usable(targets.read(slo), slo)
     spec, trace = with_load(scenario, options)
     with folder(options.out) if options.out else nullcontext() as staging:
         with Progress(f"{spec.name}, configurations") as progress:

@@ -60,6 +60,8 @@ def record(source: str, every: str, for_: str | None, health: str | None, rotate
     if "://" not in source:
         from capsim.recording import read_recording
 
+        if not Path(source).exists():
+            raise CapsimError(f"{source}: no such recording; the address of a server begins with http:// or https://")
         if out.suffix not in KINDS:
             raise CapsimError(f"{out}: a recording is written as .csv or .parquet; choose one of these names")
         recording = read_recording(source)

@@ -40,6 +40,18 @@ class Chance(Row):
     what: str = Field(description="what a run was")
 
 
+class Tail(Row):
+    """How likely the failure is in a month, if the latency of the database has this tail."""
+
+    tail: str = Field(description="distribution, with the scenario's median and 95th percentile")
+    expected: float = Field(ge=0, description="calls a month that are long enough to be played")
+    seen: int = Field(ge=0, description="of those that were drawn and played: how many did it")
+    runs: int = Field(ge=1, description="so many were drawn and played")
+    probability: float = Field(ge=0, le=1, description="that it happens at least once in a month")
+    lower: float = Field(ge=0, le=1, description="lower end of its 95 % interval")
+    upper: float = Field(ge=0, le=1, description="upper end of its 95 % interval; by 3/runs where none was seen")
+
+
 class Trace(Row):
     """The schedule as it was played: what piles up and the items lost so far, for steps of time."""
 
@@ -67,6 +79,7 @@ class Finding(Row):
         default=None, description="smallest rate at which the usual size of the disturbance is enough"
     )
     chances: tuple[Chance, ...]
+    tails: tuple[Tail, ...] = Field(default=(), description="chance in a month, by the tail of the latency")
     lost: Number = Field(description="items lost in the schedule")
     heals_after_s: Number = Field(description="from the start of the failure to its end; null: not by itself")
     shows: str

@@ -13,6 +13,7 @@ import numpy as np
 from capsim.document import published
 from capsim.findings.chances import chance
 from capsim.findings.document import Finding, Findings, Remedy, Trace
+from capsim.findings.rare import tails
 from capsim.findings.remedies import tried
 from capsim.findings.schedule import (
     ABANDONED,
@@ -179,7 +180,7 @@ def _search(
         return []
     random = disturbance is not SLOWER and disturbance.usual(scenario) is not None
     outcomes = _at_random(bench, disturbance, writer, minutes_hz) if random else []
-    return [_finding(trigger, bench, writer, outcomes) for trigger in found]
+    return [_finding(trigger, bench, writer, outcomes, minutes_hz) for trigger in found]
 
 
 def _at_random(bench: Bench, disturbance: Disturbance, writer: Stream, minutes_hz: tuple[float, ...]) -> list[Outcome]:
@@ -193,10 +194,13 @@ def _at_random(bench: Bench, disturbance: Disturbance, writer: Stream, minutes_h
     return outcomes
 
 
-def _finding(trigger: Trigger, bench: Bench, writer: Stream, random: list[Outcome]) -> Finding:
+def _finding(
+    trigger: Trigger, bench: Bench, writer: Stream, random: list[Outcome], minutes_hz: tuple[float, ...]
+) -> Finding:
     words, disturbance = WORDS[trigger.kind], trigger.disturbance
     detection = trigger.outcome.has(trigger.kind, trigger.part)
     assert detection is not None
+    by_one_call = (trigger.kind, disturbance.name) == ("wedge", "slow database")
     chances = []
     if random:
         usual = disturbance.usual(bench.scenario)
@@ -219,6 +223,7 @@ def _finding(trigger: Trigger, bench: Bench, writer: Stream, random: list[Outcom
         rate_hz=None if disturbance.load else bench.rates[writer],
         least_rate_hz=_least_rate(trigger, bench, writer) if trigger.kind in ("wedge", "longer flushes") else None,
         chances=tuple(chances),
+        tails=tails(bench, writer, trigger.size / 1_000, minutes_hz) if by_one_call else (),
         lost=trigger.outcome.lost,
         heals_after_s=None if detection.to_s is None else detection.to_s - detection.from_s,
         shows=words.shows,

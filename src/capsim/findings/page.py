@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from capsim.errors import CapsimError
 from capsim.figures import Figure, drawn, file_name
 from capsim.files import write_text
-from capsim.findings.document import Chance, Finding, Findings, Option, Remedy, Symptom
+from capsim.findings.document import Chance, Finding, Findings, Option, Remedy, Symptom, Tail
 from capsim.findings.standing import AT_REST
 from capsim.plots.findings import finding as plot
 from capsim.report import Cell, Table
@@ -76,6 +76,11 @@ def sentences(finding: Finding) -> list[str]:
     if finding.least_rate_hz is not None:
         said.append(f"At the usual size of the disturbance, {number(finding.least_rate_hz, '1/s')}/s are enough.")
     said += [f"Chance: {chanced(chance)}." for chance in finding.chances]
+    if finding.tails:
+        said.append(
+            "Chance in a month, by the tail of the latency beyond its 95th percentile: "
+            f"{'; '.join(tailed(tail) for tail in finding.tails)}."
+        )
     if finding.lost is not None:
         heals = "does not heal by itself" if finding.heals_after_s is None else (
             f"is over after {number(round(finding.heals_after_s, 3), 's')} s"
@@ -110,6 +115,23 @@ def chanced(chance: Chance) -> str:
         else f" ({lower} to {upper} %)" if chance.runs > 1 else ""
     )  # fmt: skip
     return f"{chance.what}: in {chance.seen} of {chance.runs}{bound}"
+
+
+def tailed(tail: Tail) -> str:
+    """The chance under one tail, in words.
+
+    Examples
+    --------
+    >>> tailed(Tail(tail="lognormal", expected=2e-4, seen=30, runs=60, probability=1e-4, lower=7e-5, upper=1.3e-4))
+    'lognormal 0.01 % (0.007 to 0.013 %)'
+    >>> tailed(Tail(tail="Weibull", expected=0.0, seen=0, runs=60, probability=0.0, lower=0.0, upper=0.0))
+    'Weibull below 1e-10 %'
+    """
+    ends = [100 * end for end in (tail.probability, tail.lower, tail.upper)]
+    if ends[2] < 1e-10:
+        return f"{tail.tail} below 1e-10 %"
+    value, lower, upper = (f"{end:.3g}" for end in ends)
+    return f"{tail.tail} {value} % ({lower} to {upper} %)" if tail.seen else f"{tail.tail} below {upper} % (3/n)"
 
 
 def remedied(remedy: Remedy, finding: Finding) -> str:

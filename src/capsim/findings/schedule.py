@@ -221,6 +221,15 @@ def evenly(scenario: Scenario, rates: Rates, length_s: float) -> Scenario:
     return changed
 
 
+def at_random(scenario: Scenario, rates: Rates, length_s: float) -> Scenario:
+    """The same with Poisson arrivals."""
+    total = sum(rates.values())
+    mix = {stream: rates.get(stream, 0.0) / total for stream in STREAMS}
+    changed = evenly(scenario, rates, length_s)
+    load = {"runs": (), "rate_hz": total, "mix": mix}
+    return changed.replace("workload", changed.workload.model_dump() | load)
+
+
 def played(scenario: Scenario, at_s: float, size: float, *, seed: int = 0, replicate: int = 0) -> Outcome:
     """Play a schedule and look for failures."""
     load = load_of(scenario, None, seed, replicate)
@@ -286,11 +295,7 @@ class Bench:
         size = min(max(usual, 1e-3), disturbance.most)
         rates = self.at_size(disturbance, size, writer)
         whole_s = float(math.ceil(CALM_S + disturbance.lasts_s(size) + 2 * RECOVERY_S))
-        total = sum(rates.values())
-        scenario = evenly(self.scenario, rates, whole_s)
-        mix = {stream: rates.get(stream, 0.0) / total for stream in STREAMS}
-        load = {"runs": (), "rate_hz": total, "mix": mix}
-        scenario = scenario.replace("workload", scenario.workload.model_dump() | load)
+        scenario = at_random(self.scenario, rates, whole_s)
         for knob, value in disturbance.changes(self.scenario, CALM_S, size).items():
             scenario = scenario.replace(knob, value)
         return played(scenario, CALM_S, size, seed=self.seed, replicate=number)

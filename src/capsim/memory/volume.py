@@ -10,7 +10,7 @@ import pandas as pd
 
 from capsim.errors import CapsimError
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib, volume_wanted_mib
-from capsim.specs import Scenario
+from capsim.specs import STREAMS, FaultSpec, Scenario
 from capsim.units import GB, MIB
 
 _DAY_S = 86_400.0
@@ -90,7 +90,21 @@ def volume_full(samples: pd.DataFrame, scenario: Scenario, volume_gb: float | No
     return Full(size * MIB / GB, at_s, date, bool(used[-1] >= size))
 
 
-def storage_notes(samples: pd.DataFrame, scenario: Scenario) -> list[str]:
+def filled(scenario: Scenario, from_s: float, to_s: float) -> Scenario:
+    """The scenario with a volume that is full from an instant on [s]; of all its faults this one comes first.
+
+    Examples
+    --------
+    >>> spec = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
+    >>> filled(spec, 30, 60).database.faults[0].kind
+    'full'
+    """
+    fault = FaultSpec(kind="full", from_s=from_s, to_s=to_s)
+    faults = (fault, *scenario.database.faults)
+    return scenario.model_copy(update={"database": scenario.database.model_copy(update={"faults": faults})})
+
+
+def storage_notes(samples: pd.DataFrame, scenario: Scenario, stopped_s: float | None = None) -> list[str]:
     """What a run should say about the volume and the memory limit of Postgres; empty if both suffice.
 
     Parameters
@@ -98,14 +112,25 @@ def storage_notes(samples: pd.DataFrame, scenario: Scenario) -> list[str]:
     samples : DataFrame
         Columns of `capsim.tables.SAMPLES` and `MEMORY`.
     scenario : Scenario
+    stopped_s : float, optional
+        Since when a full volume has stopped the writes of this run [s].
     """
     notes = []
-    full = volume_full(samples, scenario)
+    if stopped_s is not None:
+        gone = sum(float(samples[f"{stream}_dropped_{how}"].sum()) for stream in STREAMS for how in ("cap", "failed"))
+        date = scenario.billing.from_date + dt.timedelta(days=int(stopped_s / _DAY_S))
+        notes.append(
+            f"the volume of postgres ({volume_limit_mib(scenario) * MIB / GB:g} GB) is full on {date}, "
+            f"{stopped_s / _DAY_S:,.3g} days after the start of the load: every write fails from then on; "
+            f"{gone:,.0f} items are lost in the whole run"
+        )
+    full = None if stopped_s is not None else volume_full(samples, scenario)
     if full is not None and full.at_s / _DAY_S <= _LOOK_AHEAD_DAYS:
         when = f"on {full.date}, {full.at_s / _DAY_S:,.3g} days after the start of the load"
         notes.append(
             f"the volume of postgres ({full.volume_gb:g} GB) is full {when}: writes stop; what is lost from then on "
-            "is not simulated, and its files and their page cache are billed as they stand"
+            "is not simulated (database.stops_when_full = true does), and its files and their page cache are billed as "
+            "they stand"
             if full.simulated
             else f"at this growth the volume of postgres ({full.volume_gb:g} GB) is full {when}: writes stop then"
         )

@@ -65,6 +65,11 @@ class Arrivals:
         self.known += len(times_us)
         return previous
 
+    def bury(self) -> None:
+        """No arrival will be looked at any more: forget all but their number."""
+        self._times = self._previous = np.empty(0, np.int64)
+        self._view, self._base = memoryview(self._times), self.known  # type: ignore[arg-type]
+
     def move(self, number: int, times_us: Times) -> None:
         """Arrivals from ``number`` on come at these times instead [us]; their order stays."""
         place = number - self._base

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,8 @@ class Fleet:
         width_us: int,
         cut_us: int | None = None,
     ) -> None:
-        self._scenario, self._spec, self._database = scenario, scenario.server, database
+        self._scenario, self._spec = scenario, scenario.server
+        self._database = cache(database)  # its draws go by address: processes of one replica share them
         self._address = (seed, replicate)
         needed = scenario.server.cleanup is not None and scenario.workload.sessions is not None
         self.sessions = OpenSessions() if needed else None
@@ -178,6 +180,7 @@ class Fleet:
         for stream, writer in process.server.writers.items():
             server = process.server
             process.lost[stream] = server.in_loop(stream) + writer.count + server.in_flight(stream)
+        process.server.bury()
         self.ended.append(process)
 
     def _born(self, life: Life, replica: int, block: CoveredBlock) -> Process:

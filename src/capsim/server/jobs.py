@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,12 @@ class Served(NamedTuple):
     flush_done_us: Ints
     tag: Ints
 
+    def of_requests(self, *columns: str) -> list[NDArray[Any]]:
+        """Some columns of the jobs that are requests."""
+        found = [getattr(self, column) for column in columns]
+        is_request = self.kind != JOB
+        return found if is_request.all() else [values[is_request] for values in found]
+
 
 def finished(at_us: Ints, cpu_us: Ints, free_us: int = 0) -> Ints:
     """When each job of a single first-in-first-out server is done.
@@ -97,9 +103,16 @@ def finished(at_us: Ints, cpu_us: Ints, free_us: int = 0) -> Ints:
 
 def merged(*parts: Jobs) -> Jobs:
     """Jobs of several sources in order of arrival; of one instant, those of earlier sources first."""
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    order = np.argsort(columns[0], kind="stable")
-    return Jobs(*(column.take(order) for column in columns))
+    parts = tuple(part for part in parts if len(part.at_us)) or (no_jobs(),)
+    order = np.argsort(np.concatenate([part.at_us for part in parts]), kind="stable")
+    return Jobs(*(_ordered(column, order) for column in zip(*parts, strict=True)))
+
+
+def _ordered(column: tuple[NDArray[Any], ...], order: NDArray[np.intp]) -> NDArray[Any]:
+    """A column of several parts in a common order; one that repeats a number (see `jobs`) goes on doing so."""
+    if len(order) and all(values.strides == (0,) and values[0] == column[0][0] for values in column):
+        return np.broadcast_to(column[0][:1].reshape(()), len(order))
+    return np.concatenate(column).take(order)
 
 
 def jobs(at_us: Ints, kind: int, *, cpu_us: Ints | int = 0, session: Ints | int = -1) -> Jobs:
@@ -109,7 +122,7 @@ def jobs(at_us: Ints, kind: int, *, cpu_us: Ints | int = 0, session: Ints | int 
         at_us,
         np.full(size, kind, np.int8),
         np.broadcast_to(np.asarray(session, np.int64), size),
-        np.zeros(size, np.int64),
+        np.broadcast_to(np.int64(0), size),
         np.broadcast_to(np.asarray(cpu_us, np.int64), size),
     )
 

@@ -25,7 +25,7 @@ from capsim.server.model import Block, Server
 from capsim.server.poisson import PoissonArrivals
 from capsim.server.sampler import CoveredBlock, Sampler, Step, edges_of
 from capsim.specs import STREAMS, DatabaseSpec, LatencySpec, Scenario, Stream
-from capsim.units import US_PER_DAY, US_PER_MS, us_from_ms
+from capsim.units import US_PER_DAY, US_PER_MS, US_PER_S, us_from_ms
 from capsim.workload.block import Block as LoadBlock
 
 Ints = NDArray[np.int64]
@@ -51,7 +51,7 @@ class LawDatabase(LatencyDatabase):
     """The database of the scenario, with draws that cost by the call and not by the item.
 
     The exact engine makes a table of draws with one entry an item, of which a batch of 100 uses one. Here a draw is
-    computed from its address alone; where every item has a call of its own (``single``), the table stays.
+    computed from its address alone; where every item has a call of its own (``single``, visits), the table stays.
     """
 
     def __init__(self, spec: DatabaseSpec, seed: int, replicate: int, of: str = "", *, single: bool) -> None:
@@ -59,7 +59,7 @@ class LawDatabase(LatencyDatabase):
         self._single = single
 
     def _draws_of(self, stream: str, kind: str, attempt: int) -> Draws:
-        if kind == "update" and self._single:
+        if stream not in STREAMS or (kind == "update" and self._single):
             return super()._draws_of(stream, kind, attempt)
         key = (stream, kind, attempt)
         if key not in self._draws:
@@ -173,13 +173,14 @@ class LawSampler(Sampler):
         assert isinstance(server, LawServer)
         happened = super().play(server, block)
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
-        row, http = self._parts[-1], with_lines(self._server.http, self._server.logger)
+        row, http = self._bins.last, with_lines(self._server.http, self._server.logger)
         width_us = np.diff(edges).astype(np.float64)
         requests, work_us = np.zeros(len(width_us), np.int64), np.zeros(len(width_us))
-        longest_us = np.zeros(len(width_us))
+        longest_us, said = np.zeros(len(width_us)), np.zeros(len(width_us), np.int64)
         for stream in STREAMS:
             stretch = happened.stretches[stream]
-            arrived, refused, mean, smallest, largest = self._arrivals(server, stream, stretch, edges)
+            arrived, refused, lines_of, mean, smallest, largest = self._arrivals(server, stream, stretch, edges)
+            said += lines_of
             row[f"{stream}_arrived"], row[f"{stream}_dropped_cap"] = arrived, refused
             row[f"{stream}_buffer_mean_rows"] = mean
             row[f"{stream}_buffer_min_rows"], row[f"{stream}_buffer_max_rows"] = smallest, largest
@@ -196,21 +197,18 @@ class LawSampler(Sampler):
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)
         row["loop_block_max_ms"] = longest_us / US_PER_MS
         row["loop_wait_max_ms"] = row["loop_backlog_ms"] = unknown
-        refused = self._logs("error") * np.sum([row[f"{stream}_dropped_cap"] for stream in STREAMS], axis=0)
+        refused = self._logs("error") * said
         lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
         for name, more in (("log_lines", lines), ("log_error_lines", refused)):
             row[name] = row[name].astype(np.float64) + more
-        by_second = ["log_lines_dropped", "log_lines_max_hz"]
-        if any(writer.repaired for writer in server.writers.values()):  # one line a second says how many
-            by_second += ["log_lines", "log_error_lines"]
-        for name in by_second:
+        for name in ("log_lines_dropped", "log_lines_max_hz"):
             row[name] = np.where(lines > 0, np.nan, row[name].astype(np.float64))
         return happened
 
     def _arrivals(
         self, server: LawServer, stream: Stream, stretch: Stretch, edges: Ints
-    ) -> tuple[Ints, Ints, Floats, Ints, Ints]:
-        """Arrived, refused; mean, smallest and largest buffer of each bin."""
+    ) -> tuple[Ints, Ints, Ints, Floats, Ints, Ints]:
+        """Arrived, refused, lines about that; mean, smallest and largest buffer of each bin."""
         writer, arrivals = server.writers[stream], server.arrivals[stream]
         runs = writer.drain_refused()
         for start, _ in runs:
@@ -231,6 +229,15 @@ class LawSampler(Sampler):
 
         at_edges = np.searchsorted(at_us, edges)
         arrived, dropped = np.diff(before[at_edges]), np.diff(refused(before[at_edges]))
+        lines = dropped
+        if writer.repaired and dropped.any():  # it says once a second how many it refused
+            some = np.flatnonzero(dropped)
+            seconds = np.unique(np.concatenate([np.arange(edges[b], edges[b + 1], US_PER_S) for b in some]))
+            at_us, before, upto = arrivals.path(np.union1d(edges, seconds))
+            at_edges = np.searchsorted(at_us, edges)
+            ticks = np.union1d(edges, seconds)
+            full = np.diff(refused(before[np.searchsorted(at_us, ticks)])) > 0
+            lines = np.bincount(_bin_of(ticks[:-1], edges), full, len(dropped)).astype(np.int64)
         # Between two known instants the buffer grows by arrivals that are independent and uniform.
         stored_before, stored_upto = before - first - refused(before), upto - first - refused(upto)
         wide_us, growth = np.diff(at_us), stored_before[1:] - stored_upto[:-1]
@@ -246,7 +253,7 @@ class LawSampler(Sampler):
         smallest = begin.copy()
         np.maximum.at(largest, place, stretch.taken_rows)
         smallest[place] = 0
-        return arrived, dropped, np.maximum(mean, 0.0), smallest, np.maximum(largest, smallest)
+        return arrived, dropped, lines, np.maximum(mean, 0.0), smallest, np.maximum(largest, smallest)
 
     def _sums(self, counts: Ints) -> Floats:
         """For each count, the sum of so many uniform variables."""

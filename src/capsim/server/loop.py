@@ -260,6 +260,11 @@ class Loop:
             low, high = places.searchsorted((start, stop))
             self._writers[stream].arrivals.move(first + int(low), self._done_us[places[low:high]])
 
+    def bury(self) -> None:
+        """Nothing comes any more: forget the stretch and what follows."""
+        self._waiting = self._later = self._jobs = no_jobs()
+        self._done_us, self._places, self._inserted_ends_us = np.empty(0, np.int64), {}, None
+
     # --- what has happened ------------------------------------------------------------------------------------------
 
     def end_stretch(self) -> None:

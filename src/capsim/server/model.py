@@ -182,6 +182,13 @@ class Server:
         writer = self.writers[stream]
         return writer.arrivals.known - writer.seen
 
+    def bury(self) -> None:
+        """It has ended: its counts will be asked for, and nothing else."""
+        for writer in self.writers.values():
+            writer.arrivals.bury()
+        if self.loop is not None:
+            self.loop.bury()
+
     def meet_others(self, *, at_sessions: bool, at_postgres: bool) -> None:
         """Whether from the next block on others may close its sessions, or take Postgres' last connections from it.
 

@@ -14,6 +14,43 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 
 
+MOST_PIECES = 512  # kept apart: an array of a few numbers takes more room than the numbers
+
+
+class Pieces:
+    """Tables of the same columns that follow each other, put together as they become many.
+
+    Examples
+    --------
+    >>> pieces = Pieces()
+    >>> pieces.add({"rows": np.array([1, 2])})
+    >>> pieces.add({"rows": np.array([3])})
+    >>> pieces.together()["rows"].tolist()
+    [1, 2, 3]
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[dict[str, NDArray[np.generic]]] = []
+
+    def add(self, piece: dict[str, NDArray[np.generic]]) -> None:
+        """The next piece; it may be changed until another one is added."""
+        if len(self._pieces) == MOST_PIECES:
+            self._pieces = [self.together()]
+        self._pieces.append(piece)
+
+    @property
+    def last(self) -> dict[str, NDArray[np.generic]]:
+        """The piece added last."""
+        return self._pieces[-1]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def together(self) -> dict[str, NDArray[np.generic]]:
+        """All of them as one table; there must be one."""
+        return {name: np.concatenate([piece[name] for piece in self._pieces]) for name in self._pieces[0]}
+
+
 class Facts:
     """Rows of whole numbers under named columns.
 

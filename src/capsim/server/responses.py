@@ -49,6 +49,10 @@ def middle_us(bins: Ints) -> Floats:
     return found
 
 
+_SOON_US = 1 << 15
+_SOON_BINS = np.flatnonzero(np.diff(bin_of(np.arange(_SOON_US)), prepend=-1))  # where each of these bins begins [us]
+
+
 class Responses:
     """Response times of requests by class: from arrival at the server to the end of their work on the loop.
 
@@ -73,20 +77,32 @@ class Responses:
 
     def add(self, served: Served) -> None:
         """The requests of a block."""
-        is_request = served.kind != JOB
-        self.count(served.at_us[is_request], served.kind[is_request], served.done_us[is_request])
+        self.count(*served.of_requests("at_us", "kind", "done_us"))
 
     def count(self, at_us: Ints, kind: NDArray[np.integer], done_us: Ints) -> None:
         """Requests by arrival (ascending), class and end [us]."""
         bounds = [0, *at_us.searchsorted(self._ends_us).tolist(), len(at_us)]
         for window, (low, high) in enumerate(pairwise(bounds)):
             took_us, own = done_us[low:high] - at_us[low:high], kind[low:high]
-            places = bin_of(took_us) + own * np.int64(_BINS)
-            self._counts[window] += np.bincount(places, minlength=len(CLASSES) * _BINS).reshape(len(CLASSES), _BINS)
-            for number in range(len(CLASSES)):
-                own_us = took_us[own == number]
-                self._sums_us[window, number] += own_us.sum()
-                self._largest_us[window, number] = max(self._largest_us[window, number], own_us.max(initial=0))
+            if not len(took_us):
+                continue
+            # Most requests are done soon: counted by the microsecond, all else follows from the counts.
+            if took_us.max() >= _SOON_US:
+                late = took_us >= _SOON_US
+                self._count_singly(window, took_us[late], own[late])
+                took_us, own = took_us[~late], own[~late]
+            by_us = np.bincount(took_us + own * np.int64(_SOON_US), minlength=len(CLASSES) * _SOON_US)
+            by_us = by_us.reshape(len(CLASSES), _SOON_US)
+            self._counts[window, :, : len(_SOON_BINS)] += np.add.reduceat(by_us, _SOON_BINS, axis=1)
+            self._sums_us[window] += by_us @ np.arange(_SOON_US)
+            longest_us = np.where(by_us.any(axis=1), _SOON_US - 1 - (by_us[:, ::-1] > 0).argmax(axis=1), 0)
+            self._largest_us[window] = np.maximum(self._largest_us[window], longest_us)
+
+    def _count_singly(self, window: int, took_us: Ints, kind: NDArray[np.integer]) -> None:
+        places = bin_of(took_us) + kind * np.int64(_BINS)
+        self._counts[window] += np.bincount(places, minlength=len(CLASSES) * _BINS).reshape(len(CLASSES), _BINS)
+        np.add.at(self._sums_us[window], kind, took_us)
+        np.maximum.at(self._largest_us[window], kind, took_us)
 
     def table(self, end_us: int) -> pd.DataFrame:
         """Response times of the requests that arrived before ``end_us``, one of the ends given.

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from capsim import tables
 from capsim.server import responses
 from capsim.server.happened import Happened, Stretch
-from capsim.server.jobs import JOB
 from capsim.server.log import Log
 from capsim.server.model import Block, Server
+from capsim.server.recorder import Pieces
 from capsim.server.redis import RedisClient
 from capsim.server.visits import PARTS
 from capsim.specs import STREAMS, Scenario
@@ -58,7 +58,12 @@ class Step:
     level: int = 0
 
     def mean(self, times_us: Ints, deltas: Ints, edges_us: Ints, place: Ints) -> tuple[NDArray[np.float64], Ints]:
-        """Exact time average in each bin; changes may come in any order.
+        """Exact time average in each bin, and level at its begin; as `area`."""
+        area, begin = self.area(times_us, deltas, edges_us, place)
+        return area / np.diff(edges_us).astype(np.float64), begin
+
+    def area(self, times_us: Ints, deltas: Ints, edges_us: Ints, place: Ints) -> tuple[NDArray[np.float64], Ints]:
+        """Exact integral over each bin; changes may come in any order.
 
         Parameters
         ----------
@@ -70,8 +75,8 @@ class Step:
 
         Returns
         -------
-        mean : float64 array; begin : int64 array
-            Average of each bin, and level at its begin.
+        area : float64 array; begin : int64 array
+            Integral over each bin [us], and level at its begin.
         """
         bins = len(edges_us) - 1
         width = np.diff(edges_us).astype(np.float64)
@@ -81,7 +86,7 @@ class Step:
         if len(times_us):
             area += np.bincount(place, deltas * (edges_us[place + 1] - times_us).astype(np.float64), bins)
         self.level = int(end[-1])
-        return area / width, begin
+        return area, begin
 
     def bins(self, times_us: Ints, deltas: Ints, edges_us: Ints) -> tuple[NDArray[np.float64], Ints]:
         """Mean and largest level in each bin; changes in the order in which they happen."""
@@ -129,7 +134,7 @@ class Sampler:
         self._writers = {stream: _WriterBins() for stream in STREAMS}
         self._in_use = Step()
         self._open = 0
-        self._parts: list[dict[str, NDArray[np.generic]]] = []
+        self._bins = Pieces()
 
     def play(self, server: Server, block: CoveredBlock) -> Happened:
         """Play the next block on the server and add its bins."""
@@ -155,13 +160,14 @@ class Sampler:
         served = happened.served
         assert served is not None, "the samples are of a server with a loop"
         row |= responses.bins(served, edges)
+        arrived = _bounds(served.at_us, edges)
         for part, stream in enumerate(STREAMS):
             stretch, writer = happened.stretches[stream], self._writers[stream]
             mean, smallest, largest = self._buffer(writer.buffer, stretch, edges)
             out = _merged((stretch.ended_us, -stretch.ended_rows), (stretch.taken_us, stretch.taken_rows))
             out_mean, out_largest = writer.in_flight.bins(*out, edges)
             row |= {
-                f"{stream}_arrived": counted(served.at_us[served.kind == part]),
+                f"{stream}_arrived": sums(served.kind == part, arrived),
                 f"{stream}_written_rows": counted(stretch.ended_us, stretch.written_rows),
                 f"{stream}_dropped_cap": counted(stretch.refused_us),
                 f"{stream}_dropped_failed": counted(stretch.ended_us, stretch.failed_rows),
@@ -193,7 +199,7 @@ class Sampler:
         refused[-1] = happened.refusals - self._refusals
         row["connections_refused"] = refused
         self._refusals = happened.refusals
-        self._parts.append(row)
+        self._bins.add(row)
         return happened
 
     def _opened(self, server: Server, edges: Ints) -> Ints:
@@ -276,17 +282,22 @@ class Sampler:
                 refused_us = np.unique(refused_us // US_PER_S) * US_PER_S
             lines["error"].append((refused_us, 1))
             lines["warn"].append((stretch.ended_us, stretch.uncounted_rows))
-        requests = served.kind < JOB
-        return self._log.bins(edges, served.done_us[requests], lines)
+        (done_us,) = served.of_requests("done_us")
+        return self._log.bins(edges, done_us, lines)
 
     @staticmethod
     def _buffer(level: Step, happened: Stretch, edges: Ints) -> tuple[NDArray[np.float64], Ints, Ints]:
         # Between takes a buffer only grows, so its largest values are what takes take and what bins end with; there is
         # no need to order hundreds of thousands of arrivals among the takes.
-        times = np.concatenate((happened.stored_us, happened.taken_us))
-        deltas = np.concatenate((np.ones(len(happened.stored_us), np.int64), -happened.taken_rows))
-        took = _places(happened.taken_us, edges)
-        mean, begin = level.mean(times, deltas, edges, np.concatenate((_places(happened.stored_us, edges), took)))
+        took, bounds = _places(happened.taken_us, edges), _bounds(happened.stored_us, edges)
+        area, begin = level.area(happened.taken_us, -happened.taken_rows, edges, took)
+        # What is stored is there for the rest of its bin, and in those after it.
+        grown, width_us = np.diff(bounds), np.diff(edges)
+        before = np.cumsum(grown) - grown
+        area += before * width_us + grown * (edges[1:] - edges[0]) - sums(happened.stored_us - edges[0], bounds)
+        begin = begin + before
+        level.level += int(grown.sum())
+        mean = area / width_us.astype(np.float64)
         smallest, largest = begin, np.concatenate((begin[1:], [level.level]))
         np.maximum.at(largest, took, happened.taken_rows)
         smallest[took] = 0
@@ -294,10 +305,11 @@ class Sampler:
 
     def table(self) -> pd.DataFrame:
         """All bins so far, as `capsim.tables.SAMPLES` describes them."""
-        if not self._parts:
+        if not len(self._bins):
             return tables.empty(tables.SAMPLES)
-        columns = {c.name: np.concatenate([part[c.name] for part in self._parts]) for c in tables.SAMPLES}
-        return pd.DataFrame(columns).astype({c.name: c.dtype for c in tables.SAMPLES})
+        bins = self._bins.together()
+        columns = {c.name: bins[c.name].astype(c.dtype, copy=False) for c in tables.SAMPLES}
+        return pd.DataFrame(columns, copy=False)
 
 
 def _bounds(times_us: Ints, edges_us: Ints) -> Ints:
@@ -305,6 +317,15 @@ def _bounds(times_us: Ints, edges_us: Ints) -> Ints:
     bounds = times_us.searchsorted(edges_us)
     bounds[0], bounds[-1] = 0, len(times_us)
     return bounds
+
+
+def sums(values: NDArray[np.generic], bounds: NDArray[np.intp]) -> Ints:
+    """Sum of the values of each bin, of which one begins at each bound but the last."""
+    found = np.zeros(len(bounds) - 1, np.int64)
+    some = np.diff(bounds) > 0
+    if some.any():
+        found[some] = np.add.reduceat(values, bounds[:-1][some], dtype=np.int64)
+    return found
 
 
 def _places(times_us: Ints, edges_us: Ints) -> Ints:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from capsim.server.recorder import Pieces
 from capsim.server.sampler import CoveredBlock, covered, edges_of
 from capsim.specs import STREAMS, Stream
 from capsim.tables import Column
@@ -30,12 +31,12 @@ class Timeline:
 
     def __init__(self, width_us: int, cut_us: int | None = None) -> None:
         self._width_us, self._cut_us = width_us, cut_us
-        self._parts: list[pd.DataFrame] = []
+        self._bins = Pieces()
 
     def add(self, block: CoveredBlock, refused: Mapping[Stream, Ints], ended: Iterable[Process]) -> None:
         """Add a block: arrivals that found no process [us], and the processes that ended in it."""
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
-        table = {
+        table: dict[str, NDArray[np.generic]] = {
             "time_s": edges[:-1] / US_PER_S,
             "width_s": np.diff(edges) / US_PER_S,
             "has_load": covered(edges, block.covered_us),
@@ -47,11 +48,11 @@ class Timeline:
             place = min(int(edges.searchsorted(process.life.end_us, "right")) - 1, len(edges) - 2)
             for stream in STREAMS:
                 table[f"{stream}_lost_exit"][place] += process.lost[stream]
-        self._parts.append(pd.DataFrame(table))
+        self._bins.add(table)
 
     def bins(self) -> pd.DataFrame:
         """All bins so far: time, width, whether the load has data, and by stream what was refused and lost."""
-        return pd.concat(self._parts, ignore_index=True)
+        return pd.DataFrame(self._bins.together())
 
 
 def together(parts: Sequence[pd.DataFrame], bins: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:

@@ -1,0 +1,56 @@
+"""A volume that fills in the middle of a run, and what is lost from then on."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from capsim import load
+from capsim.accounting import FATES
+from capsim.memory.volume import volume_full
+from capsim.run import Run, simulate
+from capsim.specs import Scenario
+from capsim.tables import SAMPLES
+
+
+def scenario(volume_gb: float, *, stops: bool) -> Scenario:
+    spec = load("recommended").replace("workload", {"rate_hz": 40, "duration_s": 7_200})
+    return spec.replace("database.volume_gb", volume_gb).replace("database.stops_when_full", stops)
+
+
+@pytest.fixture(scope="module")
+def told() -> Run:
+    return simulate(scenario(0.25, stops=False), month=False)
+
+
+@pytest.fixture(scope="module")
+def stopped() -> Run:
+    return simulate(scenario(0.25, stops=True), month=False)
+
+
+def test_it_is_the_same_run_until_then_and_writes_nothing_afterwards(told: Run, stopped: Run) -> None:
+    full = volume_full(told.samples, told.scenario)
+    assert full is not None and full.simulated and 600 < full.at_s < 6_600
+    ends_s = told.samples.time_s + told.samples.width_s
+
+    before, after = ends_s < full.at_s, told.samples.time_s > full.at_s + 60
+    counted = [column.name for column in SAMPLES]  # the heap of a bin knows the next collection
+    pd.testing.assert_frame_equal(told.samples.loc[before, counted], stopped.samples.loc[before, counted])
+    assert told.samples.db_rows[after].min() > 0 and stopped.samples.db_rows[after].sum() == 0
+    assert stopped.samples.postgres_volume_mib.iloc[-1] == pytest.approx(full.volume_gb * 1e9 / 2**20, rel=0.01)
+
+
+def test_what_is_lost_is_counted_and_said(told: Run, stopped: Run) -> None:
+    lost = stopped.accounting()
+    assert (lost.arrived == lost[list(FATES)].sum(axis=1)).all()
+    dropped = int(lost.dropped_cap.sum() + lost.dropped_failed.sum())
+
+    assert dropped > 10_000 and int(told.accounting().dropped_cap.sum()) == 0
+    (said,) = [line for line in stopped.warnings if "volume of postgres" in line]
+    assert f"every write fails from then on; {dropped:,} items are lost" in said
+    assert any("database.stops_when_full = true does" in line for line in told.warnings)
+
+
+def test_a_volume_that_lasts_changes_nothing() -> None:
+    runs = [simulate(scenario(50, stops=stops), month=False) for stops in (False, True)]
+    pd.testing.assert_frame_equal(runs[0].samples, runs[1].samples)
