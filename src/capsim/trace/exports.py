@@ -75,7 +75,7 @@ def _document(path: Path, format: str, where: str) -> dict[str, Any]:
     """A file that is one JSON document of this format; somebody may have named the wrong one."""
     data = document_of(path)
     if document_format(data) != format:
-        raise TraceError(f"{path}: is no export of {format} ({where} is missing); leave out the format, or export again")
+        raise TraceError(f"{path}: is no export of {format} ({where} is missing); name another format, or none")
     return data  # type: ignore[no-any-return]
 
 
