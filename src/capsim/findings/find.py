@@ -200,7 +200,7 @@ def _finding(
     words, disturbance = WORDS[trigger.kind], trigger.disturbance
     detection = trigger.outcome.has(trigger.kind, trigger.part)
     assert detection is not None
-    by_one_call = (trigger.kind, disturbance.name) == ("wedge", "slow database")
+    by_one_call = (trigger.kind, disturbance.name) == ("wedge", "stall")  # whose first call lasts as long as it does
     chances = []
     if random:
         usual = disturbance.usual(bench.scenario)
@@ -223,7 +223,7 @@ def _finding(
         rate_hz=None if disturbance.load else bench.rates[writer],
         least_rate_hz=_least_rate(trigger, bench, writer) if trigger.kind in ("wedge", "longer flushes") else None,
         chances=tuple(chances),
-        tails=tails(bench, writer, trigger.size / 1_000, minutes_hz) if by_one_call else (),
+        tails=tails(bench, writer, trigger.size, minutes_hz) if by_one_call else (),
         lost=trigger.outcome.lost,
         heals_after_s=None if detection.to_s is None else detection.to_s - detection.from_s,
         shows=words.shows,
