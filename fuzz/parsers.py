@@ -26,12 +26,16 @@ import capsim.inspect.effective
 import capsim.inspect.findings
 import capsim.trace.access_log
 import capsim.trace.parquet  # noqa: F401
-from capsim import billed, document, scenario, slo
+from capsim import billed, document, pricing, providers, scenario, slo
 from capsim.errors import CapsimError
 from capsim.inspect import effective, read
 from capsim.inspect.report import inspection, scenario_of, screen
 from capsim.measure import companion, gclog
 from capsim.memory.residuals import overridden
+from capsim.recording import ask, load, read_recording
+from capsim.recording.address import address_of
+from capsim.recording.answer import NotMetrics, read_answer
+from capsim.recording.write import table_of
 from capsim.reference import http
 from capsim.reference.settings import Settings
 from capsim.reference.url import read_database_url
@@ -95,6 +99,44 @@ def _in_files(**names: Callable[[Path], object]) -> Callable[[bytes], object]:
 
 def _trace(format: str | None = None) -> Callable[[bytes], object]:
     return _in_files(load=lambda path: repr(read_trace(path, format)))
+
+
+def _exported(data: bytes) -> object:
+    """A file of one of the text exports; its first line names which, and nothing lets the reader find out."""
+    name, _, content = data.partition(b"\n")
+    return _trace(name.decode("ascii", "replace").strip() or None)(content)
+
+
+def _recorded(name: str) -> Callable[[bytes], object]:
+    """A recording, its table, its rates and its load."""
+
+    def through(path: Path) -> object:
+        found = read_recording(path)
+        return table_of(found), load.rates(found), repr(load.load_trace(found))
+
+    return _in_files(**{name: through})
+
+
+def _answered(data: bytes) -> object:
+    try:
+        return read_answer(data)
+    except NotMetrics as what:
+        raise CapsimError(str(what)) from None
+
+
+def _asked(text: str) -> object:
+    """An address on the command line, and as a place to which a server redirects."""
+    with suppress(ask.Unanswered):
+        ask._moved(address_of("https://user:word@server.example/api/metrics"), text)
+    found = address_of(text)
+    assert found.shown.isascii() and (not found.headers or "@" not in found.shown.split("/")[2])
+    return found
+
+
+def _priced(path: Path) -> object:
+    table = pricing.read_prices(path)
+    prices, plan = pricing.prices_on(ON, table), pricing.plan_on("hobby", ON, table)
+    return plan.rule, prices.unit_price("memory"), pricing.readings("hobby", ON, table)
 
 
 def _inspected(name: str, beside: Mapping[str, str] | None = None) -> Callable[[bytes], object]:
@@ -247,6 +289,23 @@ def _event() -> Any:
     }
 
 
+def _metrics() -> Any:
+    writer = {"bufferSize": 3, "totalFlushed": 100, "totalFailed": 0, "totalDropped": 0}
+    return {
+        "memory": {"rss": "256MB", "heapTotal": "64MB", "heapUsed": 5_000_000, "external": "2MB"},
+        "uptime": "1 day 45 minutes",
+        "dbConnections": [{"count": "8"}],
+        "batchWriters": {"events": writer, "revenue": writer, "heartbeats": writer},
+        "timestamp": "2026-02-03T10:00:00.000Z",
+    }
+
+
+def _exports(name: str) -> Parser:
+    """A monitoring's JSON document, read as what it is called."""
+    file = "prometheus-counter" if name == "prometheus" else name
+    return Parser(_trace(name), _json(f"tests/data/exports/{file}.json"))
+
+
 _COMPANION = "tests/data/memory_runs/own.run.toml"
 _EXPORTS = [f"tests/data/billed/{name}.json" for name in ("metrics", "usage-cli", "usage-graphql", "usage-projects")]
 
@@ -257,6 +316,18 @@ PARSERS: dict[str, Parser] = {
     "trace-events": Parser(_trace("events")),
     "trace-jsonl": Parser(_trace("jsonl")),
     "trace-parquet": Parser(_trace("parquet")),
+    "trace-zstd": Parser(_trace()),
+    "trace-export": Parser(_exported),
+    "trace-har": _exports("har"),
+    "trace-otlp": _exports("otlp"),
+    "trace-prometheus": _exports("prometheus"),
+    "trace-cloudwatch": _exports("cloudwatch"),
+    "recording": Parser(_recorded("r.jsonl")),
+    "recording-csv": Parser(_recorded("r.csv")),
+    "metrics-answer": Parser(_answered, _metrics),
+    "record-url": Parser(_text(_asked)),
+    "prices": Parser(_in_files(prices=_priced), _toml("data/prices/railway.toml"), _as_toml),
+    "providers": Parser(_in_files(sizes=providers.read_sizes), _toml("data/prices/providers.toml"), _as_toml),
     "time": Parser(_text(_time)),
     "scenario": Parser(_text(_scenario), _toml("data/scenarios/recommended.toml"), _as_toml),
     "slo": Parser(_in_files(slo=lambda path: slo.read(str(path))), _toml("data/slo/seed.toml"), _as_toml),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
-SEEN_INTO = ["capsim", "parsers", "tomllib", "dotenv", "shlex", "csv", "json", "urllib", "zoneinfo"]
+SEEN_INTO = ["capsim", "parsers", "tomllib", "dotenv", "shlex", "csv", "json", "urllib", "zoneinfo", "http"]
 LONGEST_S, LARGEST_MIB = 10, 2048  # of one input, and of the process: more is a hang or a leak
 LARGEST_KEPT_BYTES, MOST_KEPT = 2_000, 40  # of the corpus, so that the repository stays small
 
@@ -59,6 +60,12 @@ def keep(name: str, seed: int = 0) -> None:
         (known / path.name[:16]).write_bytes(path.read_bytes())
 
 
+def _cpu_s() -> float:
+    """Processor time of the fuzzers that have ended [s]: a crowded machine gives less of it than the clock says."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     """Run the parsers one after the other, each in a process of its own."""
     told = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -80,11 +87,14 @@ def main() -> None:
         for way in ways:
             with tempfile.TemporaryFile("w+", errors="replace") as log:
                 command = [sys.executable, __file__, name, f"--seconds={given.seconds // len(ways)}", "--inside", way]
+                before_s = _cpu_s()
                 code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+                cpu_s = _cpu_s() - before_s
                 log.seek(0)
                 lines = log.read().splitlines()
             runs = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "?")
-            print(f"{name}, {way}: {runs} inputs, {'FAILED' if code else 'nothing found'}", flush=True)
+            end = "FAILED" if code else "nothing found"
+            print(f"{name}, {way}: {runs} inputs in {cpu_s:.0f} s of CPU, {end}", flush=True)
             if code:
                 failed.append(name)
                 print("\n".join("    " + line[:300] for line in lines if not line.startswith("#"))[-4_000:], flush=True)

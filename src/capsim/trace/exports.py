@@ -71,10 +71,28 @@ def document_format(data: Any) -> str | None:
     return None
 
 
+def _document(path: Path, format: str, where: str) -> dict[str, Any]:
+    """A file that is one JSON document of this format; somebody may have named the wrong one."""
+    data = document_of(path)
+    if document_format(data) != format:
+        raise TraceError(f"{path}: is no export of {format} ({where} is missing); name another format, or none")
+    return data  # type: ignore[no-any-return]
+
+
+def _objects(parent: Mapping[str, Any], key: str, number: int, broken: Broken) -> Iterator[Mapping[str, Any]]:
+    """The objects that a list in a document holds; anything else there counts as broken."""
+    listed = parent.get(key, [])
+    for one in listed if isinstance(listed, list) else [listed]:
+        if isinstance(one, dict):
+            yield one
+        else:
+            broken.add(number, "", f"{key} holds {str(one)[:20]!r} where an object belongs")
+
+
 def read_har(path: Path, broken: Broken, stamps: Stamps) -> Found:
     """Requests of one browser: ``log.entries[].startedDateTime``."""
     found = Found(notes=["A HAR file is what one client did: good for which routes are asked, not for the load."])
-    for number, entry in enumerate(document_of(path)["log"]["entries"], 1):
+    for number, entry in enumerate(_document(path, "har", "log.entries")["log"]["entries"], 1):
         found.lines += 1
         _take(found, broken, number, stamps, lambda e=entry: e["startedDateTime"])  # type: ignore[misc]
     return found
@@ -85,7 +103,7 @@ def read_otlp(path: Path, broken: Broken, stamps: Stamps) -> Found:
     found = Found(notes=["Spans are requests only if none were sampled away; scale by the sampling rate otherwise."])
     others = 0
     for number, data in _documents(path, broken):
-        for span in _spans(data):
+        for span in _spans(data, number, broken):
             if span.get("kind") not in (2, "SPAN_KIND_SERVER"):
                 others += 1
                 continue
@@ -96,10 +114,13 @@ def read_otlp(path: Path, broken: Broken, stamps: Stamps) -> Found:
     return found
 
 
-def _spans(data: Any) -> Iterator[Mapping[str, Any]]:
-    for resource in data.get("resourceSpans", ()) if isinstance(data, dict) else ():
-        for scope in resource.get("scopeSpans", ()):
-            yield from scope.get("spans", ())
+def _spans(data: Any, number: int, broken: Broken) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(data, dict):
+        broken.add(number, "", "no JSON object")
+        return
+    for resource in _objects(data, "resourceSpans", number, broken):
+        for scope in _objects(resource, "scopeSpans", number, broken):
+            yield from _objects(scope, "spans", number, broken)
 
 
 def _documents(path: Path, broken: Broken) -> Iterator[tuple[int, Any]]:
@@ -117,22 +138,23 @@ def _documents(path: Path, broken: Broken) -> Iterator[tuple[int, Any]]:
 
 def read_prometheus(path: Path, broken: Broken, stamps: Stamps) -> Found:
     """The answer of ``query_range``: counters by their differences, rates times their step; all series together."""
-    data = document_of(path)["data"]
+    data = _document(path, "prometheus", "data.resultType matrix")["data"]
     together: dict[int, float] = defaultdict(float)
     found = Found(counts=array("q"))
     kinds = set()
     width_us = 0
-    for series in data.get("result", ()):
-        name = str(series.get("metric", {}).get("__name__", ""))
+    for series in _objects(data, "result", 1, broken):
+        metric, values = series.get("metric"), series.get("values")
+        name = str(metric.get("__name__", "")) if isinstance(metric, dict) else ""
         points: list[tuple[int, float]] = []
-        for number, point in enumerate(series.get("values", ()), 1):
+        for number, point in enumerate(values if isinstance(values, list) else [values], 1):
             found.lines += 1
             try:
                 value = float(point[1])
                 if not (math.isfinite(value) and value >= 0):
                     raise ValueError(f"{point[1]!r} is no count")
                 points.append((stamps(float(point[0])), value))
-            except (ValueError, TypeError, IndexError, OverflowError) as error:
+            except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
                 broken.add(number, "", str(error))
         if len(points) < 2:
             continue
@@ -162,7 +184,7 @@ def read_prometheus(path: Path, broken: Broken, stamps: Stamps) -> Found:
 
 def read_cloudwatch(path: Path, broken: Broken, stamps: Stamps) -> Found:
     """``get-metric-statistics`` with Sum, in whatever order it comes."""
-    data = document_of(path)
+    data = _document(path, "cloudwatch", "the list Datapoints")
     label = str(data.get("Label", "the metric"))
     found = Found(counts=array("q"))
     points = []
