@@ -17,7 +17,7 @@ from twins import scenario_of, twin
 MINUTES = 10
 TWINS = 200
 SPREAD = 0.5  # of the logarithms of the true constants around the published ones, either way
-SEED = 2026  # no twin of it served to choose anything
+SEED = 31_415  # no twin of it served to choose anything
 
 PARAMETERS = chosen(DEFAULT)
 SCENARIO = scenario_of(MINUTES)
