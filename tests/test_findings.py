@@ -110,7 +110,9 @@ def test_a_healthy_random_load_raises_no_alarm(number):
 
 @pytest.mark.slow
 def test_false_alarms_in_200_healthy_scenarios_are_at_most_1_percent():
-    assert sum(bool(_alarms(number)) for number in range(200)) <= 2
+    alarms = {number: found for number in range(200) if (found := _alarms(number))}
+    print(f"{len(alarms)} of 200: {alarms}")
+    assert len(alarms) <= 2
 
 
 def _alarms(number):
@@ -203,7 +205,9 @@ def test_a_planted_defect_is_found(number):
 
 @pytest.mark.slow
 def test_of_200_planted_defects_95_percent_are_found():
-    assert sum(map(_planted, range(200))) >= 190
+    missed = [(number, list(PLANTED)[number % len(PLANTED)]) for number in range(200) if not _planted(number)]
+    print(f"{200 - len(missed)} of 200; missed: {missed}")
+    assert len(missed) <= 10
 
 
 def test_bisection_keeps_its_promise():
