@@ -48,10 +48,13 @@ def told(point: Point) -> str:
 def overview(found: Optimum) -> str:
     """Everything a person wants to see first, in lines of at most 100 columns."""
     lines = [*textwrap.wrap(answer(found), WIDTH), ""]
-    lines.append("Cost against loss and latency (a month at the rate of the load):")
+    lines += textwrap.wrap(
+        "Cost against loss and latency, of configurations that no other beats. Cost is that of the load alone, where "
+        f"{found.name} as it is has 100: it ranks them, and the bill of a month is the one above.", WIDTH
+    )  # fmt: skip
     for point in found.front[:MOST_ROWS]:
         text = (
-            f"- {number(point.cost_usd, 'USD')} USD, {100 * (point.lost_share or 0):.3g} % lost in the worst case, "
+            f"- cost {_index(point)}, {100 * (point.lost_share or 0):.3g} % lost in the worst case, "
             f"{number(point.latency_s, 's')} s until written: {told(point) or 'as it is'}"
         )
         lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ")
@@ -70,8 +73,8 @@ def write(found: Optimum, out: Path) -> None:
         without = {k: v for k, v in found.best.changes.items() if not k.startswith("memory limit of Postgres")}
         chosen = next(_triple(point) for point in found.cloud if point.changes == without)
     alt = (
-        f"Scatter plot of {len(cloud)} configurations: a month's cost against the share of items lost in the worst "
-        f"case; {len(found.front)} of them are beaten by no other."
+        f"Scatter plot of {len(cloud)} configurations: cost under the load (as it is = 100) against the share of items "
+        f"lost in the worst case; {len(found.front)} of them are beaten by no other."
     )
     figure = drawn("front", "", "front", alt, lambda: front(cloud, [_triple(p) for p in found.front], own, chosen))
     for ending, content in figure.images.items():
@@ -91,16 +94,23 @@ def write(found: Optimum, out: Path) -> None:
 
 
 def _triple(point: Point) -> Triple:
-    return point.cost_usd or 0.0, point.lost_share or 0.0, point.latency_s or 0.0
+    return point.cost_index or 0.0, point.lost_share or 0.0, point.latency_s or 0.0
+
+
+def _index(point: Point) -> str:
+    return f"{point.cost_index or 0:.1f}"
 
 
 def _front(found: Optimum) -> Table:
-    head = [Cell("cost [USD/month]", "number"), Cell("lost, worst case [%]", "number"),
+    head = [Cell("cost [as it is = 100]", "number"), Cell("lost, worst case [%]", "number"),
             Cell("until written [s]", "number"), Cell("changes"), Cell("misses")]  # fmt: skip
     rows: list[list[Any]] = [
-        [Cell(number(p.cost_usd, "USD"), "number"), Cell(f"{100 * (p.lost_share or 0):.3g}", "number"),
+        [Cell(_index(p), "number"), Cell(f"{100 * (p.lost_share or 0):.3g}", "number"),
          Cell(number(p.latency_s, "s"), "number"), Cell(told(p) or "none"), Cell(", ".join(p.missed) or "nothing")]
         for p in found.front
     ]  # fmt: skip
-    note = "Cost at the rate of the load, for ranking; page cache grows, so the best ones were simulated for a month."
+    note = (
+        "Cost under the load, relative to the scenario as it is: it ranks configurations and is no bill, for page cache "
+        "grows in a month. Only the best were simulated for a month; the bill above is the answer's."
+    )
     return Table("Configurations that no other beats", head, rows, note)
