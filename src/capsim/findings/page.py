@@ -59,13 +59,24 @@ def answer(found: Findings) -> str:
     )
 
 
+def quantity(value: float | None, unit: str) -> str:
+    """A value with its unit, which a share has none of.
+
+    Examples
+    --------
+    >>> quantity(0.151, "1"), quantity(12.5, "USD")
+    ('0.151', '12.50 USD')
+    """
+    return number(value, unit) if unit == "1" else f"{number(value, unit)} {unit}"
+
+
 def _mark(target: Target) -> str:
     return "-" if target.met is None else "met" if target.met else "MISSED"
 
 
 def _told(target: Target) -> str:
     margin = "" if target.margin is None else f", margin {target.margin:+.0%}"
-    return f"{number(target.value, target.unit)} {target.unit} ({target.limit}, {target.window}{margin})"
+    return f"{quantity(target.value, target.unit)} ({target.limit}, {target.window}{margin})"
 
 
 def sentences(finding: Finding) -> list[str]:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capsim.figures import drawn
 from capsim.files import write_text
-from capsim.findings.page import chanced, targets_table
+from capsim.findings.page import chanced, quantity, targets_table
 from capsim.optimize.document import Optimum, Point
 from capsim.plots.optimize import Triple, front
 from capsim.report import Cell, Table
@@ -24,7 +24,7 @@ def answer(found: Optimum) -> str:
     own = f"{number(found.own.cost_usd, 'USD')} USD a month as it is"
     if found.best is None:
         ways = "; ".join(
-            f"{w.target} (best {number(w.best, w.unit)} {w.unit}, {w.limit}; met by {w.met_by} of {len(found.cloud)})"
+            f"{w.target} (best {quantity(w.best, w.unit)}, {w.limit}; met by {w.met_by} of {len(found.cloud)})"
             for w in found.in_the_way
         )
         none = f"none of {found.tried} configurations meets all targets of {found.slo!r}"
@@ -42,7 +42,23 @@ def answer(found: Optimum) -> str:
 
 def told(point: Point) -> str:
     """The changes of a configuration in words."""
-    return ", ".join(f"{name.partition(' [')[0]} {value}" for name, value in point.changes.items())
+    return ", ".join(_change(name, value) for name, value in point.changes.items())
+
+
+def _change(name: str, value: str) -> str:
+    """A knob and its value, with its unit behind a number.
+
+    Examples
+    --------
+    >>> _change("pool timeout [s]", "5.0"), _change("memory limit of the server [MiB]", "plan")
+    ('pool timeout 5 s', 'memory limit of the server plan')
+    """
+    knob, _, unit = name.removesuffix("]").partition(" [")
+    try:
+        told = f"{float(value):.12g}"
+    except ValueError:
+        return f"{knob} {value}"
+    return f"{knob} {told} {unit}".rstrip()
 
 
 def overview(found: Optimum) -> str:
@@ -110,7 +126,7 @@ def _front(found: Optimum) -> Table:
         for p in found.front
     ]  # fmt: skip
     note = (
-        "Cost under the load, relative to the scenario as it is: it ranks configurations and is no bill, for page cache "
-        "grows in a month. Only the best were simulated for a month; the bill above is the answer's."
+        "Cost under the load, relative to the scenario as it is: it ranks configurations and is no bill, for page "
+        "cache grows in a month. Only the best were simulated for a month; the bill above is the answer's."
     )
     return Table("Configurations that no other beats", head, rows, note)
