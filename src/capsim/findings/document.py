@@ -50,7 +50,7 @@ class Tail(Row):
     probability: float = Field(ge=0, le=1, description="that it happens at least once in a month")
     lower: float = Field(ge=0, le=1, description="lower end of its 95 % interval")
     upper: float = Field(
-        ge=0, le=1, description="upper end of its 95 % interval; by 3/runs if none was seen, by `expected` if none played"
+        ge=0, le=1, description="upper end of its 95 % interval; by 3/runs if none was seen, `expected` if none played"
     )
 
 

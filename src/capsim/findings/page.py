@@ -250,10 +250,10 @@ def _index(found: Findings) -> Table:
 
 def targets_table(targets: Sequence[Target], of: str = "") -> Table:
     """Targets as a checklist."""
-    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"),
+    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit", "number"),
             Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
     rows = [
-        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell(t.unit), Cell(t.limit),
+        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell("share" if t.unit == "1" else t.unit), Cell(t.limit, "number"),
          Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),
          Cell(t.window), Cell(t.action)]
         for t in targets

@@ -28,7 +28,7 @@ def answer(found: Optimum) -> str:
             for w in found.in_the_way
         )
         none = f"none of {found.tried} configurations meets all targets of {found.slo!r}"
-        return f"{found.name}: {none}. In the way: {ways}."
+        return f"{found.name}: {none}; it costs {own}. In the way: {ways}."
     best = found.best
     changes = told(best) or "nothing to change"
     margins = [(t.margin, t.target) for t in found.targets if t.margin is not None]
@@ -66,7 +66,7 @@ def overview(found: Optimum) -> str:
     lines = [*textwrap.wrap(answer(found), WIDTH), ""]
     lines += textwrap.wrap(
         "Cost against loss and latency, of configurations that no other beats. Cost is that of the load alone, where "
-        f"{found.name} as it is has 100: it ranks them, and the bill of a month is the one above.", WIDTH
+        f"{found.name} as it is has 100: it ranks them, and what a month costs is told above.", WIDTH
     )  # fmt: skip
     for point in found.front[:MOST_ROWS]:
         text = (
@@ -127,6 +127,6 @@ def _front(found: Optimum) -> Table:
     ]  # fmt: skip
     note = (
         "Cost under the load, relative to the scenario as it is: it ranks configurations and is no bill, for page "
-        "cache grows in a month. Only the best were simulated for a month; the bill above is the answer's."
+        "cache grows in a month. What a simulated month costs is told at the top."
     )
     return Table("Configurations that no other beats", head, rows, note)
