@@ -253,7 +253,8 @@ def targets_table(targets: Sequence[Target], of: str = "") -> Table:
     head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit", "number"),
             Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
     rows = [
-        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell("share" if t.unit == "1" else t.unit), Cell(t.limit, "number"),
+        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"),
+         Cell("share" if t.unit == "1" else t.unit), Cell(t.limit, "number"),
          Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),
          Cell(t.window), Cell(t.action)]
         for t in targets
