@@ -108,8 +108,10 @@ def triggered(finding: Finding) -> str:
     if finding.trigger_of.endswith(finding.unit):  # live sessions, replicas: counted
         return f"{size} {finding.trigger_of}"
     rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
-    within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
-    return f"{finding.trigger_of} {size} {finding.unit}{rate}{within if finding.schedule else ''}"
+    within = f", within {100 * finding.precision:.1f} %" if finding.precision else ", the least that is tried"
+    if not finding.schedule:  # nothing was searched: the load does it
+        return f"{finding.trigger_of}: {size} {finding.unit}{rate}"
+    return f"{finding.trigger_of} {size} {finding.unit}{rate}{within}"
 
 
 def chanced(chance: Chance) -> str:
