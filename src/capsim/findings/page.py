@@ -136,15 +136,15 @@ def tailed(tail: Tail) -> str:
     Examples
     --------
     >>> tailed(Tail(tail="lognormal", expected=2e-4, seen=30, runs=60, probability=1e-4, lower=7e-5, upper=1.3e-4))
-    'lognormal 0.01 % (0.007 to 0.013 %)'
+    'lognormal: 0.01 % (0.007 to 0.013 %)'
     >>> tailed(Tail(tail="Weibull", expected=0.0, seen=0, runs=60, probability=0.0, lower=0.0, upper=0.0))
-    'Weibull below 1e-10 %'
+    'Weibull: below 1e-10 %'
     """
     ends = [100 * end for end in (tail.probability, tail.lower, tail.upper)]
     if ends[2] < 1e-10:
-        return f"{tail.tail} below 1e-10 %"
+        return f"{tail.tail}: below 1e-10 %"
     value, lower, upper = (f"{end:.3g}" for end in ends)
-    return f"{tail.tail} {value} % ({lower} to {upper} %)" if tail.seen else f"{tail.tail} below {upper} % (3/n)"
+    return f"{tail.tail}: {value} % ({lower} to {upper} %)" if tail.seen else f"{tail.tail}: below {upper} % (3/n)"
 
 
 def remedied(remedy: Remedy, finding: Finding) -> str:
@@ -157,7 +157,19 @@ def remedied(remedy: Remedy, finding: Finding) -> str:
         effect += ", but the items are lost in another way"
     price = remedy.price_usd or 0.0
     lost = f"lost {number(remedy.lost_after, 'items')} instead of {number(remedy.lost_before, 'items')}"
-    return f"{remedy.remedy}: {effect}; {lost}; {price:+.2f} USD a month of memory"
+    return f"{remedy.remedy}: {effect}; {lost}; {_price(price)} USD a month of memory"
+
+
+def _price(usd: float | None) -> str:
+    """A difference in USD; less than half a cent is none.
+
+    Examples
+    --------
+    >>> _price(-0.001), _price(-0.011), _price(1.5)
+    ('0.00', '-0.01', '+1.50')
+    """
+    told = f"{usd or 0:+.2f}"
+    return "0.00" if float(told) == 0 else told
 
 
 def told_symptom(symptom: Symptom) -> str:
@@ -174,7 +186,7 @@ def told_option(option: Option, symptom: Symptom) -> str:
     """What a proposal did, in words."""
     return (
         f"{' + '.join(option.options)}: {number(option.value, symptom.unit)} {symptom.unit}, "
-        f"{number(option.lost, 'items')} items lost or stuck; {option.price_usd or 0:+.2f} USD a month of memory"
+        f"{number(option.lost, 'items')} items lost or stuck; {_price(option.price_usd)} USD a month of memory"
     )
 
 
@@ -272,7 +284,7 @@ def _symptom(symptom: Symptom) -> tuple[str, Table]:
              Cell(number(symptom.lost, "items"), "number"), Cell("", "number")]]  # fmt: skip
     rows += [
         [Cell(" + ".join(o.options)), Cell(number(o.value, symptom.unit), "number"),
-         Cell(number(o.lost, "items"), "number"), Cell(f"{o.price_usd or 0:+.2f}", "number")]
+         Cell(number(o.lost, "items"), "number"), Cell(_price(o.price_usd), "number")]
         for o in symptom.options
     ]  # fmt: skip
     note = "Played in every case of the stress envelope; the best first. Price: the memory that it adds there."
@@ -287,7 +299,7 @@ def _remedies(finding: Finding) -> Table | None:
     rows = [
         [Cell(r.remedy), Cell(f"{r.holds_to:g}" if r.holds_to else "no help", "number"),
          Cell(number(r.lost_before, "items"), "number"), Cell(number(r.lost_after, "items"), "number"),
-         Cell(f"{r.price_usd or 0:+.2f}", "number")]
+         Cell(_price(r.price_usd), "number")]
         for r in finding.remedies
     ]  # fmt: skip
     note = "Tried at 1, 2, 4 and 16 times the trigger; losses are those at twice the trigger. Price: memory only."
