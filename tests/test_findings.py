@@ -14,7 +14,9 @@ from capsim.detectors import KINDS, Facts, detect
 from capsim.errors import CapsimError
 from capsim.findings import dumps, schema_text
 from capsim.findings.document import Findings
+from capsim.findings.find import _at_random, _finding
 from capsim.findings.page import answer, overview, write
+from capsim.findings.remedies import tried
 from capsim.findings.schedule import (
     ABANDONED,
     BY_NAME,
@@ -81,6 +83,17 @@ def test_heartbeats_one_by_one_grow_from_rate_times_latency_1():
     assert 30 * found.size / 1_000 == pytest.approx(1, rel=0.01)
 
 
+def test_the_chance_of_longer_flushes_counts_minutes_whose_buffer_is_full_before_there_is_a_trend():
+    """At 40 ms a call: 5/s is stable, 30/s grows, and 60/s is full at once. Arrivals are random."""
+    near = replace(SLOWER, least=32.0, most=35.0)
+    bench = Bench(load("after"), {"heartbeats": 30.0})
+    growing = first(triggers(bench, near, "heartbeats"), "longer flushes", "heartbeats")
+    outcomes = _at_random(bench, SLOWER, "heartbeats", (5.0, 30.0, 60.0))
+    assert [o.has("longer flushes", "heartbeats") is not None for o in outcomes] == [False, True, False]
+    found = _finding(replace(growing, disturbance=SLOWER), bench, "heartbeats", outcomes, (5.0, 30.0, 60.0))
+    assert (found.chances[0].seen, found.chances[0].runs) == (2, 3)
+
+
 def test_items_are_stuck_in_both_writers_below_a_batch_in_a_flush():
     for name in ("after", "fixed"):
         bench = Bench(load(name), {"events": 5})
@@ -110,7 +123,9 @@ def test_a_healthy_random_load_raises_no_alarm(number):
 
 @pytest.mark.slow
 def test_false_alarms_in_200_healthy_scenarios_are_at_most_1_percent():
-    assert sum(bool(_alarms(number)) for number in range(200)) <= 2
+    alarms = {number: found for number in range(200) if (found := _alarms(number))}
+    print(f"{len(alarms)} of 200: {alarms}")
+    assert len(alarms) <= 2
 
 
 def _alarms(number):
@@ -203,7 +218,9 @@ def test_a_planted_defect_is_found(number):
 
 @pytest.mark.slow
 def test_of_200_planted_defects_95_percent_are_found():
-    assert sum(map(_planted, range(200))) >= 190
+    missed = [(number, list(PLANTED)[number % len(PLANTED)]) for number in range(200) if not _planted(number)]
+    print(f"{200 - len(missed)} of 200; missed: {missed}")
+    assert len(missed) <= 10
 
 
 def test_bisection_keeps_its_promise():
@@ -256,6 +273,14 @@ def test_pools_of_all_replicas_need_more_connections_than_there_are(name, replic
     assert replicas == load(name).database.clients_max // load(name).server.pool_limit + 1
     assert bench.play(REPLICAS, replicas, "events").has("refused connections", "database")
     assert not bench.play(REPLICAS, replicas - 1, "events").has("refused connections", "database")
+
+
+def test_half_the_pool_is_a_remedy_where_processes_share_the_connections():
+    narrow = replace(REPLICAS, least=9, most=16)
+    found = trigger_of("after", narrow, {"events": 7.0}, "refused connections", "database")
+    results = {r.remedy: r.holds_to for r in tried(found, Bench(load("after"), {"events": 7.0}), "events")}
+    assert found.size == 10
+    assert results["half the pool (5)"] == 1.0 and results["pool of 15"] == 0.0
 
 
 def test_a_pool_of_97_opens_four_connections_without_reads_and_all_with_ninety_of_them():

@@ -120,12 +120,16 @@ def test_a_whole_search_says_what_it_found_and_hands_out_the_scenario(small, sho
     page = (tmp_path / "optimum.html").read_text(encoding="utf-8")
     assert "plots/front.png" in page and (tmp_path / "plots" / "front.png").stat().st_size > 0
     assert loads((tmp_path / "best.toml").read_text(encoding="utf-8")) == best
-    assert "USD a month" in overview(found)
+    text = overview(found)
+    assert "USD a month" in text
+    assert text.count(" USD") == 2  # the bills of the answer and of the scenario as it is, and no other figure in USD
+    own = next(point for point in found.cloud if not point.changes)
+    assert own.cost_index == 100 and {point.cost_usd for point in (*found.cloud, *found.front)} == {None}
     assert Optimum.model_validate_json(found.model_dump_json()) == found
     for point in found.front:  # no other is as good in all three
         others = [o for o in found.cloud if o.changes != point.changes and not o.missed]
         assert not any(
-            o.cost_usd < point.cost_usd - 0.01 and o.lost_share < point.lost_share and o.latency_s < point.latency_s
+            o.cost_index < point.cost_index - 1 and o.lost_share < point.lost_share and o.latency_s < point.latency_s
             for o in others
         )
 

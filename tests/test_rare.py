@@ -59,7 +59,7 @@ def test_it_is_the_chance_that_so_many_items_arrive_during_one_call() -> None:
     error = (power.upper - power.lower) / 4
     assert power.probability == pytest.approx(expected, abs=4 * error)
     assert 0 < power.lower < power.probability < power.upper < 1
-    assert found[0].probability == 0.0 and found[0].expected == 0.0
+    assert found[0].probability == 0.0 and found[0].expected == 0.0 and found[0].runs == 0  # and says so
 
 
 def test_none_seen_is_a_bound_of_three_over_n() -> None:

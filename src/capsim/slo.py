@@ -209,7 +209,7 @@ def held(slo: SloSpec, replicates: Sequence[Measured], baselines_usd: Sequence[f
     for test in replicates[0].lost_shares:
         spec = TargetSpec(
             target=f"survives the {test} of its envelope", metric="items_lost_share", most=slo.loss_share_most,
-            unit="1", action="see the findings below",
+            unit="1", action="see what capsim findings says of it",
         )  # fmt: skip
         found.append(_target(spec, [one.lost_shares[test] for one in replicates], window="stress"))
     return found

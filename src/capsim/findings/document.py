@@ -46,10 +46,12 @@ class Tail(Row):
     tail: str = Field(description="distribution, with the scenario's median and 95th percentile")
     expected: float = Field(ge=0, description="calls a month that are long enough to be played")
     seen: int = Field(ge=0, description="of those that were drawn and played: how many did it")
-    runs: int = Field(ge=1, description="so many were drawn and played")
+    runs: int = Field(ge=0, description="so many were drawn and played; none where calls so long do not come")
     probability: float = Field(ge=0, le=1, description="that it happens at least once in a month")
     lower: float = Field(ge=0, le=1, description="lower end of its 95 % interval")
-    upper: float = Field(ge=0, le=1, description="upper end of its 95 % interval; by 3/runs where none was seen")
+    upper: float = Field(
+        ge=0, le=1, description="upper end of its 95 % interval; by 3/runs if none was seen, `expected` if none played"
+    )
 
 
 class Trace(Row):

@@ -178,7 +178,7 @@ def _search(
     found = [t for t in found if not (t.kind == "cap drops" and t.part in wedged)]
     if not found:
         return []
-    random = disturbance is not SLOWER and disturbance.usual(scenario) is not None
+    random = disturbance.usual(scenario) is not None
     outcomes = _at_random(bench, disturbance, writer, minutes_hz) if random else []
     return [_finding(trigger, bench, writer, outcomes, minutes_hz) for trigger in found]
 
@@ -209,7 +209,9 @@ def _finding(
             if disturbance.once
             else f"{disturbance.name}, {disturbance.size} {usual:g} {disturbance.unit}"
         )
-        seen = sum(outcome.has(trigger.kind, trigger.part) is not None for outcome in random)
+        # Flushes that grow fast have filled the buffer before there is a trend of them.
+        kinds = (trigger.kind, "wedge", "cap drops") if disturbance is SLOWER else (trigger.kind,)
+        seen = sum(any(outcome.has(kind, trigger.part) for kind in kinds) for outcome in random)
         chances.append(chance(seen, len(random), f"{size}, in a random minute of the load, arrivals at random"))
     return Finding(
         kind=trigger.kind,

@@ -59,13 +59,24 @@ def answer(found: Findings) -> str:
     )
 
 
+def quantity(value: float | None, unit: str) -> str:
+    """A value with its unit, which a share has none of.
+
+    Examples
+    --------
+    >>> quantity(0.151, "1"), quantity(12.5, "USD")
+    ('0.151', '12.50 USD')
+    """
+    return number(value, unit) if unit == "1" else f"{number(value, unit)} {unit}"
+
+
 def _mark(target: Target) -> str:
     return "-" if target.met is None else "met" if target.met else "MISSED"
 
 
 def _told(target: Target) -> str:
     margin = "" if target.margin is None else f", margin {target.margin:+.0%}"
-    return f"{number(target.value, target.unit)} {target.unit} ({target.limit}, {target.window}{margin})"
+    return f"{quantity(target.value, target.unit)} ({target.limit}, {target.window}{margin})"
 
 
 def sentences(finding: Finding) -> list[str]:
@@ -97,8 +108,10 @@ def triggered(finding: Finding) -> str:
     if finding.trigger_of.endswith(finding.unit):  # live sessions, replicas: counted
         return f"{size} {finding.trigger_of}"
     rate = f" at {number(finding.rate_hz, '1/s')}/s" if finding.rate_hz else ""
-    within = f", within {finding.precision:.1%}" if finding.precision else ", the least that is tried"
-    return f"{finding.trigger_of} {size} {finding.unit}{rate}{within if finding.schedule else ''}"
+    within = f", within {100 * finding.precision:.1f} %" if finding.precision else ", the least that is tried"
+    if not finding.schedule:  # nothing was searched: the load does it
+        return f"{finding.trigger_of}: {size} {finding.unit}{rate}"
+    return f"{finding.trigger_of} {size} {finding.unit}{rate}{within}"
 
 
 def chanced(chance: Chance) -> str:
@@ -239,10 +252,11 @@ def _index(found: Findings) -> Table:
 
 def targets_table(targets: Sequence[Target], of: str = "") -> Table:
     """Targets as a checklist."""
-    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit"),
+    head = [Cell("target"), Cell("met?"), Cell("value", "number"), Cell("unit"), Cell("limit", "number"),
             Cell("margin", "number"), Cell("met in", "number"), Cell("over"), Cell("if missed")]  # fmt: skip
     rows = [
-        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"), Cell(t.unit), Cell(t.limit),
+        [Cell(t.target), Cell(_mark(t)), Cell(number(t.value, t.unit), "number"),
+         Cell("share" if t.unit == "1" else t.unit), Cell(t.limit, "number"),
          Cell("-" if t.margin is None else f"{t.margin:+.0%}", "number"), Cell(f"{t.probability or 0:.0%}", "number"),
          Cell(t.window), Cell(t.action)]
         for t in targets

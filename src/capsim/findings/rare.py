@@ -139,7 +139,8 @@ def tails(
         weights = [minute.calls_hz * p for minute, p in zip(minutes, longer, strict=True)]
         expected = sum(weights) / len(minutes_hz) * BILLED_MONTH_MINUTES * 60  # calls a month that are longer than safe
         seen = 0
-        if expected > NEVER:
+        worth = expected > NEVER
+        if worth:
             chosen = rng.generator(bench.seed, 0, f"rare {writer} {place}")
             shares = [weight / sum(weights) for weight in weights]
             for number in range(draws):
@@ -147,14 +148,16 @@ def tails(
                 minute = minutes[which]
                 duration_ms = minute.median_ms * law.where(longer[which] * (1 - float(chosen.random())))
                 seen += minute.wedges(duration_ms, number)
-        share = chance(seen, draws, "")
-        month = [1 - math.exp(-expected * (end or 0.0)) for end in (share.probability, share.lower, share.upper)]
+        # Where nothing was played, no such call may come and each that comes may wedge.
+        share = chance(seen, draws, "") if worth else None
+        ends = (share.probability, share.lower, share.upper) if share else (0.0, 0.0, 1.0)
+        month = [-math.expm1(-expected * (end or 0.0)) for end in ends]
         found.append(
             Tail(
                 tail=law.name,
                 expected=expected,
                 seen=seen,
-                runs=draws,
+                runs=draws if worth else 0,
                 probability=month[0],
                 lower=month[1],
                 upper=month[2],

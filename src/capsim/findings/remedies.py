@@ -53,6 +53,9 @@ def remedies(scenario: Scenario) -> Mapping[str, dict[str, Any]]:
     }
     found["delay of 2 s"] = {f"server.writers.{stream}.delay_ms": 2_000 for stream in STREAMS}
     found["pool of 15"] = {"server.pool.limit": 15}
+    if scenario.server.pool_limit > 1:  # several processes share what Postgres lets in
+        half = scenario.server.pool_limit // 2
+        found[f"half the pool ({half})"] = {"server.pool.limit": half}
     if scenario.server.queries.take_rows == "none" and scenario.workload.queries_hz:
         found["pages of 100 rows"] = {"server.queries.take_rows": 100}
     if scenario.server.cleanup is not None:

@@ -15,7 +15,10 @@ class Point(Row):
     """One configuration."""
 
     changes: dict[str, str] = Field(description="knobs that differ from the scenario's own, and their values")
-    cost_usd: Number = Field(description="of a month; at the rate of the load, but simulated for `own` and `best`")
+    cost_usd: Number = Field(description="of a simulated month; null in `front` and `cloud`, which have none")
+    cost_index: Number = Field(
+        description="cost under the load, where the scenario as it is has 100: for ranking; null in `own` and `best`"
+    )
     lost_share: Number = Field(description="largest share of items lost or stuck, under the load and in the envelope")
     latency_s: Number = Field(description="mean time from an item's arrival until it is written")
     missed: tuple[str, ...] = Field(description="targets that it misses")

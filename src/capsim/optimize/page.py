@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capsim.figures import drawn
 from capsim.files import write_text
-from capsim.findings.page import chanced, targets_table
+from capsim.findings.page import chanced, quantity, targets_table
 from capsim.optimize.document import Optimum, Point
 from capsim.plots.optimize import Triple, front
 from capsim.report import Cell, Table
@@ -24,11 +24,11 @@ def answer(found: Optimum) -> str:
     own = f"{number(found.own.cost_usd, 'USD')} USD a month as it is"
     if found.best is None:
         ways = "; ".join(
-            f"{w.target} (best {number(w.best, w.unit)} {w.unit}, {w.limit}; met by {w.met_by} of {len(found.cloud)})"
+            f"{w.target} (best {quantity(w.best, w.unit)}, {w.limit}; met by {w.met_by} of {len(found.cloud)})"
             for w in found.in_the_way
         )
         none = f"none of {found.tried} configurations meets all targets of {found.slo!r}"
-        return f"{found.name}: {none}. In the way: {ways}."
+        return f"{found.name}: {none}; it costs {own}. In the way: {ways}."
     best = found.best
     changes = told(best) or "nothing to change"
     margins = [(t.margin, t.target) for t in found.targets if t.margin is not None]
@@ -42,16 +42,35 @@ def answer(found: Optimum) -> str:
 
 def told(point: Point) -> str:
     """The changes of a configuration in words."""
-    return ", ".join(f"{name.partition(' [')[0]} {value}" for name, value in point.changes.items())
+    return ", ".join(_change(name, value) for name, value in point.changes.items())
+
+
+def _change(name: str, value: str) -> str:
+    """A knob and its value, with its unit behind a number.
+
+    Examples
+    --------
+    >>> _change("pool timeout [s]", "5.0"), _change("memory limit of the server [MiB]", "plan")
+    ('pool timeout 5 s', 'memory limit of the server plan')
+    """
+    knob, _, unit = name.removesuffix("]").partition(" [")
+    try:
+        told = f"{float(value):.12g}"
+    except ValueError:
+        return f"{knob} {value}"
+    return f"{knob} {told} {unit}".rstrip()
 
 
 def overview(found: Optimum) -> str:
     """Everything a person wants to see first, in lines of at most 100 columns."""
     lines = [*textwrap.wrap(answer(found), WIDTH), ""]
-    lines.append("Cost against loss and latency (a month at the rate of the load):")
+    lines += textwrap.wrap(
+        "Cost against loss and latency, of configurations that no other beats. Cost is that of the load alone, where "
+        f"{found.name} as it is has 100: it ranks them, and what a month costs is told above.", WIDTH
+    )  # fmt: skip
     for point in found.front[:MOST_ROWS]:
         text = (
-            f"- {number(point.cost_usd, 'USD')} USD, {100 * (point.lost_share or 0):.3g} % lost in the worst case, "
+            f"- cost {_index(point)}, {100 * (point.lost_share or 0):.3g} % lost in the worst case, "
             f"{number(point.latency_s, 's')} s until written: {told(point) or 'as it is'}"
         )
         lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ")
@@ -70,8 +89,8 @@ def write(found: Optimum, out: Path) -> None:
         without = {k: v for k, v in found.best.changes.items() if not k.startswith("memory limit of Postgres")}
         chosen = next(_triple(point) for point in found.cloud if point.changes == without)
     alt = (
-        f"Scatter plot of {len(cloud)} configurations: a month's cost against the share of items lost in the worst "
-        f"case; {len(found.front)} of them are beaten by no other."
+        f"Scatter plot of {len(cloud)} configurations: cost under the load (as it is = 100) against the share of items "
+        f"lost in the worst case; {len(found.front)} of them are beaten by no other."
     )
     figure = drawn("front", "", "front", alt, lambda: front(cloud, [_triple(p) for p in found.front], own, chosen))
     for ending, content in figure.images.items():
@@ -91,16 +110,23 @@ def write(found: Optimum, out: Path) -> None:
 
 
 def _triple(point: Point) -> Triple:
-    return point.cost_usd or 0.0, point.lost_share or 0.0, point.latency_s or 0.0
+    return point.cost_index or 0.0, point.lost_share or 0.0, point.latency_s or 0.0
+
+
+def _index(point: Point) -> str:
+    return f"{point.cost_index or 0:.1f}"
 
 
 def _front(found: Optimum) -> Table:
-    head = [Cell("cost [USD/month]", "number"), Cell("lost, worst case [%]", "number"),
+    head = [Cell("cost [as it is = 100]", "number"), Cell("lost, worst case [%]", "number"),
             Cell("until written [s]", "number"), Cell("changes"), Cell("misses")]  # fmt: skip
     rows: list[list[Any]] = [
-        [Cell(number(p.cost_usd, "USD"), "number"), Cell(f"{100 * (p.lost_share or 0):.3g}", "number"),
+        [Cell(_index(p), "number"), Cell(f"{100 * (p.lost_share or 0):.3g}", "number"),
          Cell(number(p.latency_s, "s"), "number"), Cell(told(p) or "none"), Cell(", ".join(p.missed) or "nothing")]
         for p in found.front
     ]  # fmt: skip
-    note = "Cost at the rate of the load, for ranking; page cache grows, so the best ones were simulated for a month."
+    note = (
+        "Cost under the load, relative to the scenario as it is: it ranks configurations and is no bill, for page "
+        "cache grows in a month. What a simulated month costs is told at the top."
+    )
     return Table("Configurations that no other beats", head, rows, note)

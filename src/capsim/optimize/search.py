@@ -214,7 +214,8 @@ class Search:
         self, finalists: Sequence[tuple[dict[str, str], Scenario]], months: Sequence[Sequence[Figures]],
         winner: int | None,
     ) -> Optimum:  # fmt: skip
-        points = {key: _point(self._told(key), [figures]) for key, figures in self.seen.items()}
+        own_usd = max(self.seen[self._key(self.own)].cost_usd, CENT_USD)
+        points = {key: _point(self._told(key), [figures], own_usd) for key, figures in self.seen.items()}
         allowed = [key for key, figures in self.seen.items() if not figures.missed] or list(self.seen)
         seen = months[winner or 0]
         met = sum(not figures.missed for figures in seen)
@@ -302,11 +303,13 @@ def _study(seed: int) -> optuna.Study:
     return optuna.create_study(directions=["minimize"] * 3, sampler=sampler)
 
 
-def _point(changes: dict[str, str], figures: Sequence[Figures]) -> Point:
+def _point(changes: dict[str, str], figures: Sequence[Figures], own_usd: float | None = None) -> Point:
+    """A configuration over months, or under the load, where only the ratio to ``own_usd`` means something."""
     count = len(figures)
     return Point(
         changes=changes,
-        cost_usd=_mean_usd(figures),
+        cost_usd=_mean_usd(figures) if own_usd is None else None,
+        cost_index=None if own_usd is None else 100 * _mean_usd(figures) / own_usd,
         lost_share=max(one.lost_share for one in figures),
         latency_s=sum(one.latency_s for one in figures) / count,
         missed=tuple(dict.fromkeys(name for one in figures for name in one.missed)),

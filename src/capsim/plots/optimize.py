@@ -20,10 +20,10 @@ def front(
 
     Parameters
     ----------
-    cloud, best : sequence of (cost_usd, lost_share, latency_s)
+    cloud, best : sequence of (cost_index, lost_share, latency_s)
         All configurations, and those that no other one beats.
-    own, chosen : (cost_usd, lost_share, latency_s)
-        The scenario as it is, and the answer if there is one, all at the rate of the load.
+    own, chosen : (cost_index, lost_share, latency_s)
+        The scenario as it is, whose cost is 100, and the answer if there is one.
     """
     ax = canvas(ax)
     costs, lost, latencies = np.array(cloud, dtype=float).T
@@ -38,7 +38,7 @@ def front(
     if chosen is not None:
         ax.scatter(chosen[0], 100 * chosen[1], marker="o", facecolor="none", edgecolor="#D55E00", s=130, linewidth=1.6,
                    zorder=4, label="chosen")  # fmt: skip
-    ax.set_xlabel("a month at the rate of the load [USD]")
+    ax.set_xlabel("cost under the load [as it is = 100]")
     ax.set_ylabel("lost or stuck, worst case [%]")
     ax.set_ylim(bottom=-2)
     ax.set_title("Cost, loss and latency")

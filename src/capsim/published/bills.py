@@ -187,7 +187,7 @@ def stops(runs: Runs) -> Published:
 
 
 def backups(runs: Runs) -> Published:
-    """What volume backups of Postgres would cost, which the bill does not model."""
+    """What volume backups of Postgres would cost, by schedules that are assumed."""
     import numpy as np
     import pandas as pd
 
