@@ -101,6 +101,7 @@ def test_what_is_no_metrics_is_called_by_its_name(body, what):
         ("empty", "without memory"),
         ("large", "more than 1 MiB"),
         ("away", "redirected to elsewhere.invalid"),
+        ("nowhere", "redirected to something that is no http address"),
     ],
 )
 def test_a_server_that_misbehaves_costs_the_samples_of_that_time_and_no_others(server, tmp_path, mode, why):

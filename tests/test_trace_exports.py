@@ -117,3 +117,16 @@ def test_no_client_address_is_kept_in_a_note(tmp_path):
     (tmp_path / "e.log").write_text((EXPORTS / "envoy.log").read_text() * 20 + "broken 192.0.2.99 line\n")
 
     assert "192.0.2.99" not in str(read_trace(tmp_path / "e.log").notes)
+
+
+def test_a_packed_document_is_refused_as_soon_as_it_is_too_large(tmp_path, monkeypatch):
+    """What is still to come of it may be any size, and must not be unpacked."""
+    from capsim.trace import exports
+
+    read = []
+    monkeypatch.setattr(exports, "LARGEST_DOCUMENT_BYTES", 10_000)
+    monkeypatch.setattr(exports, "lines_of", lambda _: ((n, read.append(n) or b" " * 1_000) for n in range(10**6)))
+    with pytest.raises(TraceError, match="export a shorter time"):
+        exports.document_of(tmp_path / "x.json")
+
+    assert len(read) == 11

@@ -31,6 +31,7 @@ GUESSES, PARTICLES, ROUNDS = 160, 48, 12  # of a round that closes in
 ALIVE = 0.15  # share of the guesses that a round leaves
 FREEDOM = 6  # of the t distribution that guesses are drawn from
 NEAR, FINER, CLOUDS = 240, 96, 3  # guesses and particles of a cloud around the top; most of them
+GROWTH = (0.05, 6.0)  # of the variance of a cloud from one to the next
 POWER = 0.15  # of the likelihood: from here on the guesses lie around its top
 MISSES_MIB = (2.0, 1.5, 1.0)  # of heapUsed, heapTotal, beside the heap, to begin with
 LEAST_MISS_MIB, MOST_MISS_MIB = 0.3, 8.0  # least: as much as the rounding; a sharper filter only has more noise
@@ -193,11 +194,20 @@ def _top(
         move, spread, noise = _parabola(np.linalg.solve(root, (seen - centre).T).T, told)
         far = float(np.linalg.norm(move))
         centre = np.clip(centre + root @ move * min(1.0, 2.5 / max(far, 1e-9)), low, high)
-        covariance = root @ (spread + noise) @ root.T + 1e-10 * np.eye(len(centre))
+        found = root @ _within(spread + noise, 0.0, np.inf) @ root.T + 1e-10 * np.eye(len(centre))
+        # A cloud that did not hold the top tells little of its width: the next one is not far larger or smaller.
+        covariance = root @ _within(spread + noise, *GROWTH) @ root.T + 1e-10 * np.eye(len(centre))
         progress((number + 1) / CLOUDS)
         if number > 0 and far < 1.0:
             break
-    return Found(centre, covariance, misses)
+    return Found(centre, found, misses)
+
+
+def _within(covariance: Floats, least: float, most: float) -> Floats:
+    """The covariance with its principal values between two."""
+    values, directions = np.linalg.eigh((covariance + covariance.T) / 2)
+    out: Floats = (directions * np.clip(values, least, most)) @ directions.T
+    return out
 
 
 def _parabola(places: Floats, logs: Floats) -> tuple[Floats, Floats, Floats]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
+from capsim.errors import CapsimError
 from capsim.recording.address import Address, address_of
 
 LARGEST_BYTES = 1 << 20  # metrics are a kilobyte
@@ -48,7 +49,10 @@ def ask(address: Address, within_s: float) -> bytes:
 
 def _moved(address: Address, place: str) -> Address:
     """Where a redirect points to; credentials go nowhere else than to the host that they were given for."""
-    there = address_of(urljoin(f"{'https' if address.secure else 'http'}://{address.host}:{address.port}/", place))
+    try:
+        there = address_of(urljoin(f"{'https' if address.secure else 'http'}://{address.host}:{address.port}/", place))
+    except (CapsimError, ValueError):  # a wrong answer of the server, which ends no recording
+        raise Unanswered("redirected to something that is no http address") from None
     if there.host != address.host or (address.secure and not there.secure):
         host = urlsplit(there.shown).hostname
         raise Unanswered(f"redirected to {host}; record that address if it is meant")

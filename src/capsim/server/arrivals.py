@@ -122,6 +122,9 @@ class Arrivals:
             places.append(place)
         return np.array(places, np.int64) + self._base
 
+    def look(self) -> None:
+        """Nothing to note; see `forget_after`."""
+
     def forget_after(self, number: int) -> None:
         """Nothing to forget: arrivals that have been made stay (compare `capsim.server.poisson`)."""
 

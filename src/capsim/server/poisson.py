@@ -57,6 +57,7 @@ class PoissonArrivals:
         # What is known: at each of these instants, how many arrivals came before it, and how many up to it. The two
         # differ by one where the instant is that of an arrival.
         self._at_us, self._before, self._upto = array("d", [begins_us]), array("q", [0]), array("q", [0])
+        self._sure = 0  # number up to which the last look has found all known
 
     @property
     def first_known(self) -> int:
@@ -175,12 +176,17 @@ class PoissonArrivals:
         )
         return np.concatenate((np.array(numbers, np.int64), following))
 
-    def forget_after(self, number: int) -> None:
-        """Draw anew what comes after arrival ``number``: it was looked at, but nothing was decided by it.
+    def look(self) -> None:
+        """A series is about to be looked at; of what it finds, `forget_after` may take back a part."""
+        self._sure = self._upto[-1]
 
-        What has decided something stays known even if the stretch is taken back and played again.
+    def forget_after(self, number: int) -> None:
+        """Draw anew what the last look has found after arrival ``number``: nothing was decided by it.
+
+        What was known before that look may have decided something (that a stretch lacks a connection, say, and has to
+        be played again), so it stays: to draw it anew until it decides otherwise would prefer what is seldom short.
         """
-        self._cut(bisect_right(self._before, number))
+        self._cut(bisect_right(self._before, max(number, self._sure)))
 
     # --- what is known ----------------------------------------------------------------------------------------------
 

@@ -151,6 +151,7 @@ class Writer:
             return None  # a batch that is out may leave too little room for the next one
         if self._due_us == SPENT or (self.count > 0 and self._due_us is None) or self._batch_rows > self._cap:
             return None
+        self.arrivals.look()
         due_us = self.arrivals.time_us(self.seen) + self._delay_us if self._due_us is None else self._due_us
         return self._timed(due_us, most) if phase == clock.TIMER else self._filled(due_us, most)
 

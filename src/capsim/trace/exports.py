@@ -46,9 +46,11 @@ def document_of(path: Path) -> Any:
     TraceError
         If it is too large or no JSON.
     """
-    raw = b"".join(line for _, line in lines_of(path))
-    if len(raw) > LARGEST_DOCUMENT_BYTES:
-        raise TraceError(f"{path}: one JSON document of more than 256 MiB; export a shorter time")
+    raw = bytearray()
+    for _, line in lines_of(path):
+        raw += line
+        if len(raw) > LARGEST_DOCUMENT_BYTES:  # of a packed file, what is still to come may be any size
+            raise TraceError(f"{path}: one JSON document of more than 256 MiB; export a shorter time")
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
