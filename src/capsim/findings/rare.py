@@ -77,8 +77,8 @@ def laws(ratio: float) -> tuple[Law, ...]:
     --------
     >>> [round(law.beyond(2.276), 3) for law in laws(2.276)]
     [0.05, 0.05, 0.05]
-    >>> [f"{law.beyond(50):.0e}" for law in laws(2.276)]
-    ['0e+00', '3e-15', '8e-07']
+    >>> [f"{law.beyond(20):.0e}" for law in laws(2.276)]
+    ['6e-63', '1e-09', '2e-05']
     """
     shape = math.log(math.log(20) / math.log(2)) / math.log(ratio)
     sigma = math.log(ratio) / _P95
