@@ -12,7 +12,7 @@ from capsim.play import play
 from capsim.run import _resolution_s
 from capsim.server.database import LatencyDatabase
 from capsim.server.model import Server
-from capsim.server.recorder import MOST_PIECES, Pieces
+from capsim.server.recorder import FIRST_ROWS, Pieces
 from capsim.server.sampler import Sampler, Step, edges_of
 from capsim.specs import STREAMS, HttpSpec, Scenario
 from capsim.workload.load import load_of
@@ -112,12 +112,20 @@ def test_bins_of_a_process_that_starts_late_lie_on_the_common_grid() -> None:
 
 
 def test_pieces_are_put_together_in_order_however_many() -> None:
-    pieces = Pieces()
-    for number in range(2 * MOST_PIECES + 3):
-        pieces.add({"rows": np.array([number])})
+    """Some are longer than the room there is, one has real numbers, and the last may still be changed."""
+    pieces, sizes = Pieces(), [3, 0, 2 * FIRST_ROWS, 1, FIRST_ROWS]
+    whole = np.arange(sum(sizes))
+    for piece in np.split(whole, np.cumsum(sizes)[:-1]):
+        pieces.add({"rows": piece, "mean": piece / 2 if len(piece) == 1 else piece})
+    pieces.last["mean"] = pieces.last["mean"] + 0.25
 
-    assert len(pieces) < MOST_PIECES and pieces.last["rows"].tolist() == [2 * MOST_PIECES + 2]
-    assert pieces.together()["rows"].tolist() == list(range(2 * MOST_PIECES + 3))
+    assert len(pieces) == len(whole)
+    together = pieces.together()
+    assert together["rows"].tolist() == whole.tolist() and together["rows"].dtype == np.int64
+    expected = whole.astype(float)
+    expected[-FIRST_ROWS - 1] /= 2
+    expected[-FIRST_ROWS:] += 0.25
+    assert together["mean"].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(("days", "width_s"), [(1, 60), (62, 60), (365, 360), (100_000, 3_600)])

@@ -23,7 +23,7 @@ from capsim.server.loop import FLUSH, Loop
 from capsim.server.pool import Pool
 from capsim.server.recorder import Facts
 from capsim.server.visits import Visits
-from capsim.server.writer import Batch
+from capsim.server.writer import Batch, Writer
 from capsim.specs import STREAMS, Stream
 
 Ints = NDArray[np.int64]
@@ -124,7 +124,6 @@ class LookAhead:
     def play(self, horizon_us: int) -> bool:
         """Play up to an instant before which nothing from outside happens; if it can't be done, all is as before."""
         marks = [len(fact) for fact in self._facts]
-        heads = {stream: flusher.writer.head for stream, flusher in self._flushers.items()}
         players = self._players()
         again = set(self._flushers)
         for _ in range(MOST_ROUNDS):
@@ -132,7 +131,7 @@ class LookAhead:
                 player.play(horizon_us, again)
             self.short_from_us = self._more_connections_from_us(marks[2], players[-1].visits_since_us)
             if not self.short:
-                again = set() if self._loop is None else self._round(self._loop, heads, marks)
+                again = set() if self._loop is None else self._round(self._loop, marks)
                 if not again:
                     self.flushes += len(self._takes) - marks[0]
                     return True
@@ -168,11 +167,11 @@ class LookAhead:
         """Flushes that are left to the engine."""
         return [flusher.begun for flusher in self._flushers.values() if flusher.begun is not None]
 
-    def _round(self, loop: Loop, heads: Mapping[Stream, int], marks: Sequence[int]) -> set[Stream]:
+    def _round(self, loop: Loop, marks: Sequence[int]) -> set[Stream]:
         """Whose flushes were not those that follow from all flushes; if there are any, the writers are shown more."""
         takes, attempts = self._takes.since(marks[0]), self._attempts.since(marks[1])
         shown = self._shown(loop, takes)
-        disturbed = self._disturbed(loop.moved(shown.done_us), heads, takes, attempts)
+        disturbed = self._disturbed(loop.moved(shown.done_us), takes, attempts)
         if disturbed:
             loop.show(shown.done_us)
         else:
@@ -199,24 +198,69 @@ class LookAhead:
     def _disturbed(
         self,
         moved: Mapping[Stream, tuple[Ints, Ints, Ints]],
-        heads: Mapping[Stream, int],
         takes: Mapping[str, Ints],
         attempts: Mapping[str, Ints],
     ) -> set[Stream]:
-        """Writers that may do something else when these items come at another time than they were shown.
-
-        A writer does the same if no item moves past (or on to) an instant at which it takes a batch or is done with
-        one, and if none of them sets a timer, which only the first item after a take does.
-        """
+        """Writers that may do something else when these items come at another time than they were shown."""
         disturbed: set[Stream] = set()
         for stream, (numbers, shown_us, done_us) in moved.items():
             part, flusher = STREAMS.index(stream), self._flushers[stream]
-            own, ended = takes["part"] == part, attempts["part"] == part
-            last = [] if flusher.begun is None else [flusher.begun.taken_us]
-            instants = np.sort(np.concatenate((takes["taken_us"][own], attempts["end_us"][ended], last)))
-            earlier, later = np.minimum(shown_us, done_us), np.maximum(shown_us, done_us)
-            passes = instants.searchsorted(earlier) < instants.searchsorted(later, "right")
-            sets = np.concatenate((takes["next_item"][own], [heads[stream], flusher.writer.head]))
-            if passes.any() or np.isin(numbers, sets).any():
+            own, ended = takes["part"] == part, (attempts["part"] == part) & (attempts["last"] == 1)
+            begun = [] if flusher.begun is None else [flusher.begun]
+            batches = _Batches(
+                flusher.writer,
+                taken_us=np.concatenate((takes["taken_us"][own], np.array([b.taken_us for b in begun], np.int64))),
+                first_items=np.concatenate((takes["first_item"][own], np.array([b.first_item for b in begun], np.int64))),
+                end_us=attempts["end_us"][ended],
+                next_items=attempts["next_item"][ended],
+                rows=attempts["rows"][ended],
+            )
+            if batches.change_by(numbers, np.minimum(shown_us, done_us), np.maximum(shown_us, done_us)):
                 disturbed.add(stream)
         return disturbed
+
+
+class _Batches:
+    """What a writer took and wrote in a stretch, and whether it would have been the same with items at other times.
+
+    It is the same if no item moves past (or on to) an instant at which a batch is taken, none moves past the end of a
+    flush for which it matters, and no timer that an item sets could have gone off.
+    """
+
+    def __init__(
+        self, writer: Writer, *, taken_us: Ints, first_items: Ints, end_us: Ints, next_items: Ints, rows: Ints
+    ) -> None:
+        self._writer = writer
+        self._taken_us, self._first_items = taken_us, first_items
+        self._end_us, self._next_items, self._rows = end_us, next_items, rows
+
+    def change_by(self, numbers: Ints, earlier_us: Ints, later_us: Ints) -> bool:
+        """Whether items moving between these instants may change them."""
+        from_, to = _passed(self._taken_us, earlier_us, later_us)
+        if (from_ < to).any() or self._timers_change(numbers, earlier_us):
+            return True
+        from_, to = _passed(self._end_us, earlier_us, later_us)
+        passing = np.flatnonzero(from_ < to)
+        if not len(passing):
+            return False
+        end = from_[passing]
+        if (to[passing] > end + 1).any() or (end == len(self._end_us) - 1).any():
+            return True  # from the last end on, the writer goes on with what had come by then
+        # At the end of a flush it matters whether there is an item, and whether there are enough.
+        behind = numbers[passing] - self._next_items[end]
+        return bool(((behind == 0) | (behind + 1 >= self._writer.least_to_act(self._rows[end]))).any())
+
+    def _timers_change(self, numbers: Ints, earlier_us: Ints) -> bool:
+        """Whether a first item of a batch moves, unless its timer would be due after the batch was taken anyway."""
+        if (numbers == self._writer.head).any():
+            return True
+        places = self._first_items.searchsorted(numbers)
+        places[places == len(self._first_items)] = 0
+        firsts = np.flatnonzero(self._first_items[places] == numbers) if len(self._first_items) else []
+        due_us = earlier_us[firsts] + self._writer.delay_us
+        return bool((due_us <= self._taken_us[places[firsts]]).any())
+
+
+def _passed(instants_us: Ints, earlier_us: Ints, later_us: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The instants, ascending, that lie in each stretch, both its ends included: places ``[from, to)``."""
+    return instants_us.searchsorted(earlier_us), instants_us.searchsorted(later_us, "right")

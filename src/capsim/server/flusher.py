@@ -21,12 +21,15 @@ from capsim.server.database import Database, Outcome, Statement
 from capsim.server.loop import Loop
 from capsim.server.pool import FAILED, WAITING, Pool
 from capsim.server.recorder import Facts
-from capsim.server.writer import GRACE_US, LOOK, Batch, Writer
+from capsim.server.writer import GRACE_US, LOOK, Batch, Series, Writer
 
 # Look-ahead tries so many flushes in one array operation, and after a vain try plays some singly first: the numbers
 # change nothing but the speed.
 MOST_AT_ONCE, LEAST_AT_ONCE, SINGLY = 1_024, 8, 4
 SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6)
+
+
+Played = tuple[int, int, int, int, Result]  # an attempt: its number, start and end [us], calls, and how it ended
 
 
 class Standing(NamedTuple):
@@ -170,9 +173,11 @@ class Flusher:
             batch = writer.take(when_us, phase)
             if batch is None:
                 continue
-            played: list[tuple[int, int, int, int, Result]] = []
-            attempt, whole, pause_us = 0, batch, 0
-            while True:
+            whole, played = batch, self._smooth(batch, horizon_us)
+            if played:
+                now_us = played[-1][2]
+            attempt = pause_us = 0
+            while not played or not played[-1][4].ok:
                 attempt, start_us = attempt + 1, now_us + pause_us
                 self.calls_started[:] = [start_us]
                 self.outcomes.clear()
@@ -200,6 +205,20 @@ class Flusher:
             else:
                 self._pool.record_hold(when_us, now_us)
             writer.finish(now_us)
+
+    def _smooth(self, batch: Batch, horizon_us: int) -> list[Played]:
+        """The one attempt of a flush that no fault touches, without a statement; nothing if it may be another way."""
+        many = MANY.get(self._rules)
+        if many is None:
+            return []
+        first, following = np.array([batch.first_item]), np.array([batch.first_item + batch.rows])
+        series = Series(first, following, np.array([batch.taken_us]), batch.phase, batch.number)
+        result = many(self._database, self.writer.stream, series)
+        end_us = series.start_us + result.durations_us
+        if end_us[0] >= horizon_us or not (result.certain & self._database.steady(series.start_us, end_us))[0]:
+            return []
+        inserted = int(result.inserted[0])
+        return [(1, batch.taken_us, int(end_us[0]), int(result.calls[0]), Result(True, batch.rows, inserted))]
 
     def _regular_flushes(self, phase: int, horizon_us: int, most: int) -> tuple[int, int] | None:
         """Play flushes of one kind that disturb no one, by array: until when, and how many; None if not even one."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from capsim.memory.pauses import Pauses, grown
 from capsim.server.clients import Clients
-from capsim.server.jobs import CLASSES, JOB, Jobs, Served, finished, jobs, merged, no_jobs
+from capsim.server.jobs import CLASSES, JOB, Jobs, Queue, Served, finished, jobs, merged, no_jobs
 from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, Stream
 from capsim.units import US_PER_MS, us_from_ms
@@ -91,6 +91,7 @@ class Loop:
         # Of the stretch.
         self.heartbeats: tuple[Ints, Ints] = (np.empty(0, np.int64), np.empty(0, np.int64))  # sessions, arrivals [us]
         self._jobs = no_jobs()
+        self._queue = Queue(self._jobs.at_us, self._jobs.cpu_us)
         self._done_us: Ints = np.empty(0, np.int64)
         self._places: dict[Stream, tuple[int, NDArray[np.intp]]] = {}  # first number, and where its items are
         self._previous: dict[Stream, Ints | None] = {}
@@ -136,7 +137,8 @@ class Loop:
         self._block_us = (to_us, end_us)
         self._jobs = found._replace(cpu_us=self._costs(found))
         self._inserted, self._inserted_done_us, self._inserted_ends_us = _Inserted(), 0, None
-        self._done_us = finished(self._jobs.at_us, self._jobs.cpu_us, self._free_us)
+        self._queue = Queue(self._jobs.at_us, self._jobs.cpu_us)
+        self._done_us = self._queue.finished(self._free_us)
         for kind, stream in enumerate(STREAMS):
             if stream not in self._writers:
                 continue
@@ -167,8 +169,14 @@ class Loop:
     def _costs(self, found: Jobs) -> Ints:
         """CPU of each job, collections included [us]."""
         is_request = found.kind != JOB
-        cpu_us = np.where(is_request, self._cpu_us[np.minimum(found.kind, JOB - 1)], found.cpu_us)
-        cpu_us[is_request] += self._pauses.us(int(is_request.sum()), self._requests)
+        requests = int(np.count_nonzero(is_request))
+        cpu_us: Ints
+        if requests == len(is_request):
+            cpu_us = self._cpu_us.take(found.kind)
+            cpu_us += self._pauses.us(requests, self._requests)
+        else:
+            cpu_us = np.where(is_request, self._cpu_us[np.minimum(found.kind, JOB - 1)], found.cpu_us)
+            cpu_us[is_request] += self._pauses.us(requests, self._requests)
         return cpu_us
 
     def flush_us(self, rows: int) -> int:
@@ -202,7 +210,7 @@ class Loop:
 
         Requests and the like first, then all jobs that have come up and these [us].
         """
-        return self._with(*self._inserted_arrays(starts_us, cpu_us))
+        return self._queue.with_others(*self._inserted_arrays(starts_us, cpu_us), self._free_us)
 
     def show(self, done_us: Ints) -> None:
         """Let the writers see these times, found by `with_inserted`."""
@@ -242,18 +250,6 @@ class Loop:
         begun = np.array((self._inserted.at_us, self._inserted.cpu_us), np.int64)
         return np.concatenate((begun[0], starts_us)), np.concatenate((begun[1], cpu_us))
 
-    def _with(self, flush_us: Ints, flush_cpu_us: Ints) -> tuple[Ints, Ints]:
-        """Ends of the jobs and of these flushes, ascending [us]."""
-        at_us, cpu_us = self._jobs.at_us, self._jobs.cpu_us
-        slots = at_us.searchsorted(flush_us, "right") + np.arange(len(flush_us))
-        is_job = np.ones(len(at_us) + len(flush_us), bool)
-        is_job[slots] = False
-        all_at_us, all_cpu_us = np.empty(len(is_job), np.int64), np.empty(len(is_job), np.int64)
-        all_at_us[is_job], all_at_us[slots] = at_us, flush_us
-        all_cpu_us[is_job], all_cpu_us[slots] = cpu_us, flush_cpu_us
-        done_us = finished(all_at_us, all_cpu_us, self._free_us)
-        return done_us[is_job], done_us[slots]
-
     def _tell(self, start: int, stop: int) -> None:
         """The writers' items among jobs ``start`` to ``stop`` come when those are done."""
         for stream, (first, places) in self._places.items():
@@ -263,6 +259,7 @@ class Loop:
     def bury(self) -> None:
         """Nothing comes any more: forget the stretch and what follows."""
         self._waiting = self._later = self._jobs = no_jobs()
+        self._queue = Queue(self._jobs.at_us, self._jobs.cpu_us)
         self._done_us, self._places, self._inserted_ends_us = np.empty(0, np.int64), {}, None
 
     # --- what has happened ------------------------------------------------------------------------------------------
@@ -273,7 +270,7 @@ class Loop:
         flush_us, flush_cpu_us = self._inserted_arrays(none, none)
         done_us, flush_done_us = self._done_us, self._inserted_ends_us
         if flush_done_us is None:
-            done_us, flush_done_us = self._with(flush_us, flush_cpu_us)
+            done_us, flush_done_us = self._queue.with_others(flush_us, flush_cpu_us, self._free_us)
         ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
         self._free_us = max(ends)
         self._requests += int((self._jobs.kind != JOB).sum())

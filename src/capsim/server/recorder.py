@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 
 
-MOST_PIECES = 512  # kept apart: an array of a few numbers takes more room than the numbers
+FIRST_ROWS = 256  # that a `Pieces` makes room for; the room doubles whenever it is full
 
 
 class Pieces:
-    """Tables of the same columns that follow each other, put together as they become many.
+    """Tables of the same columns that follow each other, in one growing table.
+
+    Every piece but the last one is copied into it: small arrays that stay behind among large ones that go keep the
+    memory of these from being given back (a month at 100/s took 434 MiB instead of 230).
 
     Examples
     --------
@@ -30,25 +33,42 @@ class Pieces:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[dict[str, NDArray[np.generic]]] = []
+        self._columns: dict[str, NDArray[np.generic]] = {}
+        self._rows = 0
+        self._last: dict[str, NDArray[np.generic]] = {}
 
     def add(self, piece: dict[str, NDArray[np.generic]]) -> None:
         """The next piece; it may be changed until another one is added."""
-        if len(self._pieces) == MOST_PIECES:
-            self._pieces = [self.together()]
-        self._pieces.append(piece)
+        self._keep()
+        self._last = piece
 
     @property
     def last(self) -> dict[str, NDArray[np.generic]]:
         """The piece added last."""
-        return self._pieces[-1]
+        return self._last
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        """Rows so far."""
+        return self._rows + len(next(iter(self._last.values()), ()))
 
     def together(self) -> dict[str, NDArray[np.generic]]:
         """All of them as one table; there must be one."""
-        return {name: np.concatenate([piece[name] for piece in self._pieces]) for name in self._pieces[0]}
+        self._keep()
+        return {name: column[: self._rows] for name, column in self._columns.items()}
+
+    def _keep(self) -> None:
+        """Copy the last piece to the others."""
+        rows = len(self)
+        for name, values in self._last.items():
+            column = self._columns.get(name, np.empty(FIRST_ROWS, values.dtype))
+            dtype = np.result_type(column, values)
+            if rows > len(column) or dtype != column.dtype:
+                grown = np.empty(max(2 * len(column), rows) if rows > len(column) else len(column), dtype)
+                grown[: self._rows] = column[: self._rows]
+                column = grown
+            column[self._rows : rows] = values
+            self._columns[name] = column
+        self._rows, self._last = rows, {}
 
 
 class Facts:

@@ -169,9 +169,6 @@ def bins(served: Served, edges_us: Ints) -> dict[str, NDArray[np.generic]]:
     width_us = np.diff(edges_us)
     bounds, flush_bounds = served.at_us.searchsorted(edges_us), served.flush_us.searchsorted(edges_us)
 
-    def total(values: NDArray[np.generic]) -> Ints:
-        return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[bounds])
-
     def largest(values_us: Ints, bounds: NDArray[np.intp]) -> Ints:
         found = np.zeros(size, np.int64)
         some = np.diff(bounds) > 0
@@ -184,18 +181,29 @@ def bins(served: Served, edges_us: Ints) -> dict[str, NDArray[np.generic]]:
     for done_us, places in ((served.done_us, bounds), (served.flush_done_us, flush_bounds)):
         end_us = np.maximum(end_us, np.concatenate(([0], done_us))[places])
     backlog_us = np.maximum(end_us - edges_us, 0)
-    flush_us = np.diff(np.concatenate(([0], np.cumsum(served.flush_cpu_us)))[flush_bounds])
-    offered_us = total(served.cpu_us) + flush_us
+    offered_us = sums(served.cpu_us, bounds) + sums(served.flush_cpu_us, flush_bounds)
     longest_us = np.maximum(largest(served.cpu_us, bounds), largest(served.flush_cpu_us, flush_bounds))
     is_request = served.kind != JOB
-    waited_us = np.where(is_request, served.done_us - served.cpu_us - served.at_us, 0)
+    waited_us = served.done_us - served.cpu_us
+    waited_us -= served.at_us
+    if not is_request.all():
+        waited_us *= is_request
     return {
-        "requests": total(is_request),
-        "requests_late": total(served.late),
-        "requests_given_up": total(served.given_up),
+        "requests": sums(is_request, bounds),
+        "requests_late": sums(served.late, bounds),
+        "requests_given_up": sums(served.given_up, bounds),
         "loop_offered": offered_us / width_us,
         "loop_utilisation": (backlog_us[:-1] + offered_us - backlog_us[1:]) / width_us,
         "loop_wait_max_ms": largest(waited_us, bounds) / US_PER_MS,
         "loop_block_max_ms": longest_us / US_PER_MS,
         "loop_backlog_ms": backlog_us[1:] / US_PER_MS,
     }
+
+
+def sums(values: NDArray[np.generic], bounds: NDArray[np.intp]) -> Ints:
+    """Sum of the values of each bin, of which one begins at each bound but the last."""
+    found = np.zeros(len(bounds) - 1, np.int64)
+    some = np.diff(bounds) > 0
+    if some.any():
+        found[some] = np.add.reduceat(values[: bounds[-1]], bounds[:-1][some], dtype=np.int64)
+    return found

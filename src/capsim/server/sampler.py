@@ -167,7 +167,7 @@ class Sampler:
             out = _merged((stretch.ended_us, -stretch.ended_rows), (stretch.taken_us, stretch.taken_rows))
             out_mean, out_largest = writer.in_flight.bins(*out, edges)
             row |= {
-                f"{stream}_arrived": sums(served.kind == part, arrived),
+                f"{stream}_arrived": responses.sums(served.kind == part, arrived),
                 f"{stream}_written_rows": counted(stretch.ended_us, stretch.written_rows),
                 f"{stream}_dropped_cap": counted(stretch.refused_us),
                 f"{stream}_dropped_failed": counted(stretch.ended_us, stretch.failed_rows),
@@ -294,7 +294,7 @@ class Sampler:
         # What is stored is there for the rest of its bin, and in those after it.
         grown, width_us = np.diff(bounds), np.diff(edges)
         before = np.cumsum(grown) - grown
-        area += before * width_us + grown * (edges[1:] - edges[0]) - sums(happened.stored_us - edges[0], bounds)
+        area += before * width_us + grown * (edges[1:] - edges[0]) - responses.sums(happened.stored_us - edges[0], bounds)
         begin = begin + before
         level.level += int(grown.sum())
         mean = area / width_us.astype(np.float64)
@@ -317,15 +317,6 @@ def _bounds(times_us: Ints, edges_us: Ints) -> Ints:
     bounds = times_us.searchsorted(edges_us)
     bounds[0], bounds[-1] = 0, len(times_us)
     return bounds
-
-
-def sums(values: NDArray[np.generic], bounds: NDArray[np.intp]) -> Ints:
-    """Sum of the values of each bin, of which one begins at each bound but the last."""
-    found = np.zeros(len(bounds) - 1, np.int64)
-    some = np.diff(bounds) > 0
-    if some.any():
-        found[some] = np.add.reduceat(values, bounds[:-1][some], dtype=np.int64)
-    return found
 
 
 def _places(times_us: Ints, edges_us: Ints) -> Ints:

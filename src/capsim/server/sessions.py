@@ -122,6 +122,8 @@ class OpenSessions:
             known = places < len(self.ids)
             known[known] = self.ids[places[known]] == sessions[known]
             np.maximum.at(self.last_us, places[known], times_us[known])
+        if not len(self.ids):
+            return np.empty(0, np.int64)
         silent = (self.last_us < now_us - timeout_us) & (self.start_us <= now_us) & (self.leaves_us > now_us)
         places = np.flatnonzero(silent)
         return places[np.lexsort((self.ids[places], self.last_us[places]))]
@@ -136,6 +138,8 @@ class OpenSessions:
 
     def alive(self, sessions: Ints, now_us: int) -> int:
         """How many of these have a player who has not left."""
+        if not len(sessions):
+            return 0
         found = np.isin(self.ids, sessions)
         return int((self.live_to_us[found] > now_us).sum())
 

@@ -75,7 +75,7 @@ class Writer:
         self.looks_again = spec.semantics == "fixed"
         self.repaired = spec.semantics == "recommended"
         self._retry_for_us = spec.retry_for_ms * 1_000
-        self._batch_rows, self._delay_us, self._cap = spec.batch_rows, spec.delay_ms * 1_000, spec.cap
+        self._batch_rows, self.delay_us, self._cap = spec.batch_rows, spec.delay_ms * 1_000, spec.cap
         self.arrivals = arrivals
         self.seen = arrivals.first  # arrivals before this number have been dealt with
         self.head = arrivals.first  # first arrival after the last take
@@ -118,7 +118,7 @@ class Writer:
             return None if due is None or due == SPENT else (due, clock.TIMER)
         arrivals, seen = self.arrivals, self.seen
         if due is None and self.count == 0 and seen < arrivals.known:
-            due = arrivals.time_us(seen) + self._delay_us
+            due = arrivals.time_us(seen) + self.delay_us
         full_us = None
         if self.count < self._cap:
             missing = max(self._batch_rows - self.count, 1)
@@ -152,7 +152,7 @@ class Writer:
         if self._due_us == SPENT or (self.count > 0 and self._due_us is None) or self._batch_rows > self._cap:
             return None
         self.arrivals.look()
-        due_us = self.arrivals.time_us(self.seen) + self._delay_us if self._due_us is None else self._due_us
+        due_us = self.arrivals.time_us(self.seen) + self.delay_us if self._due_us is None else self._due_us
         return self._timed(due_us, most) if phase == clock.TIMER else self._filled(due_us, most)
 
     def _filled(self, due_us: int, most: int) -> Series | None:
@@ -163,7 +163,7 @@ class Writer:
             return None
         full_us = arrivals.times(slice(self.head + rows - 1, self.head + rows * known, rows))
         after_us = arrivals.times(slice(self.head + rows, self.head + rows * known + 1, rows))
-        timers_us = np.concatenate(([due_us], after_us[:-1] + self._delay_us))
+        timers_us = np.concatenate(([due_us], after_us[:-1] + self.delay_us))
         regular = (full_us < timers_us) & (after_us > full_us)
         count = known if regular.all() else int(regular.argmin())
         if count < known:
@@ -178,9 +178,9 @@ class Writer:
         if begin >= arrivals.known:
             return None
         # A batch begins with the first arrival after the last take, and its timer takes what came before it fired.
-        following = arrivals.chain(begin, self._delay_us, most)
+        following = arrivals.chain(begin, self.delay_us, most)
         first = np.concatenate(([self.head], following[:-1]))
-        start_us = np.concatenate(([due_us], arrivals.times(following[:-1]) + self._delay_us))
+        start_us = np.concatenate(([due_us], arrivals.times(following[:-1]) + self.delay_us))
         regular = following - first < min(self._batch_rows, self._cap + 1)
         count = len(regular) if regular.all() else int(regular.argmin())
         if count < len(regular):
@@ -205,6 +205,14 @@ class Writer:
         if self._stuck_from_us is not None:
             self.stuck.append((self._stuck_from_us, int(series.start_us[0])))
             self._stuck_from_us = None
+
+    def least_to_act(self, out_rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """So many items at least must have come while a batch of so many rows was out, for them to change anything.
+
+        By completing the next batch, or by filling the buffer.
+        """
+        room = np.maximum(self._cap - out_rows, 1) if self.repaired else np.full_like(out_rows, self._cap)
+        return np.minimum(room, max(self._batch_rows, 1))
 
     # --- the passing of time ----------------------------------------------------------------------------------------
 
@@ -236,7 +244,7 @@ class Writer:
         if refused_from == start:
             return
         if self.count == 0 and self._due_us is None:
-            self._due_us = self.arrivals.time_us(start) + self._delay_us
+            self._due_us = self.arrivals.time_us(start) + self.delay_us
         missing = max(self._batch_rows - self.count, 1)
         if offered >= missing or self.count >= self._batch_rows:
             # Every stored arrival from the one that completes a batch disarms the timer and requests a flush.
@@ -309,7 +317,7 @@ class Writer:
         self.settle(when_us)
         due = self._due_us
         if due is not None and due != SPENT and due <= when_us:
-            armed_us = due - self._delay_us
+            armed_us = due - self.delay_us
             if due < when_us or waited_from_us is None or armed_us < waited_from_us:
                 due = self._due_us = SPENT
         self.flushing, self.held = False, 0
@@ -324,7 +332,7 @@ class Writer:
                 self._requested = True
                 self.requests_made += 1
             elif due is None:
-                due = self._due_us = when_us + self._delay_us
+                due = self._due_us = when_us + self.delay_us
         ticking = due is not None and due != SPENT
         if self.count and not ticking and not self._requested and not self.looks_pending:
             self._stuck_from_us = when_us
