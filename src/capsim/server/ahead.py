@@ -206,11 +206,13 @@ class LookAhead:
         for stream, (numbers, shown_us, done_us) in moved.items():
             part, flusher = STREAMS.index(stream), self._flushers[stream]
             own, ended = takes["part"] == part, (attempts["part"] == part) & (attempts["last"] == 1)
-            begun = [] if flusher.begun is None else [flusher.begun]
+            begun = [] if flusher.begun is None else [(flusher.begun.taken_us, flusher.begun.first_item)]
+            taken = np.column_stack((takes["taken_us"][own], takes["first_item"][own]))
+            taken_us, first_items = np.concatenate((taken, np.array(begun, np.int64).reshape(-1, 2))).T
             batches = _Batches(
                 flusher.writer,
-                taken_us=np.concatenate((takes["taken_us"][own], np.array([b.taken_us for b in begun], np.int64))),
-                first_items=np.concatenate((takes["first_item"][own], np.array([b.first_item for b in begun], np.int64))),
+                taken_us=taken_us,
+                first_items=first_items,
                 end_us=attempts["end_us"][ended],
                 next_items=attempts["next_item"][ended],
                 rows=attempts["rows"][ended],

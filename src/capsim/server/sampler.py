@@ -294,7 +294,8 @@ class Sampler:
         # What is stored is there for the rest of its bin, and in those after it.
         grown, width_us = np.diff(bounds), np.diff(edges)
         before = np.cumsum(grown) - grown
-        area += before * width_us + grown * (edges[1:] - edges[0]) - responses.sums(happened.stored_us - edges[0], bounds)
+        area += before * width_us + grown * (edges[1:] - edges[0])
+        area -= responses.sums(happened.stored_us - edges[0], bounds)
         begin = begin + before
         level.level += int(grown.sum())
         mean = area / width_us.astype(np.float64)
