@@ -256,9 +256,11 @@ class _Batches:
         """Whether a first item of a batch moves, unless its timer would be due after the batch was taken anyway."""
         if (numbers == self._writer.head).any():
             return True
+        if not len(self._first_items):
+            return False
         places = self._first_items.searchsorted(numbers)
         places[places == len(self._first_items)] = 0
-        firsts = np.flatnonzero(self._first_items[places] == numbers) if len(self._first_items) else []
+        firsts = np.flatnonzero(self._first_items[places] == numbers)
         due_us = earlier_us[firsts] + self._writer.delay_us
         return bool((due_us <= self._taken_us[places[firsts]]).any())
 
