@@ -10,10 +10,13 @@ import pytest
 from capsim.memory.pauses import Pauses, pauses
 from capsim.run import simulate
 from capsim.server import loop
+from capsim.server.ahead import _Batches
+from capsim.server.arrivals import Arrivals
 from capsim.server.database import Database, Outcome
-from capsim.server.jobs import CLASSES, finished
+from capsim.server.jobs import CLASSES, Queue, finished
 from capsim.server.model import Server
 from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation
+from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
 from capsim.units import US_PER_MINUTE, US_PER_S
 
@@ -250,3 +253,54 @@ def test_the_verdict_needs_no_load_at_all():
     samples = simulate(Scenario(**data, server={"http": FREE}), month=False).samples
 
     assert saturation(samples).verdict == "stable" and saturation(samples).headroom == np.inf
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_others_between_the_jobs_are_done_as_if_all_stood_in_one_queue(seed: int) -> None:
+    """Ties, jobs that take no time, nothing before the first job or behind the last one."""
+    rng = np.random.default_rng(seed)
+    at_us, others_at_us = (np.sort(rng.integers(0, 60, rng.integers(0, 30))) for _ in range(2))
+    cpu_us, others_cpu_us = rng.integers(0, 5, len(at_us)), rng.integers(0, 9, len(others_at_us))
+    free_us = int(rng.integers(0, 20))
+
+    found = Queue(at_us, cpu_us).with_others(others_at_us, others_cpu_us, free_us)
+
+    order = np.argsort(np.concatenate((at_us, others_at_us)), kind="stable")
+    done_us = np.empty(len(order), np.int64)
+    done_us[order] = finished(
+        np.concatenate((at_us, others_at_us))[order], np.concatenate((cpu_us, others_cpu_us))[order], free_us
+    )
+    assert found[0].tolist() == done_us[: len(at_us)].tolist()
+    assert found[1].tolist() == done_us[len(at_us) :].tolist()
+
+
+@pytest.mark.parametrize(
+    ("number", "from_us", "to_us", "changes"),
+    [
+        (5, 90, 110, False),  # the second of four behind a flush passes its end: it neither begins nor completes
+        (4, 90, 110, True),  # the first one: at the end the buffer is empty, or not
+        (7, 90, 110, True),  # the fourth: it completes a batch while the flush is out, or when it is not
+        (6, 490, 505, True),  # past the instant at which the next batch is taken
+        (13, 990, 1_010, True),  # past the last end: from there on the writer goes on
+        (8, 510, 520, False),  # the first of the last batch: its timer, 300 us, is due after that has been taken
+        (4, 195, 210, True),  # the first of the second batch: its timer was due before that was taken
+        (12, 1_050, 1_060, True),  # the first of a batch that has not been taken
+        (13, 1_050, 1_060, False),
+    ],
+)
+def test_a_moved_item_matters_only_where_it_decides_something(
+    number: int, from_us: int, to_us: int, changes: bool
+) -> None:
+    spec = WriterSpec(semantics="seed", batch_rows=4, buffer_cap_rows=100, delay_ms=1)
+    writer = Writer("events", spec, Arrivals())
+    writer.head, writer.delay_us = 12, 300
+    batches = _Batches(
+        writer,
+        taken_us=np.array([0, 500, 800]),
+        first_items=np.array([0, 4, 8]),
+        end_us=np.array([100, 560, 1_000]),
+        next_items=np.array([4, 8, 12]),
+        rows=np.array([4, 4, 4]),
+    )
+
+    assert batches.change_by(np.array([number]), np.array([from_us]), np.array([to_us])) == changes
