@@ -98,6 +98,6 @@ def how(span_us: int) -> str:
         else "whatever day of the week it began on"
     )
     return (
-        f"the load covers {days:.3g} day{'s' * (days != 1)}; the month repeats it from the start with fresh draws, "
+        f"the load covers {days:.3g} day{'s' * (f'{days:.3g}' != '1')}; the month repeats it from the start with fresh draws, "
         + weekday
     )
