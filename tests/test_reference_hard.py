@@ -204,7 +204,9 @@ def test_sigterm_under_load_and_a_stall_loses_what_the_model_says() -> None:
     assert driven.statuses[202] + 100 == told["written"] + told["buffered"] + told["in_flight"]
 
 
-QUICK = {"batch_rows": 4, "delay_ms": 100}  # many calls, so that one connection is busy for a good part of the time
+# Many calls, so that one connection is busy for a good part of the time. Not smaller: what comes in the same turn of
+# the event loop goes with the batch: 3.7 % fewer flushes of batches of 4 (measured), and the model has no turns.
+QUICK = {"batch_rows": 12, "delay_ms": 200}
 
 
 @pytest.mark.timeout(600)
@@ -229,4 +231,4 @@ def test_a_pool_that_is_too_small_makes_them_wait_as_predicted(where: str, limit
               f"{check.upper:.4g}{'' if check.passed else ' FAILED'}")  # fmt: skip
 
     assert not cell.failed, line(cell)
-    assert (waits_us > 0).mean() > (0.1 if limit == 1 else 0.01)  # it is about waits
+    assert (waits_us > 0).sum() > (200 if limit == 1 else 20)  # it is about waits
