@@ -92,12 +92,13 @@ def how(span_us: int) -> str:
     'the load covers 7 days; the month repeats it from the start with fresh draws, each day on its own weekday'
     """
     days = span_us / US_PER_DAY
+    told = f"{days:.3g}"
     weekday = (
         "each day on its own weekday"
         if days.is_integer() and days % WEEK_DAYS == 0
         else "whatever day of the week it began on"
     )
     return (
-        f"the load covers {days:.3g} day{'s' * (days != 1)}; the month repeats it from the start with fresh draws, "
+        f"the load covers {told} day{'s' * (told != '1')}; the month repeats it from the start with fresh draws, "
         + weekday
     )

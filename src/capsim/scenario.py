@@ -65,10 +65,7 @@ def load(path_or_name: str | os.PathLike[str]) -> Scenario:
     >>> load("after").server.pool.limit
     10
     """
-    source = os.fspath(path_or_name)
-    path = Path(source)
-    if source in names() and not path.is_file():
-        path = paths.data_dir() / "scenarios" / f"{source}.toml"
+    source, path = os.fspath(path_or_name), _path_of(path_or_name)
     scenario = loads(_text(path, source), source)
     trace = scenario.workload.trace
     if (
@@ -76,6 +73,24 @@ def load(path_or_name: str | os.PathLike[str]) -> Scenario:
     ):  # a bundled trace goes by its name
         return scenario
     return scenario.replace("workload.trace", os.path.join(path.parent, trace))
+
+
+def source_of(path_or_name: str | os.PathLike[str]) -> str:
+    """A scenario as it is written, remarks included; what it says is for `load` to see.
+
+    Examples
+    --------
+    >>> 'semantics = "fixed"' in source_of("fixed")
+    True
+    """
+    return _text(_path_of(path_or_name), os.fspath(path_or_name))
+
+
+def _path_of(path_or_name: str | os.PathLike[str]) -> Path:
+    path = Path(path_or_name)
+    if os.fspath(path_or_name) in names() and not path.is_file():
+        return paths.data_dir() / "scenarios" / f"{path}.toml"
+    return path
 
 
 def _text(path: Path, source: str) -> str:

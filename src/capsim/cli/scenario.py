@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def scenario() -> None:
-    """Check scenario files, and list what can be set in them.
+    """Check and show scenario files, and list what can be set in them.
 
     Example: capsim scenario check my.toml
     """
@@ -41,6 +41,19 @@ def check(files: tuple[str, ...]) -> None:
             click.echo(f"{file}: warning: {line}")
     if problems:
         raise ScenarioError(*problems)
+
+
+@scenario.command(short_help="Print a scenario, to begin one of your own.")
+@click.argument("name", metavar="SCENARIO")
+def show(name: str) -> None:
+    """Print SCENARIO (a file or a bundled name) as it is written, with its remarks: the begin of one of your own.
+
+    Example: capsim scenario show after > my.toml
+    """
+    from capsim.scenario import load, source_of
+
+    load(name)  # refused in words if it is none
+    click.echo(source_of(name), nl=False)
 
 
 @scenario.command(short_help="Print the JSON Schema of scenario files.")

@@ -9,6 +9,7 @@ import zoneinfo
 from capsim.errors import TraceError
 from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_MS, US_PER_S
 
+NO_TIME = "no ISO 8601 or epoch time"
 LATEST_US = 7_258_118_400 * US_PER_S  # 2200-01-01; later stamps, and those before 1970, are taken for mistakes
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -162,7 +163,7 @@ class Stamps:
         except ValueError:
             if _CLF.match(text):
                 return clf_us(text, self._minutes)
-            raise ValueError(f"{text[:40]!r} is no ISO 8601 or epoch time") from None
+            raise ValueError(f"{text[:40]!r} is {NO_TIME}") from None
         if when.tzinfo is None:
             self.assumed_utc = self.assumed_utc or self._zone is None
             when = when.replace(tzinfo=self._zone or dt.UTC)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from capsim.errors import TraceError
+from capsim.trace.instants import NO_TIME
 
 LONGEST_LINE_BYTES = 1 << 20  # a longer one is broken; its rest is skipped unread
 MAX_BROKEN_SHARE = 0.05
@@ -195,8 +196,14 @@ class Broken:
         if self.count > self._max_share * lines:
             raise TraceError(
                 f"{self._path}: {self.count} of {lines} lines cannot be read, more than {100 * self._max_share:g} %; "
-                f"first {'; '.join(self.shown)}; name the format, or repair the lines"
+                f"first {'; '.join(self.shown)}; {self._remedy}"
             )
+
+    @property
+    def _remedy(self) -> str:
+        if all(NO_TIME in line for line in self.shown):
+            return "write the times as 2026-03-02T18:00:00+01:00, without a zone with --zone, or as seconds since 1970"
+        return "name the format, or repair the lines"
 
     def note(self) -> tuple[str, ...]:
         """One sentence, or none."""

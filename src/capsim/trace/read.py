@@ -210,7 +210,9 @@ def _events(path: Path, name: str, found: Found, digest: str, broken: int, notes
     out_of_order = int((steps_back < 0).sum())
     if out_of_order:
         back_s = -int(steps_back.min()) / US_PER_S
-        notes.append(f"{out_of_order} lines went back in time (by up to {back_s:.6g} s) and were sorted.")
+        who = "1 line went" if out_of_order == 1 else f"{out_of_order} lines went"
+        was = "was" if out_of_order == 1 else "were"
+        notes.append(f"{who} back in time (by up to {back_s:.6g} s) and {was} sorted.")
     resolution_us = _resolution(times)
     if resolution_us > US_PER_S:
         every_s = resolution_us / US_PER_S
