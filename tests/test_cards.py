@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import matplotlib
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 import capsim as cs
 from capsim.cards import Line, card
 from capsim.findings.document import Finding, Findings
+from capsim.findings.page import write
 from capsim.frames import Bill, Sweep
 from capsim.specs import Scenario
 
@@ -151,3 +153,14 @@ def test_progress_true_makes_a_bar_and_changes_no_number(run, capsys):
 
     assert again.samples.equals(run.samples)
     assert capsys.readouterr().out == ""
+
+
+def test_the_index_of_a_findings_page_leads_to_each_finding(things, tmp_path):
+    """By links, and the long parts are folded."""
+    write(things.findings, tmp_path)
+    page = (tmp_path / "findings.html").read_text(encoding="utf-8")
+
+    targets = re.findall(r'<a href="#([^"]+)">', page)
+    assert len(targets) == len(things.findings.findings)
+    assert all(page.count(f'<h3 id="{target}">') == 1 for target in targets)
+    assert page.count("<details>") == page.count("</details>") == 1

@@ -257,7 +257,8 @@ def _index(found: Findings) -> Table:
         heals = "" if f.lost is None else healed
         best = next((r.remedy for r in f.remedies if r.holds_to), "none of those tried" if f.remedies else "")
         trigger, lost = number(f.trigger, f.unit), number(f.lost, "items")
-        rows.append([Cell(f.kind), Cell(f.part), Cell(f.disturbance), Cell(trigger, "number"), Cell(f.unit),
+        name = file_name(f.kind, f.part, f.disturbance)
+        rows.append([Cell(f.kind, to=name), Cell(f.part), Cell(f.disturbance), Cell(trigger, "number"), Cell(f.unit),
                      Cell(lost, "number"), Cell(heals), Cell(best)])  # fmt: skip
     return Table("All findings", head, rows)
 
