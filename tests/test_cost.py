@@ -468,3 +468,26 @@ def test_backups_that_are_kept_longer_cost_more_and_without_any_they_are_not_mod
     }
     assert lines["none"].basis == "not modelled"
     assert 0 < lines[3].amount_usd < lines[6].amount_usd
+
+
+def test_every_line_of_a_bill_says_what_its_quantity_is_of() -> None:
+    table = bill(samples(30), scenario("pro"))
+    units = {(service, line): unit for service, line, unit in zip(table.service, table.line, table.unit, strict=True)}
+
+    for service in ("server", "postgres", "redis"):
+        found = {line: units[service, line] for line in ("memory", "cpu", "egress", "volume", "backups")}
+        assert found == {
+            "memory": "GB-minute", "cpu": "vCPU-minute", "egress": "GB", "volume": "GB-minute", "backups": "GB-minute",
+        }  # fmt: skip
+    assert (units["workspace", "included usage"], units["workspace", "total"]) == ("USD of usage", "USD")
+    assert units["workspace", "subscription"] in ("month", "seat-month")
+
+
+def test_the_limits_are_those_of_the_price_table_that_is_given() -> None:
+    small = bundled_prices()
+    rows = [row.model_copy(update={"volume_gb": Decimal(1)}) if row.plan == "hobby" else row for row in small.limits]
+    table = samples(30, postgres_volume_mib=2 * GB_IN_MIB)
+
+    assert limit_notes(table, scenario()) == ()
+    (note,) = limit_notes(table, scenario(), table=small.model_copy(update={"limits": rows}))
+    assert "volume of postgres grows to 2 GB, more than the 1 GB" in note

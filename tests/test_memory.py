@@ -299,3 +299,56 @@ def test_sessions_that_a_run_of_the_cleanup_loads_are_held_at_the_peak():
     assert held["none"].max_mib.tolist() == pytest.approx([0, rows / 2, 1_000 * rows])
     assert held["none"].mean_mib.tolist() == [0, 0, 0]
     assert parts.held(due, scenario()).max_mib.tolist() == [0, 0, 0]
+
+
+def followed_plainly(arrays, cap, step, lag, pages):
+    """Means, peaks and collections of an old space by the rules alone: no short cut, and nothing spelled out."""
+    means, peaks, counts = [], [], []
+    old = committed = float(arrays[1][0])
+    top = None
+    for width, start, end, growth, keep, factor in zip(*arrays, strict=True):
+        if top is None:
+            top = min(max(factor * old, old + step), (old + cap) / 2) + growth * lag
+        if keep < 1:
+            committed = end + keep * (committed - end)
+            old = min(old, committed)
+        passed, area, peak, count = 0.0, 0.0, committed, 0
+        while True:
+            need = max(top - old, 0.0) / growth
+            last = passed + need > width
+            span = width - passed if last else need
+            grown = old + growth * span
+            area += committed * span + max(grown - committed, 0.0) ** 2 / (2 * growth)
+            committed = max(committed, grown)
+            peak, passed, old = max(peak, committed), passed + span, grown
+            if last:
+                break
+            count += 1
+            old = end + (start - end) * (width - passed) / width
+            committed = old + pages * (committed - old)
+            top = max(min(max(factor * old, old + step), (old + cap) / 2), old) + growth * lag
+        means.append(area / width)
+        peaks.append(peak)
+        counts.append(count)
+    return means, peaks, counts
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_old_space_is_what_its_rules_make_of_it(seed):
+    """Live sets that rise and fall by more than a MiB a bin, some idle bins; fewer collections than are followed."""
+    rng = np.random.default_rng(seed)
+    width = rng.uniform(20, 60, 40)
+    start = np.concatenate(([rng.uniform(8, 30)], rng.uniform(8, 80, 39)))
+    end = start + rng.choice((-1, 1), 40) * rng.uniform(1.5, 6, 40)
+    growth = rng.uniform(0.05, 6, 40)
+    keep = np.where(rng.random(40) < 0.2, rng.uniform(0.3, 0.9, 40), 1.0)
+    factor = rng.uniform(1.3, 3.5, 40)
+    arrays = (width, start, end, growth, keep, factor)
+    step, lag, pages = 8.0, 0.3, 0.6
+
+    found = sawtooth._followed(arrays, 256.0, step, lag, pages)
+    means, peaks, counts = followed_plainly(arrays, 256.0, step, lag, pages)
+
+    assert found.collections.tolist() == counts and sum(counts) > 20 and max(counts) < 64
+    assert found.mean_mib == pytest.approx(means, rel=1e-12)
+    assert found.peak_mib == pytest.approx(peaks, rel=1e-12)

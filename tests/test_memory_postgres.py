@@ -352,3 +352,20 @@ def test_a_limit_saves_page_cache_only(day):
 def test_no_limit_to_try_is_refused(day):
     with pytest.raises(CapsimError, match="give some, for example"):
         limit_savings(day, [], "trace")
+
+
+def test_an_index_more_makes_the_volume_of_the_same_rows_larger():
+    """By what one entry of it takes in the table's file and in the log."""
+    sizes = [
+        resident(event_rows(5), scenario(unused_indexes=indexes)).postgres_volume_mib.iloc[-1] for indexes in (0, 1, 2)
+    ]
+    assert sizes[1] - sizes[0] == pytest.approx(sizes[2] - sizes[1], rel=0.2)
+    assert sizes[1] > sizes[0] + 5 * 86_400 * 10 / 2**20  # more than ten bytes a row
+
+
+def test_the_note_about_a_full_volume_says_after_how_many_days():
+    samples = resident(event_rows(20, hours=48), scenario("hobby"))
+    full = volume_full(samples, scenario("hobby"))
+    (note,) = [note for note in storage_notes(samples, scenario("hobby")) if "volume of postgres" in note]
+
+    assert f"{full.at_s / 86_400:,.3g} days after the start of the load" in note and 1 < full.at_s / 86_400 < 10

@@ -111,3 +111,21 @@ def test_small_values_cost_mostly_their_keys():
     """Recorded: 100,000 keys of 100 bytes added 22.3 MiB, of 1,000 bytes with an expiry 114."""
     assert Content(100_000, 100).memory_mib == pytest.approx(22.3, rel=0.05)
     assert Content(100_000, 1_000).memory_mib == pytest.approx(114, rel=0.05)
+
+
+def test_files_of_a_large_redis_are_cached_within_the_plans_memory():
+    """Ten million keys of 500 bytes: with a snapshot being written they would need more than the 8 GB of the plan."""
+    columns = {c.name: np.zeros(3, dtype=c.dtype) for c in SAMPLES}
+    samples = pd.DataFrame(columns).assign(width_s=60.0, has_load=True)
+    scenario = Scenario(
+        name="large",
+        workload={"rate_hz": 1, "duration_s": 60},
+        billing={"from": "2026-02-03", "plan": "hobby"},
+        redis={"keys": 10_000_000, "value_bytes": 500, "persistence": "rdb"},
+    )
+    billed = resident(samples, scenario)
+    limit_mib = 8e9 / 2**20
+
+    assert (billed.redis_billed_upper_mib == billed.redis_billed_upper_mib.iloc[0]).all()
+    assert billed.redis_billed_lower_mib.iloc[0] < billed.redis_billed_upper_mib.iloc[0] <= limit_mib * (1 + 1e-9)
+    assert billed.redis_billed_upper_mib.iloc[0] > 0.98 * limit_mib
