@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,11 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """A group that imports what it runs, and words every failure that is not a bug in one line."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin: the streams first, which whoever started this process may have closed."""
+        reopen()
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table, the main job first."""
@@ -117,6 +123,26 @@ def fail(*problems: str, code: int = BAD_INPUT) -> NoReturn:
 def quiet() -> None:
     """Let the rest of stdout, and Python's own flush at the end, go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def reopen() -> None:
+    """Make the standard streams fit to be written.
+
+    Where one is closed, the next file that is opened would take its number, so something is put there.
+
+    A closed stdout is opened for reading only: writing to it fails and is told, as an answer that nobody gets is no
+    success. What goes to a closed stderr is dropped, and does not turn up on stdout, where ``print`` would put it.
+    A document that goes into a file or a pipe is UTF-8 in every locale, so its bytes are the same everywhere.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character
+        else:
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names come out as they came in
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

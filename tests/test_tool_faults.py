@@ -1,0 +1,249 @@
+"""Faults of the machine and of its operator: odd files, closed streams, two runs at once. Bytes are whole or absent."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from capsim import files
+from capsim.cli import main
+from capsim.errors import CapsimError
+from capsim.files import SUMS, folder, write_text
+
+COUNTS = "timestamp,count\n2026-03-02T18:00:00Z,540\n2026-03-02T18:01:00Z,610\n2026-03-02T18:02:00Z,640\n"
+LONGEST = 255  # bytes of a file name, on the usual file systems
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "load.csv").write_text(COUNTS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(*words: str) -> tuple[int, str]:
+    """The exit code, and what is said on stderr."""
+    done = CliRunner().invoke(main, words)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stderr
+
+
+def test_a_link_is_written_through_and_stays(here):
+    (here / "link.csv").symlink_to("true.csv")
+
+    write_text(Path("link.csv"), "new")
+
+    assert Path("link.csv").is_symlink() and Path("true.csv").read_text() == "new"
+    assert sorted(p.name for p in here.iterdir()) == ["link.csv", "load.csv", "true.csv"]
+
+
+def test_a_pipe_is_not_replaced_by_a_file(here):
+    """Nor is a device: as root, `--out /dev/null` would put a file where everybody expects none."""
+    os.mkfifo("pipe")
+
+    code, text = said("trace", "import", "load.csv", "--out", "pipe")
+
+    assert code == 2 and text.startswith("capsim: pipe: is a device, a pipe or a socket")
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    with pytest.raises(CapsimError, match="/dev/null: is a device"):
+        files._named(Path("/dev/null"))
+
+
+def test_an_output_without_a_name_is_refused(here):
+    code, text = said("trace", "import", "load.csv", "--out", "")
+
+    assert (code, text) == (2, "capsim: .: is a folder; name a file in it\n")
+
+
+def test_a_loop_of_links_is_one_line(here):
+    (here / "loop").symlink_to("loop")
+
+    assert said("trace", "import", "load.csv", "--out", "loop")[1].startswith("capsim: loop: Too many levels")
+    assert said("trace", "describe", "loop")[0] == 2
+    assert said("run", "loop")[0] == 2
+
+
+@pytest.mark.parametrize(("link", "out"), [("nowhere", "link"), ("nowhere", "link/in/it"), ("link", "link")])
+def test_a_folder_behind_a_link_to_nothing_is_refused_before_the_work(here, link, out):
+    (here / "link").symlink_to(link)
+
+    with pytest.raises(CapsimError, match="link: is a link that leads to nothing"), folder(Path(out)):
+        pytest.fail("the work has begun")
+
+
+def test_a_folder_behind_a_link_is_written(here):
+    (here / "true").mkdir()
+    (here / "link").symlink_to("true")
+
+    with folder(Path("link")) as staging:
+        write_text(staging / "a", "new")
+
+    assert sorted(p.name for p in (here / "true").iterdir()) == [SUMS, "a"]
+
+
+@pytest.mark.parametrize("name", ["x" * LONGEST, "é" * (LONGEST // 2), "a\nb c", "\udcff", "\x1b[31m", "-"])
+def test_whatever_can_be_a_name_can_be_written(here, name):
+    write_text(here / name, "whole")
+
+    assert (here / name).read_text() == "whole" and len(list(here.iterdir())) == 2
+
+
+def test_a_name_that_is_too_long_is_told_by_the_name_that_was_given(here):
+    code, text = said("trace", "import", "load.csv", "--out", "x" * (LONGEST + 1))
+
+    assert code == 2 and text.startswith("capsim: xxx") and text.count("\n") == 1
+
+
+def test_what_a_killed_run_left_does_not_bar_the_next(here):
+    """Its hidden folder stays, as nobody knows whether it still runs."""
+    (here / "out" / f"{files.STAGING}dead").mkdir(parents=True)
+
+    with folder(Path("out")) as staging:
+        write_text(staging / "a", "new")
+
+    assert (here / "out" / "a").read_text() == "new"
+
+
+def test_two_runs_into_one_folder_leave_one_of_them_whole(here, monkeypatch):
+    """The second comes when the first has moved half of its files."""
+    half, names = threading.Event(), [f"{n}.txt" for n in range(6)]
+
+    def run(who: str) -> None:
+        with folder(Path("out")) as staging:
+            for name in names:
+                write_text(staging / name, who)
+            if who == "second":
+                half.wait(20)
+
+    real, moved = Path.replace, []
+
+    def slow(self: Path, target: Path) -> Path:
+        done = real(self, target)
+        if threading.current_thread().name == "first" and Path(target).parent.name == "out":
+            moved.append(target)
+            if len(moved) == 3:
+                half.set()
+                threads[1].join(0.3)  # without a lock it is done by then
+        return done
+
+    monkeypatch.setattr(Path, "replace", slow)
+    threads = [threading.Thread(target=run, args=(who,), name=who) for who in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len({(here / "out" / name).read_text() for name in names}) == 1
+
+
+@pytest.mark.skipif(not Path("/bin/sh").exists(), reason="needs a shell")
+@pytest.mark.parametrize(
+    ("closed", "words", "code", "stderr"),
+    [
+        (">&-", "--version", 2, "capsim: output: Bad file descriptor; check the path, its rights and the free space\n"),
+        (">&- 2>&-", "--version", 2, ""),
+        ("2>&-", "trace describe nothing.csv", 2, ""),
+        ("<&-", "trace describe load.csv >/dev/null", 0, ""),
+    ],
+)
+def test_closed_streams(here, closed, words, code, stderr):
+    """An answer that nobody gets is no success; what was for stderr does not turn up on stdout."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m capsim {words} {closed}', sys.executable], capture_output=True, text=True, cwd=here
+    )
+
+    assert (done.returncode, done.stderr) == (code, stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns", "COLUMNS": "1"},
+        {"LC_ALL": "ar", "TZ": "Nowhere/Never", "HOME": "/nonexistent", "PYTHONTZPATH": ""},
+        {"LC_ALL": "de_DE.ISO-8859-1", "PYTHONIOENCODING": "ascii", "TERM": "dumb"},
+    ],
+    ids=lambda changed: changed["LC_ALL"],
+)
+def test_the_answer_is_the_same_wherever_it_is_asked(here, changed):
+    """Locale, time zone, home and width of the terminal change no byte of a document."""
+    here.joinpath("größe.csv").write_text(COUNTS)
+    words = [sys.executable, "-m", "capsim", "trace", "describe", "größe.csv", "--json"]
+    plain = CliRunner().invoke(main, words[3:]).stdout_bytes
+
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    done = subprocess.run(words, capture_output=True, env=env | changed, cwd=here)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == plain
+
+
+def test_a_file_name_that_is_no_text_is_no_traceback(here):
+    (here / "n\udcff.csv").write_text(COUNTS)
+    env = os.environ | {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "capsim", "trace", "describe", b"n\xff.csv", "--json"], capture_output=True, env=env
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"") and b'"n\xff' in done.stdout
+
+
+@needs_root
+@pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
+def test_a_full_disk_leaves_nothing(here):
+    """A folder of 64 KiB, with a file on it that the run may not lose."""
+    script = f"""
+mount -t tmpfs -o size=64k none {here} || exit 77
+cd {here} && echo old > kept.txt
+"$0" -c '
+from pathlib import Path
+from capsim.cli import worded
+from capsim.files import folder, write_text
+with worded(), folder(Path("out")) as staging:
+    for n in range(99):
+        write_text(staging / str(n), "x" * 4096)
+'
+code=$?
+"$0" -c 'from capsim.files import *; write_text(Path("kept.txt"), "x" * 99999)' 2>&1 | tail -1
+cat kept.txt; ls -A; exit $code"""
+    done = subprocess.run(
+        ["unshare", "--mount", "/bin/sh", "-c", script, sys.executable], capture_output=True, text=True
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("no mount of our own here")
+
+    assert done.stdout.splitlines() == [
+        "OSError: [Errno 28] No space left on device: 'kept.txt'",
+        "old",
+        "kept.txt",
+    ]
+    assert done.stderr.count("capsim: out: cannot be written (No space left on device)") == 1
+
+
+@needs_root
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a mount")
+def test_a_read_only_folder_is_one_line_before_the_work(here):
+    script = f"""
+mount -t tmpfs -o ro none {here} || exit 77
+cd {here}; "$0" -m capsim run after --out out; echo $?
+"$0" -m capsim trace import {Path(__file__).parent}/none.csv --out x.csv; echo $?"""
+    done = subprocess.run(
+        ["unshare", "--mount", "/bin/sh", "-c", script, sys.executable], capture_output=True, text=True
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("no mount of our own here")
+
+    assert done.stdout.split() == ["2", "2"]
+    assert done.stderr.splitlines()[0] == "capsim: out: cannot be written (Read-only file system); choose another --out"
+    assert len(done.stderr.splitlines()) == 2
