@@ -19,10 +19,11 @@ WIDTH = 100
 @click.option("--fit", metavar="KEY,...", help="Keys of [constants] to fit.  [default: five that samples can show]")
 @click.option(
     "--method",
-    type=click.Choice(["likelihood", "least-squares", "abc"]),
-    default="least-squares",
+    type=click.Choice(["auto", "likelihood", "least-squares", "abc"]),
+    default="auto",
     show_default=True,
-    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant.",
+    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant; "
+    "auto: the likelihood where the samples are like the model, else least-squares.",
 )
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
               help="The address of all chance.")  # fmt: skip
