@@ -16,6 +16,7 @@ from capsim.calibration.result import Calibration, Estimate
 from capsim.calibration.simulator import Simulator
 from capsim.calibration.stretches import measured, stretches
 from capsim.calibration.surface import Surface, learn
+from capsim.calibration.usage import fit_usage
 from capsim.errors import CapsimError
 from capsim.recording.model import Recording
 from capsim.specs import Scenario
@@ -42,6 +43,7 @@ def calibrate(
     fit: Sequence[str] = DEFAULT,
     *,
     method: Method = "auto",
+    usage: Sequence[str] = (),
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> Calibration:
@@ -60,6 +62,9 @@ def calibrate(
         squares of the statistics against a response surface. Draws from the whole range of each constant, kept
         where they come close, adjusted by regression (no likelihood). Or, of the first two, the likelihood where the
         samples are like the model (`capsim.calibration.likeness`), else least squares; a note says which, and why.
+    usage : sequence of str
+        Exports of Railway's metrics of the same time, ``FILE`` or ``SERVICE=FILE``: CPU of a request, page cache and
+        the bytes of a stored row are fitted to them (`capsim.calibration.usage`).
     seed : int
         Address of the chance of the simulations.
     progress : callable
@@ -81,6 +86,7 @@ def calibrate(
     simulator = Simulator(scenario, parts, recording.step_mib)
     target = simulator.statistics.of(measured(parts))
     task = Task(simulator, parameters, published(scenario), target, seed)
+    shown = fit_usage(scenario, recording, usage, cut_s) if usage else ()
     used = method
     if method == "auto":
         found, posterior, used = _automatic(task, progress)
@@ -99,7 +105,16 @@ def calibrate(
         value = middle if told else task.base[parameter.key]
         estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
     return Calibration.of(
-        scenario, recording, cut_s, simulator, estimates, found, method=used, seed=seed, base=task.base
+        scenario,
+        recording,
+        cut_s,
+        simulator,
+        estimates,
+        found,
+        method=used,
+        seed=seed,
+        base=task.base,
+        usage=shown,
     )
 
 
