@@ -362,8 +362,7 @@ class DistantConnection:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("limit", [2, 3])
-@pytest.mark.parametrize("where", ["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize(("where", "limit"), [("SQLite", 2), ("PostgreSQL", 2), ("PostgreSQL", 3)])
 def test_writers_and_reads_that_crowd_a_pool_wait_as_predicted(where: str, limit: int, tmp_path: Path) -> None:
     """Five minutes at 200/s with 40 reads a second, of a distant database: every other call waits."""
     scenario = with_small_batches(limit, tmp_path / "crowded.toml")
