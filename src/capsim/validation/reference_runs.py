@@ -388,8 +388,9 @@ async def _real(
     if service.metrics is not None and scenario.server.metrics is not None:
         every_us, ask = us_from_s(scenario.server.metrics.every_s), service.metrics.connections
         beside.append(asyncio.ensure_future(at_every(clock, every_us, lambda _: asyncio.ensure_future(ask()))))
+    reading: set[asyncio.Future[None]] = set()
     for read in arrivals.reads(scenario, 0):
-        clock.at(read.at_us, Phase.VISITS, partial(_read, service, read, beside))
+        clock.at(read.at_us, Phase.VISITS, partial(_read, service, read, reading))
     buffers = _sample_buffers(clock, ingestion, arrivals.end_us)
     replays = _replay(clock, ingestion, arrivals)
     await asyncio.sleep(max(0.0, (arrivals.end_us - clock.now_us()) / US_PER_S))
@@ -401,7 +402,7 @@ async def _real(
     # They are noted as they end, and reads run side by side.
     for part, _, _, start_us, end_us, ok in sorted(recorder.calls, key=lambda call: call[3]):
         calls[part].append((max(1, end_us - start_us), ok))
-    for task in beside:
+    for task in (*beside, *reading):
         task.cancel()
     await service.shutdown(5.0)
     connect_us = round(statistics.median(timing.connects_us)) if timing.connects_us else 0
@@ -420,14 +421,16 @@ async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
     return pid
 
 
-def _read(service: Service, read: Read, reading: list[asyncio.Future[Any]]) -> None:
+def _read(service: Service, read: Read, reading: set[asyncio.Future[None]]) -> None:
     """Ask for a page of ten events; what the model tells apart by query is told apart by its place."""
 
     async def ask() -> None:
         with suppress(CallFailed):
             await service.analytics.events("game", 10, read.query)
 
-    reading.append(asyncio.ensure_future(ask()))
+    task = asyncio.ensure_future(ask())
+    reading.add(task)
+    task.add_done_callback(reading.discard)
 
 
 class MeasuredDatabase(ModelDatabase):
