@@ -43,8 +43,8 @@ FAULT_S = (300.0, 360.0)  # of that: the minute of the scenarios' stress envelop
 # What a prediction in real time may be off by: the issue's 2 % and 1 %; for times, what a busy event loop adds.
 FLUSHES_SHARE, FLUSHES = 0.02, 1.0
 DROPS_SHARE = 0.01
-# Of all calls, beyond the 95 % interval. Timers of an event loop go off once a millisecond, so calls come and end together
-# more often than by chance: of the reads on a crowded pool, 2.4 to 2.7 % more waited, many less than 1 ms (measured).
+# Of all calls, beyond the 95 % interval. Timers of an event loop go off once a millisecond, so calls come and end
+# together more often than by chance: of the reads on a crowded pool, 2.4 to 2.7 % more waited, many less than 1 ms.
 WAITS_SHARE = 0.03
 TIMES_SHARE, TIMES_MS = 0.10, 5.0
 BUFFER_ROWS = 10.0
