@@ -30,13 +30,12 @@ from capsim.server.database import LatencyDatabase
 from capsim.server.flusher import Standing
 from capsim.server.model import Server
 from capsim.specs import STREAMS
-from capsim.validation import oracle_model, oracle_reference
-from capsim.validation.oracle import Case
 from capsim.validation.reference import real_cell
 from capsim.validation.reference_runs import Arrivals, Seen, play_model
 from capsim.validation.reference_screen import line
 from capsim.workload import load_of
 from reference_services import Postgres, postgres_of_our_own, postgres_url
+from test_reference_failures import left_by_both_witnesses
 from test_reference_http import Served, post, served
 from twin_random import to_toml
 
@@ -219,38 +218,18 @@ def ended_by_model(scenario: str, hz: int, at_s: float, **fault: Any) -> Standin
     return resolved
 
 
-def by_the_originals() -> tuple[int, int]:
-    """What the recorded rules of the earlier writer say is left: buffered, in flight; model and reference agree."""
-    case = Case.model_validate(
-        {
-            "id": "sigterm under load",
-            "writer": "event",
-            "semantics": "seed",
-            "config": {"batch_size": 100, "batch_delay_ms": 5_000, "buffer_cap": 1_000},
-            "runs": [{"at_ms": 0, "count": 2_500, "rate_per_s": 500}],
-            "shutdown_at_ms": 5_000,
-            "db": {
-                "durations_ms": [5],
-                "outcomes": ["ok"],
-                "repeat": "last",
-                "windows": [{"from_ms": 1_900, "to_ms": 60_000, "duration_ms": 60_000}],
-            },
-            "sample_step_ms": 1_000,
-            "expected": {},
-        }
-    )
-    model = oracle_model.play(case)["shutdown"]
-    assert oracle_reference.play(case)["shutdown"] == model
-    return model["buffer_at_resolve"], model["inflight_at_resolve"]
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("scenario", ["after", "fixed", "recommended"])
 def test_sigterm_under_load_and_a_stall_loses_what_the_model_says(scenario: str) -> None:
     """500/s, the table locked between two batches, a signal 3 s later: the buffer and a batch are lost, no more."""
     model = ended_by_model(scenario, 500, 5.0, kind="stall", from_s=1.9, to_s=60.0)
     if scenario == "after":
-        assert (model.buffer, model.in_flight) == by_the_originals()
+        stalled = [{"from_ms": 1_900, "to_ms": 60_000, "duration_ms": 60_000}]
+        assert (model.buffer, model.in_flight) == left_by_both_witnesses(
+            runs=[{"at_ms": 0, "count": 2_500, "rate_per_s": 500}],
+            shutdown_at_ms=5_000,
+            db={"durations_ms": [5], "outcomes": ["ok"], "repeat": "last", "windows": stalled},
+        )
 
     async def story(url: str, database_url: str, server: Served) -> tuple[Any, int]:
         async with await psycopg.AsyncConnection.connect(database_url) as other:

@@ -147,14 +147,20 @@ def with_fault(scenario: Scenario, fault: Fault) -> Scenario:
     return scenario.replace("database.faults", [period | kind])
 
 
-def _item_for_item(model: Seen, seen: Seen) -> Check:
-    """Attempts, totals, waits, buffers, stuck intervals, visits: all; the figure counts attempts that differ."""
+def attempts_that_differ(model: Seen, seen: Seen) -> int:
+    """Attempts to write a batch of which number, start, end, outcome or rows are not the same."""
     different = 0
     for stream in STREAMS:
         ours, theirs = model.attempts[stream], seen.attempts[stream]
         shorter = min(len(ours), len(theirs))
         different += max(len(ours), len(theirs)) - shorter
         different += int((ours[:shorter] != theirs[:shorter]).any(axis=1).sum())
+    return different
+
+
+def _item_for_item(model: Seen, seen: Seen) -> Check:
+    """Attempts, totals, waits, buffers, stuck intervals, visits: all; the figure counts attempts that differ."""
+    different = attempts_that_differ(model, seen)
     same = (
         different == 0
         and model.counts == seen.counts
