@@ -62,15 +62,15 @@ class Case(NamedTuple):
     words : tuple of str
         The command's arguments.
     files : mapping of name to content
-        What stands in the folder before.
+        What stands in the folder before; a path: a symbolic link to it.
     """
 
     what: str
     words: tuple[str, ...]
-    files: dict[str, str | bytes] = {}  # noqa: RUF012
+    files: dict[str, str | bytes | Path] = {}  # noqa: RUF012
 
 
-def scenario(**changed: str) -> dict[str, str | bytes]:
+def scenario(**changed: str) -> dict[str, str | bytes | Path]:
     """``my.toml`` with lines replaced, by the name of their key, or appended."""
     lines = GOOD.splitlines()
     for key, line in changed.items():
@@ -82,12 +82,13 @@ def scenario(**changed: str) -> dict[str, str | bytes]:
     return {"my.toml": "\n".join(lines) + "\n"}
 
 
-def more(text: str) -> dict[str, str | bytes]:
+def more(text: str) -> dict[str, str | bytes | Path]:
     """``my.toml`` with something appended."""
     return {"my.toml": GOOD + text}
 
 
 CHECK, RUN = ("scenario", "check", "my.toml"), ("run", "my.toml")
+IMPORT = ("trace", "import", "mine.csv", "--out", "x.csv")
 SECTIONS: dict[str, list[Case]] = {
     "Scenarios": [
         Case("the file is not there", ("run", "mine.toml")),
@@ -260,6 +261,17 @@ SECTIONS: dict[str, list[Case]] = {
         ),
         Case("a bill that is none", ("compare", "my.toml", "usage.json"), {"my.toml": GOOD, "usage.json": "[]"}),
     ],
+    "Places and links": [
+        Case("a link that leads to itself", CHECK, {"my.toml": Path("my.toml")}),
+        Case("the same, as a load", ("trace", "describe", "mine.csv"), {"mine.csv": Path("mine.csv")}),
+        Case("the same, as an output", IMPORT, {"mine.csv": COUNTS, "x.csv": Path("x.csv")}),
+        Case("a link that leads to nothing", (*RUN, "--out", "out"), {"my.toml": GOOD, "out": Path("nowhere")}),
+        Case("a folder below it", (*RUN, "--out", "out/a"), {"my.toml": GOOD, "out": Path("nowhere")}),
+        Case("a file as a folder", (*RUN, "--out", "out"), {"my.toml": GOOD, "out": ""}),
+        Case("a folder of other files", (*RUN, "--out", "out"), {"my.toml": GOOD, "out/thesis.txt": ""}),
+        Case("an output without a name", (*IMPORT[:-1], ""), {"mine.csv": COUNTS}),
+        Case("a folder that is not there", (*IMPORT[:-1], "no/x.csv"), {"mine.csv": COUNTS}),
+    ],
     "Checks": [
         Case("recorded cases that are none", ("validate", "oracle", "cases.json"), {"cases.json": "{}"}),
         Case("a series without its columns", ("validate", "memory", "run.csv"), {"run.csv": "a,b\n1,2\n"}),
@@ -268,6 +280,58 @@ SECTIONS: dict[str, list[Case]] = {
         Case("an unknown option", ("run", "after", "--fast")),
     ],
 }
+
+
+class Fault(NamedTuple):
+    """Something that the machine or its operator does, what becomes of it, and the test that plays it."""
+
+    what: str
+    outcome: str
+    test: str
+
+
+FAULTS = [
+    Fault(
+        "the disk fills up", "one line, exit 2; old files stay, new ones are absent", "test_a_full_disk_leaves_nothing"
+    ),
+    Fault(
+        "the folder is read-only",
+        "one line, exit 2, before the work",
+        "test_a_read_only_folder_is_one_line_before_the_work",
+    ),
+    Fault(
+        "two runs write into one folder",
+        "the files of the later one, all of them",
+        "test_two_runs_into_one_folder_leave_one_of_them_whole",
+    ),
+    Fault(
+        "a run is killed (SIGKILL)",
+        "a hidden folder `.capsim-...` may stay; the next run does not mind it",
+        "test_what_a_killed_run_left_does_not_bar_the_next",
+    ),
+    Fault(
+        "the output is a link to a file",
+        "the file is written, the link stays",
+        "test_a_link_is_written_through_and_stays",
+    ),
+    Fault("the output is a pipe or a device", "refused, exit 2; it stays", "test_a_pipe_is_not_replaced_by_a_file"),
+    Fault(
+        "names with line ends, control characters, no text, 255 bytes",
+        "written and read like any",
+        "test_whatever_can_be_a_name_can_be_written",
+    ),
+    Fault("stdin, stdout or stderr is closed", "no stdout: exit 2, as nobody gets the answer", "test_closed_streams"),
+    Fault(
+        "any locale, time zone (or none), width, no home",
+        "the same bytes; redirected output is UTF-8",
+        "test_the_answer_is_the_same_wherever_it_is_asked",
+    ),
+    Fault(
+        "nowhere to keep compiled kernels",
+        "compiled anew each time",
+        "test_kernels_are_compiled_where_nothing_can_be_kept",
+    ),
+]
 
 
 class Answer(NamedTuple):
@@ -284,6 +348,9 @@ def play(case: Case) -> Answer:
         for name, content in case.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                path.symlink_to(content)
+                continue
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         result = CliRunner().invoke(main, list(case.words), prog_name="capsim", catch_exceptions=True)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -314,6 +381,10 @@ def page(answers: dict[tuple[str, tuple[str, ...]], Answer]) -> str:
             answer = answers[case.what, case.words]
             words = " ".join(case.words).replace("|", "\\|")
             text.write(f"| {case.what} | `{words}` | {answer.exit_code} | {cell(answer.said)} |\n")
+    text.write("\n## Faults of the machine\n\nPlayed by `tests/test_tool_faults.py`.\n\n")
+    text.write("| what happens | what becomes of it |\n|---|---|\n")
+    for fault in FAULTS:
+        text.write(f"| {fault.what} | {fault.outcome} |\n")
     return text.getvalue()
 
 

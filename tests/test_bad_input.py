@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bad_inputs import SECTIONS, Answer, Case, page, play
+import test_tool_faults
+from bad_inputs import FAULTS, SECTIONS, Answer, Case, page, play
 
 PAGE = Path(__file__).parents[1] / "docs" / "bad-input.md"
 CASES = [case for cases in SECTIONS.values() for case in cases]
@@ -36,3 +37,7 @@ def test_it_is_one_line_or_a_few_and_nothing_is_left_behind(case: Case, answers)
 def test_the_page_is_what_is_said(answers) -> None:
     """Make it again with `python tests/bad_inputs.py > docs/bad-input.md`."""
     assert PAGE.read_text(encoding="utf-8") == page(answers)
+
+
+def test_every_fault_on_the_page_is_played() -> None:
+    assert all(callable(getattr(test_tool_faults, fault.test)) for fault in FAULTS)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -119,24 +120,24 @@ def test_the_later_writer_drops_in_the_stall_and_recovers_as_the_model_says(post
     assert abs(int(seen["refused"]) - int(model["refused"])) <= 0.1 * RATE_HZ * END_S  # type: ignore[call-overload]
 
 
+def left_by_both_witnesses(**case: Any) -> tuple[int, int]:
+    """What is buffered and in flight after a shutdown of the earlier writer: model and reference say the same."""
+    config = {"batch_size": 100, "batch_delay_ms": 5_000, "buffer_cap": 1_000}
+    given = {"id": "sigterm", "writer": "event", "semantics": "seed", "config": config, **case}
+    played = Case.model_validate({**given, "sample_step_ms": 1_000, "expected": {}})
+    left = [witness.play(played)["shutdown"] for witness in (oracle_model, oracle_reference)]
+    assert left[0] == left[1]
+    return left[0]["buffer_at_resolve"], left[0]["inflight_at_resolve"]
+
+
 def test_sigterm_while_the_database_stalls_loses_what_the_model_says(postgres: Postgres) -> None:
     """100 items out in a flush and 50 in the buffer when the signal comes: neither is written."""
-    case = Case.model_validate(
-        {
-            "id": "sigterm",
-            "writer": "event",
-            "semantics": "seed",
-            "config": {"batch_size": 100, "batch_delay_ms": 5_000, "buffer_cap": 1_000},
-            "runs": [{"at_ms": 0, "count": 150, "rate_per_s": 1_000}],
-            "shutdown_at_ms": 1_000,
-            "db": {"durations_ms": [60_000], "outcomes": ["ok"], "repeat": "last"},
-            "sample_step_ms": 1_000,
-            "expected": {},
-        }
+    left = left_by_both_witnesses(
+        runs=[{"at_ms": 0, "count": 150, "rate_per_s": 1_000}],
+        shutdown_at_ms=1_000,
+        db={"durations_ms": [60_000], "outcomes": ["ok"], "repeat": "last"},
     )
-    for witness in (oracle_model, oracle_reference):
-        shutdown = witness.play(case)["shutdown"]
-        assert (shutdown["buffer_at_resolve"], shutdown["inflight_at_resolve"]) == (50, 100)
+    assert left == (50, 100)
 
     with served("after", "--grace", "8", DATABASE_URL=postgres.url) as server:
         assert post(server.url, "heartbeats", 1) == [202]

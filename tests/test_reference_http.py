@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -136,6 +137,18 @@ def test_a_bad_body_gets_one_line_and_takes_nothing_with_it(
         assert re.search(why, error)
         assert service.ingestion.writers["events"].offered == 0
         assert (await client.post("/api/analytics/events", json=EVENT)).status == 202
+
+    play(story, database)
+
+
+def test_a_body_that_is_not_encoded_as_it_says_is_the_last_one_of_its_connection(database: SqliteDatabase) -> None:
+    async def story(client: TestClient, service: Service) -> None:
+        for encoding in ("gzip", "zstd"):
+            headers = {"Content-Encoding": encoding}
+            answer = await client.post("/api/analytics/events", data=b"abc", headers=headers)
+            assert (answer.status, answer.headers["Connection"]) == (400, "close")
+            assert (await answer.json())["error"] == "the body is not encoded as its Content-Encoding says"
+            assert (await client.post("/api/analytics/events", json=EVENT)).status == 202
 
     play(story, database)
 
@@ -394,6 +407,31 @@ def test_sigterm_writes_what_was_taken_and_ends_within_the_grace(tmp_path: Path)
         assert code == 0 and time.monotonic() - began_s < 5
         assert "events: 150 written, 0 dropped, 0 buffered and 0 in flight" in told
         assert "revenue: 3 written, 0 dropped, 0 buffered and 0 in flight" in told
+
+
+NO_HTTP = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # the beginning of TLS
+    b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
+    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /api/revenue HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    b"POST /api/revenue HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+    b"POST /api/revenue HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+]
+
+
+def test_what_is_no_http_gets_a_400_and_is_one_line_in_the_log(tmp_path: Path) -> None:
+    with served("fixed", "--file", str(tmp_path / "x.sqlite")) as server:
+        before = len(server.told().splitlines())
+        host, port = server.url.removeprefix("http://").split(":")
+        for sent in NO_HTTP:
+            with socket.create_connection((host, int(port)), timeout=10) as client:
+                client.sendall(sent)
+                assert client.recv(100).startswith(b"HTTP/1.0 400 ")
+        assert post(server.url, "events", 1) == [202]
+        lines = server.told().splitlines()[before:]
+        assert server.end() == 0
+
+    assert len(lines) == len(NO_HTTP) and all(line.startswith("warn: Error handling request") for line in lines)
 
 
 def test_a_server_whose_database_is_away_begins_answers_and_ends_within_the_grace() -> None:

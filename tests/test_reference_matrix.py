@@ -119,12 +119,12 @@ def test_the_page_the_table_and_the_document_are_written(tmp_path: Path) -> None
     shown = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
     as_json = CliRunner().invoke(main, [*arguments, "--json"])
 
-    assert shown.output.splitlines()[-1] == "102 passed, 0 failed"
+    assert shown.output.splitlines()[-1] == "135 passed, 0 failed"
     assert (shown.exit_code, as_json.exit_code) == (0, 0)
     kept = json.loads((tmp_path / "out" / "result.json").read_text())
     assert kept == json.loads(as_json.stdout)
-    assert len(kept["cells"]) == 3 and kept["passed"] == 102
-    assert len((tmp_path / "out" / "checks.csv").read_text().splitlines()) == 103
+    assert len(kept["cells"]) == 3 and kept["passed"] == 135
+    assert len((tmp_path / "out" / "checks.csv").read_text().splitlines()) == 136
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img ") == 3 and "fixed, web-week, outage" in page
 

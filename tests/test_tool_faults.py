@@ -188,6 +188,20 @@ def test_the_answer_is_the_same_wherever_it_is_asked(here, changed):
     assert done.stdout == plain
 
 
+def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    """numba raises when it finds no folder for its cache; the kernels then cost some seconds, and no traceback."""
+    caching = pytest.importorskip("numba.core.caching")
+    from capsim.calibration.compiled import compiled
+
+    monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
+
+    assert compiled(_twice)(21) == 42
+
+
+def _twice(x: int) -> int:
+    return 2 * x
+
+
 def test_a_file_name_that_is_no_text_is_no_traceback(here):
     (here / "n\udcff.csv").write_text(COUNTS)
     env = os.environ | {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}

@@ -28,6 +28,17 @@ CACHE = ("server_mapped", "server_files_read")
 """Constants that ``server_cache_mib`` sets both: once it was measured, least and most are what was measured."""
 
 
+def names_of(key: str) -> tuple[str, ...]:
+    """Names of the constants that a key of a scenario sets.
+
+    Examples
+    --------
+    >>> names_of("live_base_mib"), names_of("server_cache_mib")
+    (('live_base',), ('server_mapped', 'server_files_read'))
+    """
+    return CACHE if key == "server_cache_mib" else (NAMES[key],)
+
+
 class ConstantsSpec(Spec):
     """Constants of the memory model that differ for this server; the published ones hold where a key is left out."""
 
@@ -68,9 +79,7 @@ class ConstantsSpec(Spec):
         {'live_base': 9.5}
         """
         values = {key: value for key, value in self.model_dump().items() if value is not None}
-        cache = values.pop("server_cache_mib", None)
-        found = {NAMES[key]: value for key, value in values.items()}
-        return found if cache is None else found | dict.fromkeys(CACHE, cache)
+        return {name: value for key, value in values.items() for name in names_of(key)}
 
 
 class FittedSpec(Spec):

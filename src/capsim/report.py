@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
     text: str
     kind: str = ""  # "number", or the basis of a line of a bill
-    to: str = ""  # id of a heading of the page that it leads to
+    to: str = ""  # of the first cell of a row: id of the heading of the page that it leads to
 
 
 class Table(NamedTuple):

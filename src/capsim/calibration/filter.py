@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from capsim.calibration.compiled import compiled
 from capsim.calibration.heaps import (
     COMMITTED,
     DEAD,
@@ -44,7 +44,7 @@ LOG_DEAD = -1e6
 NONE = np.empty(0)
 
 
-@njit(cache=True)
+@compiled
 def log_between(low, high):
     """Logarithm of the probability that a standard normal variable lies between two numbers."""
     if low < 0 < high:
@@ -55,7 +55,7 @@ def log_between(low, high):
     return math.log(max(0.5 * (math.erfc(near / ROOT2) - math.erfc(far / ROOT2)), 1e-300))
 
 
-@njit(cache=True)
+@compiled
 def _log_seen(told, true, sd, step):
     if step > 0:
         return log_between((told - step / 2 - true) / sd, (told + step / 2 - true) / sd)
@@ -63,7 +63,7 @@ def _log_seen(told, true, sd, step):
     return -z * z / 2 - math.log(sd) - LOG_ROOT_2PI
 
 
-@njit(cache=True)
+@compiled
 def _given(told, true, sd, step):
     """What a size was off by, given what was told of it: mean and variance of a normal variable cut to an interval.
 
@@ -82,7 +82,7 @@ def _given(told, true, sd, step):
     return sd * mean, min(sd * sd * variance, step * step / 12)
 
 
-@njit(cache=True)
+@compiled
 def _log_sample(state, c, told, sd, step, again):
     if state[DEAD] > 0:
         return LOG_DEAD
@@ -96,7 +96,7 @@ def _log_sample(state, c, told, sd, step, again):
     return top + math.log(math.exp(log - top) + math.exp(LOG_RARE - top))
 
 
-@njit(cache=True)
+@compiled
 def _off(row, state, c, logs, told):
     """By what a sample is off the mean of the particles that live."""
     best, mass = logs.max(), 0.0
@@ -112,7 +112,7 @@ def _off(row, state, c, logs, told):
     row /= max(mass, 1e-300)
 
 
-@njit(cache=True)
+@compiled
 def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, jitter_mib, count, seed, ahead):
     """Logarithm of the likelihood of one stretch, by so many particles.
 

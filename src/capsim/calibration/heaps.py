@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capsim.calibration.compiled import compiled
 from capsim.memory.constants import value
 from capsim.memory.heap import Process
 
@@ -52,7 +52,7 @@ def numbers_of(process: Process) -> Floats:
     return np.array(rules + [float(getattr(process, name)) for name in _PROCESS])
 
 
-@njit(cache=True)
+@compiled
 def begin(s, c):
     """A process that has just started, into the row ``s``."""
     s[:] = 0.0
@@ -68,7 +68,7 @@ def begin(s, c):
     s[MARKED] = s[REDUCE_AT] = np.inf
 
 
-@njit(cache=True)
+@compiled
 def sizes(s, c):
     """Rss, heapTotal and heapUsed [MiB]."""
     total = s[COMMITTED] + 2 * s[SEMI] + c[OVERHEAD]
@@ -77,13 +77,13 @@ def sizes(s, c):
     return rss, total, s[OLD] + s[NEW]
 
 
-@njit(cache=True)
+@compiled
 def _held(s, c):
     anon = sizes(s, c)[0] - c[FILE]
     return anon * (1 + c[KERNEL_SHARE]) + c[KERNEL] + c[GROUP]
 
 
-@njit(cache=True)
+@compiled
 def _mark_if_due(s, c):
     start = s[LIMIT] - (c[LARGEST] if s[PRESSED] > 0 else s[SEMI])
     if s[OLD] >= c[CAP]:
@@ -94,7 +94,7 @@ def _mark_if_due(s, c):
         s[MARKED] = s[T] + (wait + marking) / c[CPU]
 
 
-@njit(cache=True)
+@compiled
 def _empty(s, c, retained):
     kept = max(retained - s[RETAINED], 0.0)
     s[RETAINED] = max(retained, s[RETAINED])
@@ -107,14 +107,14 @@ def _empty(s, c, retained):
     s[SINCE] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def _grow(s, c):
     if s[SURVIVED] > s[SEMI] and s[SEMI] < c[LARGEST]:
         s[SEMI] = min(2 * s[SEMI], c[LARGEST])
         s[SURVIVED] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def _shrink(s, c):
     s[SEMI] = min(s[SEMI], c[LOW] / 2)
     s[NEW] = min(s[NEW], 0.5 * s[SEMI])
@@ -124,7 +124,7 @@ def _shrink(s, c):
     s[SURVIVED] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def _scavenge(s, c, retained, rate):
     _empty(s, c, retained)
     if c[KEEPS] > 0:
@@ -138,7 +138,7 @@ def _scavenge(s, c, retained, rate):
     _mark_if_due(s, c)
 
 
-@njit(cache=True)
+@compiled
 def _factor(growth, cap, speed):
     largest = 4.0 if cap >= 2048 else 1.3 + 0.7 * max(0.0, cap - 256) / 1792
     ratio = 0.03 * speed / max(growth, 1e-9)
@@ -147,7 +147,7 @@ def _factor(growth, cap, speed):
     return largest
 
 
-@njit(cache=True)
+@compiled
 def _collect(s, c, retained, growth, reduces, normals):
     s[OLD] = c[LIVE] + retained
     s[RETAINED] = retained
@@ -183,7 +183,7 @@ def _collect(s, c, retained, growth, reduces, normals):
         s[REDUCE_AT] = s[T] + c[TICK]
 
 
-@njit(cache=True)
+@compiled
 def _tick(s, c, retained, rate, normals, uniforms):
     s[TICKS] += 1
     s[LOOKS] -= 1
@@ -197,7 +197,7 @@ def _tick(s, c, retained, rate, normals, uniforms):
         s[REDUCE_AT] = np.inf
 
 
-@njit(cache=True)
+@compiled
 def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):
     """From one sample to the next, as `capsim.memory.heap.advance`; chance from tables, or drawn if those are empty."""
     from_s = s[T]
@@ -233,7 +233,7 @@ def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):
             break
 
 
-@njit(cache=True)
+@compiled
 def follow(time_s, requests, retained, c, normals, uniforms):
     """Rss, heapTotal and heapUsed at each time, shape (3, n); after a death its last values."""
     s = np.empty(STATE)

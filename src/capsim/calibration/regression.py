@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +29,9 @@ class Line:
         Of an error.
     free : float
         Degrees of freedom that are left, of as many independent samples as these are worth.
-    slope : array, shape (n - 1, p)
-        The columns with the errors made independent and of variance 1.
+    strength : float
+        F of the regression of the first column on its instrument; below ten the coefficients are not told apart
+        (D. Staiger, J. H. Stock, Econometrica 65, 1997). Without an instrument it is infinite.
     """
 
     values: Floats
@@ -37,7 +39,7 @@ class Line:
     rho: float
     sd: float
     free: float
-    slope: Floats
+    strength: float = math.inf
 
     @property
     def t90(self) -> float:
@@ -47,13 +49,16 @@ class Line:
         return float(t.ppf(0.95, self.free))
 
 
-def line(columns: Floats, told: Floats) -> Line:
+def line(columns: Floats, told: Floats, instrument: Floats | None = None) -> Line:
     """Fit by least squares with errors of first order (D. Cochrane, G. H. Orcutt, JASA 44(245), 1949).
 
     Parameters
     ----------
     columns : array, shape (n, p)
     told : array, shape (n,)
+    instrument : array, shape (n,), optional
+        Where the first column is itself uncertain: another that goes with what it should be and not with its errors.
+        Without it the errors of the column pull its coefficient to nothing (A. Wald, Ann. Math. Stat. 11, 1940).
 
     Examples
     --------
@@ -63,19 +68,46 @@ def line(columns: Floats, told: Floats) -> Line:
     [3.0, 2.0]
     """
     n, p = columns.shape
+    beside = columns if instrument is None else np.column_stack([instrument, columns[:, 1:]])
     rho = 0.0
     for _ in range(ROUNDS):
-        x, y = columns[1:] - rho * columns[:-1], told[1:] - rho * told[:-1]
-        left = told - columns @ np.linalg.lstsq(x, y, rcond=None)[0]
+        left = told - columns @ _solved(columns, beside, told, rho)
         raw = float(left[1:] @ left[:-1] / max(float(left[:-1] @ left[:-1]), 1e-300))
         # The errors of a fit are less alike than those of the truth (M. G. Kendall, Biometrika 41, 1954).
         before, rho = rho, float(np.clip(raw + (1 + p + 2 * p * max(raw, 0.0)) / n, 0.0, MOST_RHO))
         if abs(rho - before) < 1e-4:
             break
-    x, y = columns[1:] - rho * columns[:-1], told[1:] - rho * told[:-1]
-    values: Floats = np.linalg.lstsq(x, y, rcond=None)[0].astype(np.float64)
+    x, y, z = (_independent(values, rho) for values in (columns, told, beside))
+    values = _solved(columns, beside, told, rho)
     free = max(n * (1 - rho) / (1 + rho) - p, FEWEST_FREE)
     variance = float(((y - x @ values) ** 2).sum() / max(n - 1 - p, 1)) + 1e-300
-    covariance: Floats = variance * np.linalg.pinv(x.T @ x)
+    shown = z @ _inverse(z.T @ z) @ (z.T @ x)  # of the columns, what the instrument shows
     sd = float(np.sqrt(variance / (1 - rho**2)))
-    return Line(values, covariance, rho, sd, free, x / np.sqrt(variance))
+    strength = math.inf if instrument is None else _strength(x, z)
+    return Line(values, variance * _inverse(shown.T @ shown), rho, sd, free, strength)
+
+
+def _independent(values: Floats, rho: float) -> Floats:
+    out: Floats = values[1:] - rho * values[:-1]
+    return out
+
+
+def _solved(columns: Floats, beside: Floats, told: Floats, rho: float) -> Floats:
+    x, y, z = (_independent(values, rho) for values in (columns, told, beside))
+    solved: Floats = np.linalg.lstsq(z.T @ x, z.T @ y, rcond=None)[0].astype(np.float64)
+    return solved
+
+
+def _inverse(square: Floats) -> Floats:
+    """Of a symmetric matrix; what it does not tell is very uncertain, not certain as in a pseudo-inverse."""
+    scale = np.sqrt(np.maximum(np.diag(square), 1e-300))
+    values, directions = np.linalg.eigh(square / np.outer(scale, scale))
+    out: Floats = (directions / np.maximum(values, 1e-12)) @ directions.T / np.outer(scale, scale)
+    return out
+
+
+def _strength(x: Floats, z: Floats) -> float:
+    others = x[:, 1:]
+    first, shows = (c - others @ np.linalg.lstsq(others, c, rcond=None)[0] for c in (x[:, 0], z[:, 0]))
+    squared = float(first @ shows) ** 2 / max(float(first @ first) * float(shows @ shows), 1e-300)
+    return float(squared / max(1 - squared, 1e-12) * (len(x) - x.shape[1]))

@@ -8,6 +8,7 @@ free, as nobody knows what its cache held before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.billed import Series, read_series
-from capsim.calibration.identify import identified
+from capsim.calibration.identify import Identified
 from capsim.calibration.parameters import USAGE, Parameter, published
 from capsim.calibration.regression import Line, line
 from capsim.errors import CapsimError
@@ -33,6 +34,7 @@ Floats = NDArray[np.float64]
 
 FEWEST = 20  # samples of a metric in the part that is fitted
 LONGEST_BIN_S = 60.0
+STRONG, ALIKE = 10.0, 0.95  # least F of an instrument; correlation of two constants that are not told apart
 NEAR, ROUNDS, SAME = 0.02, 40, 1e-4  # share by which a constant is moved; times at most; share that is no move
 FIGURES = {
     ("server", "cpu"): ("CPU of the server", "vCPU"),
@@ -199,8 +201,9 @@ def _fit(
             f"{series.source}: {figure} has {int(early.sum())} samples in the part of the recording that is fitted; "
             f"export the same time, or finer, for at least {FEWEST}"
         )
+    instrument: Floats | None = None
     if key == ("server", "cpu"):
-        known, columns = _cpu(played, at_s, _step_s(series))
+        known, columns, instrument = _cpu(played, at_s, _step_s(series))
         keys: tuple[str, ...] = ("request_cpu_factor", "server_idle_vcpu")
     elif key == ("server", "memory"):
         told = told * scenario.billing.gb_bytes / MIB
@@ -210,7 +213,7 @@ def _fit(
         told = told * scenario.billing.gb_bytes / MIB
         keys = ("event_stored_bytes",)  # and a level, which is no constant
         known, columns = _stored(played, at_s, early, told)
-    found = line(columns[early], (told - known)[early])
+    found = line(columns[early], (told - known)[early], None if instrument is None else instrument[early])
     parameters = tuple(p for p in USAGE if p.key in keys)
     estimates, notes = _estimates(parameters, found, published_usage(scenario))
     fitted = columns @ found.values
@@ -222,14 +225,22 @@ def _fit(
     return UsageFit(figure, unit, estimates, tuple(checks), at_s, told - known, fitted, notes)
 
 
-def _cpu(played: _Played, at_s: Floats, step_s: float) -> tuple[Floats, Floats]:
-    """What log lines, reads and collections cost beside; then by the factor on requests and by the idle part."""
+def _cpu(played: _Played, at_s: Floats, step_s: float) -> tuple[Floats, Floats, Floats]:
+    """What log lines, reads and collections cost beside; then by the factor on requests and by the idle part.
+
+    Last, what the requests of other minutes would cost. Counters and buffers tell an arrival up to a flush late, which
+    makes a column of a steady load nothing but errors, and these are not alike two steps apart.
+    """
     name = "server_cpu_vcpu"
     warm = {"warm_after": 0.0, "server_idle_cpu": 0.0}
     none = played.column(name, {**warm, "request_cpu": 0.0})
     requests = played.column(name, {**warm, "request_cpu": 1.0}) - none
     columns = np.column_stack([played.mean_at(requests, at_s, step_s), np.ones(len(at_s))])
-    return played.mean_at(none, at_s, step_s), columns
+    apart_s = min(max(2 * step_s, step_s + LONGEST_BIN_S), (at_s[-1] - at_s[0]) / 4)
+    around = [np.where(inside, played.mean_at(requests, at, step_s), np.nan)
+              for at in (at_s - apart_s, at_s + apart_s)
+              for inside in [(at >= at_s[0]) & (at <= at_s[-1])]]  # fmt: skip
+    return played.mean_at(none, at_s, step_s), columns, np.nanmean(around, axis=0)
 
 
 def _cache(played: _Played, scenario: Scenario, recording: Recording, at_s: Floats) -> tuple[Floats, Floats]:
@@ -288,24 +299,33 @@ def _estimates(
     parameters: Sequence[Parameter], found: Line, before: Mapping[str, float]
 ) -> tuple[tuple[UsageEstimate, ...], tuple[str, ...]]:
     count = len(parameters)
-    low = np.array([p.low for p in parameters])
-    high = np.array([p.high for p in parameters])
+    keys = tuple(p.key for p in parameters)
     values = found.values[:count]
-    sd = np.sqrt(np.diag(found.covariance)[:count])
-    # Judged like all others, on the scale of logarithms; columns that are no constants explain what they can first.
-    own, others = found.slope[:, :count], found.slope[:, count:]
-    if others.shape[1]:
-        own = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
-    judged = identified(own * np.clip(values, low, high), parameters, np.log(high / low))
-    estimates, notes = [], [f"{sentence}." for sentence in judged.sentences()]
+    covariance = found.covariance[:count, :count]
+    sd = np.sqrt(np.diag(covariance))
+    low, high = values - found.t90 * sd, values + found.t90 * sd
+    apart = found.strength >= STRONG
+    told = tuple(
+        p.key for i, p in enumerate(parameters) if apart and low[i] > 0 and p.low < values[i] < p.high
+    )
+    alike = count > 1 and (not apart or abs(covariance[0, 1]) > ALIKE * sd[0] * sd[1])
+    left = tuple(key for key in keys if key not in told)
+    together = (left,) if alike else tuple((key,) for key in left)
+    notes = [f"{said}." for said in Identified(keys, covariance, sd, told, together if left else ()).sentences()]
+    estimates = []
     for i, parameter in enumerate(parameters):
-        ends = values[i] - found.t90 * sd[i], values[i] + found.t90 * sd[i]
-        told = parameter.key in judged.told and low[i] < values[i] < high[i]
-        if not told and ends[1] < high[i]:
-            notes.append(f"{parameter.key} is at most {max(ends[1], 0.0):.3g}.")
-        kept = float(values[i]) if told else before[parameter.key]
+        shown = parameter.key in told
+        if not shown and apart and high[i] < parameter.high:
+            notes.append(f"{parameter.key} is at most {max(high[i], 0.0):.3g}.")
         estimates.append(
-            UsageEstimate(parameter.key, kept, max(ends[0], 0.0), max(ends[1], 0.0), told, before[parameter.key])
+            UsageEstimate(
+                key=parameter.key,
+                value=float(values[i]) if shown else before[parameter.key],
+                low=max(float(low[i]), 0.0) if apart else math.nan,
+                high=max(float(high[i]), 0.0) if apart else math.nan,
+                identified=shown,
+                before=before[parameter.key],
+            )
         )
     return tuple(estimates), tuple(notes)
 

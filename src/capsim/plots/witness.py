@@ -54,3 +54,38 @@ def buffers(
     ax.set_ylim(bottom=0)
     ax.legend(loc="best")
     return ax
+
+
+@styled
+def waits(
+    model_us: NDArray[np.int64], reference_us: NDArray[np.int64], *, title: str = "", ax: Axes | None = None
+) -> Axes:
+    """How many calls waited longer than so long: the reference as a line, the model as dots on it.
+
+    Parameters
+    ----------
+    model_us, reference_us : int64 arrays
+        Wait of each call [us], 0 for those that did not wait.
+
+    Examples
+    --------
+    >>> ax = waits(np.array([0, 0, 4_000]), np.array([0, 0, 4_000]))
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('wait for a connection [ms]', 'calls that waited longer [%]')
+    """
+    ax = ax if ax is not None else plt.subplots(figsize=(6, 3))[1]
+    for us, name, style in ((reference_us, "running reference", "-"), (model_us, "model", ".")):
+        longest_first = np.sort(us)[::-1]
+        longest_first = longest_first[longest_first > 0]
+        longer = 100 * np.arange(len(longest_first)) / max(1, len(us))
+        # Dots evenly along the curve: most calls wait little, and their dots would be one blot.
+        at = np.unique(np.linspace(0, len(longest_first) - 1, 40).astype(int)) if style == "." else slice(None)
+        ax.plot(
+            longest_first[at] / 1_000, longer[at], style,
+            color=ORANGE if style == "." else BLUE, linewidth=1.5, markersize=6, label=name,
+        )  # fmt: skip
+    ax.set(xlabel="wait for a connection [ms]", ylabel="calls that waited longer [%]", title=title)
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="best")
+    return ax

@@ -25,15 +25,18 @@ MOST_SKIPPED = 10**9
 
 
 class Refused(Exception):
-    """A request that is answered by an error."""
+    """A request that is answered by an error; the last one of its connection, if what follows cannot be read."""
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, *, last: bool = False) -> None:
         super().__init__(why)
-        self.status = status
+        self.status, self.last = status, last
 
 
-def _error(status: int, why: object) -> web.Response:
-    return web.json_response({"error": " ".join(str(why).split())}, status=status)
+def _error(status: int, why: object, *, last: bool = False) -> web.Response:
+    response = web.json_response({"error": " ".join(str(why).split())}, status=status)
+    if last:
+        response.force_close()
+    return response
 
 
 def _nonsense(constant: str) -> NoReturn:
@@ -78,7 +81,7 @@ def _answers(service: Service) -> Any:
         try:
             return await handler(request)
         except Refused as refused:
-            return _error(refused.status, refused)
+            return _error(refused.status, refused, last=refused.last)
         except CallFailed as failed:
             return _error(503, failed)
         except web.HTTPException as known:  # unknown path, wrong method, body too large
@@ -163,6 +166,9 @@ class _Routes:
                 body = await request.read()
         except TimeoutError:
             raise Refused(408, "the body took too long to arrive") from None
+        except web.RequestPayloadError:
+            request.content.feed_eof()  # aiohttp would read on to the end of it, and log that it cannot
+            raise Refused(400, "the body is not encoded as its Content-Encoding says", last=True) from None
         try:
             data = json.loads(body, parse_constant=_nonsense)
         except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -38,6 +39,19 @@ class Place(NamedTuple):
     redis_url: str | None
 
 
+class OneLine(logging.Handler):
+    """Where aiohttp says what it cannot read: a line of our log, in place of a traceback for each port scanner."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message, and what was raised, as one line."""
+        why = f": {record.exc_info[1]}" if record.exc_info else ""
+        self._log.warn(" ".join(f"{record.getMessage()}{why}".split()))
+
+
 def listen(scenario: Scenario, place: Place, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then end within the grace.
 
@@ -71,7 +85,11 @@ async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
     log = Log(spec.logger.level, _say, *([files] if files else []))
     redis = connector(place.redis_url) if place.redis_url else None
     service = Service(spec, database, log, redis)
-    runner = web.AppRunner(application(service, settings), access_log=None, shutdown_timeout=LAST_ANSWERS_S)
+    unreadable = logging.Logger("capsim serve")
+    unreadable.addHandler(OneLine(log))
+    runner = web.AppRunner(
+        application(service, settings), access_log=None, logger=unreadable, shutdown_timeout=LAST_ANSWERS_S
+    )
     await runner.setup()
     site = web.TCPSite(runner, place.host, place.port)
     try:

@@ -6,6 +6,7 @@ of a replicate; slow periods and faults are addressed by time.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -105,7 +106,7 @@ class SlowPeriods:
         self._rng = rng.generator(seed, replicate, "database slow periods")
         self._means_us = (calm_s * 1e6, slow_s * 1e6)
         self._factor = factor
-        self._bounds_us = [0]  # even places begin calm, odd places begin slow
+        self._bounds_us = array("q", [0])  # even places begin calm, odd places begin slow
 
     def factor_at(self, when_us: int) -> float:
         """Factor on the latency of a call that starts at ``when_us``."""
@@ -123,7 +124,7 @@ class SlowPeriods:
 
     def _periods(self, when_us: Ints) -> Ints:
         self._reach(int(when_us[-1]))
-        return np.searchsorted(self._bounds_us, when_us, "right")
+        return np.frombuffer(self._bounds_us, np.int64).searchsorted(when_us, "right")
 
     def _reach(self, when_us: int) -> None:
         bounds = self._bounds_us

@@ -29,7 +29,14 @@ MOST_AT_ONCE, LEAST_AT_ONCE, SINGLY = 1_024, 8, 4
 SHUTDOWN_LOOK_US = 100_000  # a shutdown looks at the writer this often (recorded: oracle §6)
 
 
-Played = tuple[int, int, int, int, Result]  # an attempt: its number, start and end [us], calls, and how it ended
+class Played(NamedTuple):
+    """An attempt that look-ahead has played."""
+
+    attempt: int
+    start_us: int
+    end_us: int
+    calls: int
+    result: Result
 
 
 class Standing(NamedTuple):
@@ -175,14 +182,14 @@ class Flusher:
                 continue
             whole, played = batch, self._smooth(batch, horizon_us)
             if played:
-                now_us = played[-1][2]
+                now_us = played[-1].end_us
             attempt = pause_us = 0
-            while not played or not played[-1][4].ok:
+            while not played or not played[-1].result.ok:
                 attempt, start_us = attempt + 1, now_us + pause_us
                 self.calls_started[:] = [start_us]
                 self.outcomes.clear()
                 now_us, result = self._statements(batch, attempt, start_us)
-                played.append((attempt, start_us, now_us, len(self.calls_started), result))
+                played.append(Played(attempt, start_us, now_us, len(self.calls_started), result))
                 if result.ok or now_us >= horizon_us:
                     break
                 batch = replace(batch, written=batch.written + result.counted)
@@ -200,8 +207,8 @@ class Flusher:
                 last = attempt == len(played)
                 batch = self._record_attempt(batch, attempt, start_us, end_us, calls, result, last=last)
             if writer.repaired:  # between its attempts it holds no connection
-                for _, start_us, end_us, _, _ in played:
-                    self._pool.record_hold(start_us, end_us)
+                for one in played:
+                    self._pool.record_hold(one.start_us, one.end_us)
             else:
                 self._pool.record_hold(when_us, now_us)
             writer.finish(now_us)
@@ -217,8 +224,8 @@ class Flusher:
         end_us = series.start_us + result.durations_us
         if end_us[0] >= horizon_us or not (result.certain & self._database.steady(series.start_us, end_us))[0]:
             return []
-        inserted = int(result.inserted[0])
-        return [(1, batch.taken_us, int(end_us[0]), int(result.calls[0]), Result(True, batch.rows, inserted))]
+        ended = Result(True, batch.rows, int(result.inserted[0]))
+        return [Played(1, batch.taken_us, int(end_us[0]), int(result.calls[0]), ended)]
 
     def _regular_flushes(self, phase: int, horizon_us: int, most: int) -> tuple[int, int] | None:
         """Play flushes of one kind that disturb no one, by array: until when, and how many; None if not even one."""

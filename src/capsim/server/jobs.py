@@ -94,11 +94,7 @@ def finished(at_us: Ints, cpu_us: Ints, free_us: int = 0) -> Ints:
     >>> finished(np.array([0, 1, 9]), np.array([3, 3, 3])).tolist()
     [3, 6, 12]
     """
-    work = np.cumsum(cpu_us)
-    begin = at_us - work + cpu_us  # an arrival less all the work before it; the latest such is the last idle moment
-    np.maximum.accumulate(begin, out=begin)
-    done: Ints = work + np.maximum(begin, free_us)
-    return done
+    return Queue(at_us, cpu_us).finished(free_us)
 
 
 class Queue:
@@ -120,7 +116,8 @@ class Queue:
     def __init__(self, at_us: Ints, cpu_us: Ints) -> None:
         self._at_us = at_us
         self._work_us = np.cumsum(cpu_us)
-        self._begin_us = at_us - self._work_us + cpu_us  # see `finished`
+        # An arrival less all the work before it; the latest such is the last idle moment.
+        self._begin_us = at_us - self._work_us + cpu_us
 
     def finished(self, free_us: int = 0) -> Ints:
         """When each job is done without others [us]."""

@@ -74,7 +74,8 @@ class Loop:
 
     def __init__(self, spec: HttpSpec, writers: Mapping[Stream, Writer], pauses: Pauses | None = None) -> None:
         self._writers = writers
-        self._cpu_us = np.array([us_from_ms(getattr(spec, f"{name}_cpu_ms")) for name in CLASSES], np.int64)
+        # By kind; a `JOB` brings its own.
+        self._cpu_us = np.array([us_from_ms(getattr(spec, f"{name}_cpu_ms")) for name in CLASSES] + [0], np.int64)
         self._row_cpu_ms = spec.row_cpu_ms
         self._pauses = pauses or grown(spec.gc_pause_ms)
         self._clients = None if spec.clients is None else Clients(spec.clients)
@@ -170,13 +171,13 @@ class Loop:
         """CPU of each job, collections included [us]."""
         is_request = found.kind != JOB
         requests = int(np.count_nonzero(is_request))
-        cpu_us: Ints
-        if requests == len(is_request):
-            cpu_us = self._cpu_us.take(found.kind)
-            cpu_us += self._pauses.us(requests, self._requests)
+        cpu_us: Ints = self._cpu_us.take(found.kind)
+        paused_us = self._pauses.us(requests, self._requests)
+        if requests == len(cpu_us):
+            cpu_us += paused_us
         else:
-            cpu_us = np.where(is_request, self._cpu_us[np.minimum(found.kind, JOB - 1)], found.cpu_us)
-            cpu_us[is_request] += self._pauses.us(requests, self._requests)
+            cpu_us[is_request] += paused_us
+            cpu_us[~is_request] = found.cpu_us[~is_request]
         return cpu_us
 
     def flush_us(self, rows: int) -> int:

@@ -71,6 +71,8 @@ class Seen:
         Batch, attempt, start, end [us], success, rows, counted: of every attempt that has ended.
     waits_us : array, int64[n]
         Wait of each call of a writer that got a connection [us], those without a wait included.
+    others_waits_us : array, int64[m]
+        Wait of each call of a read, the cleanup or the metrics that had to wait and got a connection [us].
     buffers : dict of stream to array, int64[m]
         Entries at each step of `GRID_US`.
     stuck : dict of stream to list
@@ -82,6 +84,7 @@ class Seen:
     counts: dict[Stream, dict[str, int]]
     attempts: dict[Stream, Ints]
     waits_us: Ints
+    others_waits_us: Ints
     buffers: dict[Stream, Ints]
     stuck: dict[Stream, list[tuple[int, int]]]
     visits: list[tuple[Any, ...]]
@@ -185,17 +188,21 @@ def play_model(scenario: Scenario, arrivals: Arrivals, database: Any, seed: int 
             calls_out += sum(1 for at_us in server.flushers[stream].calls_started if at_us < arrivals.end_us)
     columns = [np.concatenate([block.visits[name] for block in happened]).tolist() for name in VISITS]
     visits = sorted((PARTS[part], *rest) for part, *rest in zip(*columns, strict=True))
-    return Seen(counts, attempts, _model_waits(happened, calls_out), buffers, stuck, visits)
+    return Seen(counts, attempts, *_model_waits(happened, calls_out), buffers, stuck, visits)
 
 
-def _model_waits(happened: list[Happened], calls_out: int) -> Ints:
-    """The model notes only calls that had to wait; the others, those of batches still out too, waited for nothing."""
+def _model_waits(happened: list[Happened], calls_out: int) -> tuple[Ints, Ints]:
+    """Waits of the writers, and of the others.
+
+    The model notes only calls that had to wait; all others, those of batches still out too, waited for nothing.
+    """
     waits = {name: np.concatenate([block.waits[name] for block in happened]) for name in happened[0].waits}
-    waits = {name: column[waits["part"] < len(STREAMS)] for name, column in waits.items()}
-    waited = (waits["decided_us"] - waits["asked_us"])[waits["granted"] == 1]
+    waited_us, granted = waits["decided_us"] - waits["asked_us"], waits["granted"] == 1
+    ours = waits["part"] < len(STREAMS)
+    waited, others = waited_us[ours & granted], waited_us[~ours & granted]
     calls = calls_out + sum(int(block.attempts["calls"].sum()) for block in happened)
-    failed = int((waits["granted"] == 0).sum())
-    return np.concatenate([waited, np.zeros(max(0, calls - failed - len(waited)), np.int64)])
+    failed = int((ours & ~granted).sum())
+    return np.concatenate([waited, np.zeros(max(0, calls - failed - len(waited)), np.int64)]), others[others > 0]
 
 
 def _upto(grid: Ints, times_us: Ints, weights: Ints | None = None) -> Ints:
@@ -236,13 +243,15 @@ def _seen(ingestion: Ingestion, recorder: Recorder, arrivals: Arrivals, buffers:
             if t.writer == stream
         ]
         attempts[stream] = np.array(rows, np.int64).reshape(-1, 7)
-    waits = np.array([b - a for part, a, b, granted in recorder.waits if granted and part in STREAMS], np.int64)
+    granted = [(part in STREAMS, b - a) for part, a, b, given in recorder.waits if given]
+    waits = np.array([wait_us for ours, wait_us in granted if ours], np.int64)
+    others = np.array([wait_us for ours, wait_us in granted if not ours and wait_us], np.int64)
     arrays = {stream: np.array(values, np.int64) for stream, values in buffers.items()}
     visits = sorted(
         (v.part, v.number, v.start_us, v.end_us, int(v.ok), v.rows, int(v.cached), v.calls, v.updated)
         for v in recorder.visits
     )
-    return Seen(counts, attempts, waits, arrays, recorder.stuck, visits)
+    return Seen(counts, attempts, waits, others, arrays, recorder.stuck, visits)
 
 
 def _sample_buffers(clock: Clock, ingestion: Ingestion, end_us: int) -> dict[Stream, list[int]]:
@@ -317,7 +326,7 @@ class RealRun:
     seen : Seen
         As for every other side.
     calls : dict of part to list of (duration_us, ok)
-        Durations of the calls of each part, in order.
+        Durations of the calls of each part, in the order of their starts.
     connect_us : int
         Median time to open a connection [us].
     late_us : array, int64[n]
@@ -379,8 +388,9 @@ async def _real(
     if service.metrics is not None and scenario.server.metrics is not None:
         every_us, ask = us_from_s(scenario.server.metrics.every_s), service.metrics.connections
         beside.append(asyncio.ensure_future(at_every(clock, every_us, lambda _: asyncio.ensure_future(ask()))))
+    reading: set[asyncio.Future[None]] = set()
     for read in arrivals.reads(scenario, 0):
-        clock.at(read.at_us, Phase.VISITS, partial(_read, service, read, beside))
+        clock.at(read.at_us, Phase.VISITS, partial(_read, service, read, reading))
     buffers = _sample_buffers(clock, ingestion, arrivals.end_us)
     replays = _replay(clock, ingestion, arrivals)
     await asyncio.sleep(max(0.0, (arrivals.end_us - clock.now_us()) / US_PER_S))
@@ -389,9 +399,10 @@ async def _real(
     recorder.note_stuck(ingestion.writers, clock.now_us())
     seen = _seen(ingestion, recorder, arrivals, buffers)
     calls: dict[Part, list[tuple[int, bool]]] = {part: [] for part in PARTS}
-    for part, _, _, start_us, end_us, ok in recorder.calls:
+    # They are noted as they end, and reads run side by side.
+    for part, _, _, start_us, end_us, ok in sorted(recorder.calls, key=lambda call: call[3]):
         calls[part].append((max(1, end_us - start_us), ok))
-    for task in beside:
+    for task in (*beside, *reading):
         task.cancel()
     await service.shutdown(5.0)
     connect_us = round(statistics.median(timing.connects_us)) if timing.connects_us else 0
@@ -410,14 +421,16 @@ async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
     return pid
 
 
-def _read(service: Service, read: Read, reading: list[asyncio.Future[Any]]) -> None:
+def _read(service: Service, read: Read, reading: set[asyncio.Future[None]]) -> None:
     """Ask for a page of ten events; what the model tells apart by query is told apart by its place."""
 
     async def ask() -> None:
         with suppress(CallFailed):
             await service.analytics.events("game", 10, read.query)
 
-    reading.append(asyncio.ensure_future(ask()))
+    task = asyncio.ensure_future(ask())
+    reading.add(task)
+    task.add_done_callback(reading.discard)
 
 
 class MeasuredDatabase(ModelDatabase):
