@@ -183,6 +183,7 @@ def test_what_the_fit_misses_of_a_size_is_unlike_the_model_too():
     near, far = (Likeness(0.5, np.ones(3), np.ones(3), np.array([0.3, miss, 0.3])) for miss in (0.9, 1.1))
 
     assert near.like and not far.like
+    assert far.sentence().startswith("These samples are unlike the model: heapTotal is 1.1 MiB off it")
 
 
 def test_by_default_the_likelihood_is_taken_where_the_samples_are_like_the_model(quick):
@@ -198,7 +199,7 @@ def test_by_default_a_server_unlike_the_model_is_fitted_by_least_squares_and_tha
     found, posterior, method = fitting._automatic(other, lambda share: None)
 
     assert method == "least-squares" and posterior == fitting.least_squares(other)[1]
-    assert "unlike the model" in found.sentences()[0] and "fitted by least squares" in found.sentences()[0]
+    assert "unlike the model" in found.sentences()[0] and "least squares were taken" in found.sentences()[1]
 
 
 def test_by_default_without_numba_least_squares_are_taken_and_that_is_said(quick, monkeypatch):

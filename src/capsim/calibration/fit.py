@@ -175,7 +175,7 @@ def _automatic(task: Task, progress: Progress) -> tuple[Identified, Posterior, M
             return found, posterior, "likelihood"
         why = found.said[0]
     found, posterior = least_squares(task, first=first, progress=lambda share: progress(0.8 + 0.2 * share))
-    said = (f"{why}: fitted by least squares, whose intervals are wider", *found.said)
+    said = (why, "So least squares were taken, whose intervals are wider", *found.said)
     return replace(found, said=said), posterior, "least-squares"
 
 

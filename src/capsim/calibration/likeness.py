@@ -62,6 +62,12 @@ class Likeness:
                 f"These samples are like the model (p {_told(self.p)}): the next one is as well predicted as in "
                 "simulated recordings"
             )
+        if self.p >= LEAST_P:
+            most = int(np.argmax(self.misses_mib))
+            return (
+                f"These samples are unlike the model: {SIZES[most]} is {self.misses_mib[most]:.2g} MiB off it from "
+                f"sample to sample (one standard deviation; at most {MOST_MISS_MIB:g})"
+            )
         worst = int(np.argmax(self.off_mib / self.expected_mib))
         return (
             f"These samples are unlike the model (p {_told(self.p)}): {SIZES[worst]} of the next one is "
