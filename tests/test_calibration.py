@@ -247,7 +247,8 @@ def test_a_sweep_of_a_constant_overrides_the_scenarios_own():
     ("fit", "said"),
     [
         (["live_bas_mib"], "did you mean live_base_mib"),
-        (["server.http.events_cpu_ms"], "tells no CPU"),
+        (["server.http.events_cpu_ms"], "no metric tells it from the collector's"),
+        (["request_cpu_factor"], "give an export of Railway's metrics"),
         (["live_base_mib", "constants.live_base_mib"], "named twice"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from capsim.calibration import fit as fitting
 from capsim.calibration.filter import log_between
 from capsim.calibration.fit import BUDGET, HELD_OUT, Task, by_likelihood, calibrate
 from capsim.calibration.heaps import follow, numbers_of
-from capsim.calibration.likelihood import Likelihood, _parabola, _power, _weights
+from capsim.calibration.likelihood import Found, Likelihood, _parabola, _power, _weights
+from capsim.calibration.likeness import Likeness
 from capsim.calibration.parameters import DEFAULT, bounds, chosen, published
 from capsim.calibration.simulator import Simulator
 from capsim.calibration.stretches import measured, stretches
@@ -131,17 +133,89 @@ def test_the_same_seed_gives_the_same_likelihood(task):
     assert one == again != other
 
 
-def test_samples_that_are_unlike_the_model_are_said_to_be(monkeypatch, task):
+# --- whether the samples are like the model
+
+
+@pytest.fixture
+def quick(monkeypatch, task):
+    """The search is left out: it found the truth."""
     from capsim.calibration import likelihood as search
-    from capsim.calibration.likelihood import Found
 
-    for missed, said in ((0.4, False), (2.5, True)):
-        found = Found(TRUTH, 1e-4 * np.eye(len(TRUTH)), np.array([0.3, missed, 0.3]))
-        monkeypatch.setattr(search, "likeliest", lambda *_, found=found: found)
-        first = task.draw(*bounds(PARAMETERS), 100, 0, lambda share: None)
-        sentences = by_likelihood(task, first=first)[0].sentences()
+    found = Found(TRUTH, 1e-4 * np.eye(len(TRUTH)), np.full(3, 0.3))
+    monkeypatch.setattr(search, "likeliest", lambda *_: found)
+    monkeypatch.setattr(fitting, "FIRST", 100)
+    return task
 
-        assert any("2.5 MiB off the model's saw-tooth" in sentence for sentence in sentences) == said
+
+def changed(task, change):
+    """The task with other samples: change(rss, total, used) of those measured."""
+    parts = [replace(part, measured=np.array(change(*part.measured))) for part in task.simulator.parts]
+    simulator = Simulator(SCENARIO, parts, 1.0)
+    return Task(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(parts)), 0)
+
+
+def drifting(rss, total, used):
+    """Beside the heap a page is kept now and then: 8 MiB in the end, in steps that no single sample shows."""
+    return np.round(rss + np.linspace(0, 8, len(rss))), total, used
+
+
+def shuffled(rss, total, used):
+    """Levels, spread and rounding are right, and no sample follows from the one before."""
+    order = np.random.default_rng(0).permutation(len(used))
+    return rss[order], total[order], used[order]
+
+
+def test_a_server_like_the_model_is_said_to_be(quick):
+    found = by_likelihood(quick)[0]
+
+    assert found.like and "These samples are like the model (p = 0" in found.sentences()[0]
+
+
+@pytest.mark.parametrize(("change", "part"), [(drifting, "memory beside the heap"), (shuffled, "")])
+def test_samples_that_are_unlike_the_model_are_said_to_be(quick, change, part):
+    found = by_likelihood(changed(quick, change))[0]
+
+    assert not found.like
+    assert f"These samples are unlike the model (p < 0.017): {part}" in found.sentences()[0]
+
+
+def test_what_the_fit_misses_of_a_size_is_unlike_the_model_too():
+    near, far = (Likeness(0.5, np.ones(3), np.ones(3), np.array([0.3, miss, 0.3])) for miss in (0.9, 1.1))
+
+    assert near.like and not far.like
+    assert far.sentence().startswith("These samples are unlike the model: heapTotal is 1.1 MiB off it")
+
+
+def test_by_default_the_likelihood_is_taken_where_the_samples_are_like_the_model(quick):
+    found, _, method = fitting._automatic(quick, lambda share: None)
+
+    assert method == "likelihood" and found.like
+
+
+def test_by_default_a_server_unlike_the_model_is_fitted_by_least_squares_and_that_is_said(quick, monkeypatch):
+    for name, few in (("LATER", 32), ("AGAIN", 10), ("ROUNDS", 1), ("CLOSEST", 30)):
+        monkeypatch.setattr(fitting, name, few)
+    other = changed(quick, drifting)
+    found, posterior, method = fitting._automatic(other, lambda share: None)
+
+    assert method == "least-squares" and posterior == fitting.least_squares(other)[1]
+    assert "unlike the model" in found.sentences()[0] and "least squares were taken" in found.sentences()[1]
+
+
+def test_by_default_without_numba_least_squares_are_taken_and_that_is_said(quick, monkeypatch):
+    for name, few in (("LATER", 32), ("AGAIN", 10), ("ROUNDS", 1), ("CLOSEST", 30)):
+        monkeypatch.setattr(fitting, name, few)
+    real = builtins.__import__
+
+    def without(name, *others):
+        if name == "capsim.calibration" and "likelihood" in (others[2] or ()):
+            raise ModuleNotFoundError(name)
+        return real(name, *others)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    found, _, method = fitting._automatic(quick, lambda share: None)
+
+    assert method == "least-squares" and "needs numba" in found.sentences()[0]
 
 
 # --- the search

@@ -353,6 +353,129 @@ def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path, text):
     assert len(refused.value.problems) == 1 and "r.jsonl" in str(refused.value)
 
 
+def test_a_line_of_any_length_is_read_in_pieces_and_counts_as_broken(tmp_path, monkeypatch):
+    from capsim.recording import journal
+
+    monkeypatch.setattr(journal, "LONGEST_LINE_BYTES", 1 << 10)
+    head, *rest = lines((0, 0), (5, 10), (10, 20), (15, 30)).splitlines(keepends=True)
+    long = '{"kind":"sample","x":"' + "y" * 5_000 + '"}\n'
+    (tmp_path / "r.jsonl").write_text(head + rest[0] + long + "".join(rest[1:]) + long.strip())
+    with pytest.raises(CapsimError, match="2 of 7 lines cannot be read"):
+        read_recording(tmp_path / "r.jsonl")
+    (tmp_path / "r.jsonl").write_text(head + rest[0] + long + "".join(rest[1:]))
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert recording.samples["time_s"].tolist() == [0, 5, 10, 15]
+    assert "1 line could not be read and went uncounted." in recording.notes
+
+
+ROW = {"at": "2026-01-01T00:00:00Z", "count": 0, "why": "", "events_flushed": 0, "source": "http://a/"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table with one cell changed, which has 30 rows of 5 s."""
+
+    def made(column, value, row=3):
+        import pandas as pd
+
+        frame = pd.DataFrame([{**ROW, "time_s": 5 * i} for i in range(30)]).astype(object)
+        frame.loc[row, column] = value
+        frame.to_csv(tmp_path / "r.csv", index=False)
+        return tmp_path / "r.csv"
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("time_s", ""), ("time_s", "soon"), ("time_s", "1e300"), ("time_s", "inf"), ("time_s", -1e12), ("at", "soon")],
+)
+def test_a_row_of_a_table_whose_time_cannot_be_read_is_left_out(table, column, value):
+    recording = read_recording(table(column, value, 0))
+
+    assert len(recording.samples) == 29
+    assert "1 line could not be read and went uncounted." in recording.notes
+
+
+@pytest.mark.parametrize("column", ["at", "time_s"])
+def test_a_table_whose_times_cannot_be_read_is_refused_in_one_line(table, column):
+    with pytest.raises(CapsimError, match=r"r.csv: 30 of 30 lines cannot be read; is it a recording"):
+        read_recording(table(column, "soon", slice(None)))
+
+
+@pytest.mark.parametrize("value", ["lots", -1, 1e300, "inf", "9" * 400, "True"])
+def test_a_number_of_a_table_that_can_be_none_is_named(table, value):
+    recording = read_recording(table("events_flushed", value))
+
+    assert recording.samples["events_flushed"].isna().tolist() == [i == 3 for i in range(30)]
+    assert any(note.startswith("events_flushed was there and could not be read") for note in recording.notes)
+
+
+@pytest.mark.parametrize("value", ["lots", -1, 1e300, [1], {"a": 1}, True])
+def test_a_number_of_a_sample_that_can_be_none_is_named(tmp_path, value):
+    text = lines((0, 0), (5, 10)) + lines((10, value)).splitlines()[1] + "\n"
+    (tmp_path / "r.jsonl").write_text(text)
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert recording.samples["events_flushed"].isna().tolist() == [False, False, True]
+    assert any(note.startswith("events_flushed was there and could not be read") for note in recording.notes)
+
+
+@pytest.mark.parametrize("every_s", [0, -5, 1e300, "soon", None])
+def test_a_cadence_that_cannot_be_is_a_broken_line_and_the_samples_tell_it(tmp_path, every_s):
+    head, *rest = lines((0, 0), (5, 10), (10, 20)).splitlines()
+    head = json.dumps({**json.loads(head), "every_s": every_s})
+    (tmp_path / "r.jsonl").write_text("\n".join([head, *rest]))
+    recording = read_recording(tmp_path / "r.jsonl")
+
+    assert recording.every_s == 5 and recording.samples["time_s"].tolist() == [0, 5, 10]
+    assert recording.start_us == 1_767_225_600_000_000
+    assert "1 line could not be read and went uncounted." in recording.notes
+
+
+def test_samples_that_lie_decades_apart_are_refused(tmp_path):
+    (tmp_path / "r.jsonl").write_text(lines((0, 0), (5, 10), (3e9, 20)))
+    with pytest.raises(CapsimError, match="34,722 days lie between"):
+        read_recording(tmp_path / "r.jsonl")
+
+
+def test_a_saved_answer_that_is_no_kilobyte_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('"' + "x" * (1 << 20) + '"')
+    with pytest.raises(CapsimError, match="larger than 1 MiB"):
+        read_recording(tmp_path)
+
+
+# --- addresses
+
+
+def test_credentials_that_a_file_tells_go_nowhere(tmp_path):
+    url = f"http://me:{SECRET}@a/api/metrics?token={SECRET}"
+    (tmp_path / "r.jsonl").write_text(lines((0, 0), (5, 10), source=url))
+    recording = read_recording(tmp_path / "r.jsonl")
+    write_recording(recording, tmp_path / "r.csv")
+
+    assert recording.source == "http://a/api/metrics?token=..."
+    assert SECRET not in (tmp_path / "r.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["calibrate", "after", "URL"], ["calibrate", "URL", "node-80"], ["compare", "after", "URL"], ["run", "URL"],
+     ["trace", "describe", "URL"], ["run", "after", "--trace", "URL"], ["record", "BARE", "--out", "r.csv"],
+     ["record", "URL", "--out", "r.csv"], ["record", "URL", "URL", "--out", "r.csv"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_address_in_the_wrong_place_shows_no_credentials(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    bare = f"me:{SECRET}@127.0.0.1:1/api/metrics"
+    places = {"URL": f"http://{bare}?token={SECRET}&x=y", "BARE": bare}
+    done = CliRunner().invoke(main, [places.get(a, a) for a in arguments])
+
+    assert done.exit_code == 2 and SECRET not in done.output and not list(tmp_path.iterdir())
+    assert "127.0.0.1:1/api/metrics" in done.output and done.output.count("\n") == 1
+
+
 def test_ctrl_c_keeps_what_there_is(server, tmp_path):
     out = tmp_path / "r.csv"
     command = [sys.executable, "-m", "capsim", "record", server.url, "--every", "100ms", "--out", str(out)]

@@ -16,9 +16,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from capsim.errors import CapsimError
 from capsim.pricing import Meter
 from capsim.usage import SERVICES
+
+Floats = NDArray[np.float64]
 
 ALL = "all services"
 MEASUREMENTS: dict[str, Meter] = {
@@ -45,6 +50,23 @@ class Entry:
     meter: Meter
     quantity: float | None = None
     usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples of one meter of one service: vCPU, or GB in the size that the bill has of one.
+
+    Attributes
+    ----------
+    at_s, values : array, shape (n,)
+        Seconds since 1970, in order; two samples or more.
+    """
+
+    source: str
+    service: str
+    meter: Meter
+    at_s: Floats
+    values: Floats
 
 
 @dataclass(frozen=True)
@@ -103,16 +125,7 @@ def read_billed(side: str) -> Billed:
         If the file cannot be read or is no such export, or a value is negative or no number.
     """
     service, file = split_side(side)
-    try:
-        path = Path(file)
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise CapsimError(f"{file}: larger than 64 MiB; export a shorter time")
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        kind = _kind(data)
-    except OSError as error:
-        raise CapsimError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
-    except (ValueError, RecursionError) as error:
-        raise CapsimError(f"{file}: is not JSON ({type(error).__name__}); {REMEDY}") from None
+    data, kind = _read(file)
     notes: dict[str, None] = {}
     minutes = _period(data, file)
     if kind == "series":
@@ -140,6 +153,52 @@ def read_billed(side: str) -> Billed:
     if service:
         found = [Entry(service, e.meter, e.quantity, e.usd) for e in found]
     return Billed(source=file, entries=tuple(_added(found)), minutes=minutes, notes=tuple(notes))
+
+
+def read_series(side: str) -> list[Series]:
+    """Samples over time of memory and CPU, from an export of Railway's metrics.
+
+    Parameters
+    ----------
+    side : str
+        ``FILE``, or ``SERVICE=FILE`` for one that is of a single service and does not name it; a row without a name is
+        taken for the server's.
+
+    Raises
+    ------
+    CapsimError
+        If the file cannot be read, has no such samples, or has a meter of a service twice (replicas).
+    """
+    service, file = split_side(side)
+    data, kind = _read(file)
+    if kind != "series":
+        raise CapsimError(f"{file}: has no samples over time; give an export of railway metrics --raw --json")
+    found: dict[tuple[str, Meter], Series] = {}
+    for row in _rows(data):
+        name = str(row["measurement"])
+        if name not in ("MEMORY_USAGE_GB", "CPU_USAGE"):
+            continue
+        whose = service or _service(row)
+        key = ("server" if whose == ALL else whose, MEASUREMENTS[name])
+        if key in found:
+            raise CapsimError(f"{file}: has {name} of {key[0]} twice (replicas, or two services); export one of them")
+        points = np.array(_points(row, file, name))
+        found[key] = Series(file, *key, points[:, 0], points[:, 1])
+    return list(found.values())
+
+
+def _read(file: str) -> tuple[Any, str | None]:
+    """An export, and of which kind it is."""
+    try:
+        path = Path(file)
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise CapsimError(f"{file}: larger than 64 MiB; export a shorter time")
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        return data, _kind(data)
+    except OSError as error:
+        raise CapsimError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
+    except (ValueError, RecursionError) as error:
+        raise CapsimError(f"{file}: is not JSON ({type(error).__name__}); {REMEDY}") from None
 
 
 def _kind(data: Any) -> str | None:
@@ -204,17 +263,11 @@ def _of_usage(data: Any, file: str, notes: dict[str, None]) -> Iterator[Entry]:
 def _of_series(data: Any, file: str, notes: dict[str, None]) -> tuple[list[Entry], float]:
     found, covered = [], 0.0
     for row in _rows(data):
-        name, samples = str(row["measurement"]), row.get("values") or []
+        name = str(row["measurement"])
         if name not in MEASUREMENTS or name in ("NETWORK_TX_GB", "BACKUP_USAGE_GB"):
             notes[f"{name} as samples over time is not what is charged, and is not compared"] = None
             continue
-        if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
-            raise CapsimError(f"{file}: the values of {name} are no list of samples; {REMEDY}")
-        points = sorted(
-            (_number(s.get("ts"), file, f"{name} ts"), _number(s.get("value"), file, name)) for s in samples
-        )
-        if len(points) < 2:
-            raise CapsimError(f"{file}: {name} has {len(points)} samples; export a longer time")
+        points = _points(row, file, name)
         steps = [later[0] - point[0] for point, later in pairwise(points)]
         usual_s = median(steps)
         held_s = [min(step, _GAP_STEPS * usual_s) for step in [*steps, usual_s]]
@@ -229,6 +282,17 @@ def _of_series(data: Any, file: str, notes: dict[str, None]) -> tuple[list[Entry
         )
         covered = max(covered, math.fsum(held_s) / 60)
     return found, covered
+
+
+def _points(row: Mapping[str, Any], file: str, name: str) -> list[tuple[float, float]]:
+    """Instant and value of each sample, in order of time."""
+    samples = row.get("values") or []
+    if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+        raise CapsimError(f"{file}: the values of {name} are no list of samples; {REMEDY}")
+    points = sorted((_number(s.get("ts"), file, f"{name} ts"), _number(s.get("value"), file, name)) for s in samples)
+    if len(points) < 2:
+        raise CapsimError(f"{file}: {name} has {len(points)} samples; export a longer time")
+    return points
 
 
 def _added(entries: list[Entry]) -> Iterator[Entry]:

@@ -17,8 +17,26 @@ NAMES = {
     "event_row_bytes": "event_row",
     "revenue_row_bytes": "revenue_row",
     "heartbeat_row_bytes": "heartbeat_row",
+    "request_cpu_factor": "request_cpu",
+    "server_idle_vcpu": "server_idle_cpu",
+    "server_cache_request_bytes": "server_cache_request",
+    "event_stored_bytes": "pg_data_event",
 }
 """Key of a scenario to the name of the constant in `capsim.memory.constants`."""
+
+CACHE = ("server_mapped", "server_files_read")
+"""Constants that ``server_cache_mib`` sets both: once it was measured, least and most are what was measured."""
+
+
+def names_of(key: str) -> tuple[str, ...]:
+    """Names of the constants that a key of a scenario sets.
+
+    Examples
+    --------
+    >>> names_of("live_base_mib"), names_of("server_cache_mib")
+    (('live_base',), ('server_mapped', 'server_files_read'))
+    """
+    return CACHE if key == "server_cache_mib" else (NAMES[key],)
 
 
 class ConstantsSpec(Spec):
@@ -38,6 +56,19 @@ class ConstantsSpec(Spec):
     heartbeat_row_bytes: Positive | None = Field(
         default=None, description="heap of a buffered heartbeat in an array (semantics seed)"
     )
+    request_cpu_factor: Positive | None = Field(
+        default=None, description="CPU of a request, times that of the measured server at the same rate"
+    )
+    server_idle_vcpu: NotNegative | None = Field(default=None, description="CPU of the server without requests")
+    server_cache_mib: NotNegative | None = Field(
+        default=None, description="page cache of the program's files that is billed, log files apart"
+    )
+    server_cache_request_bytes: NotNegative | None = Field(
+        default=None, description="page cache that a request adds, log files apart"
+    )
+    event_stored_bytes: Positive | None = Field(
+        default=None, description="what a game event leaves in table and indexes of Postgres, WAL apart"
+    )
 
     def given(self) -> dict[str, float]:
         """Those that are set, by the names of `capsim.memory.constants`.
@@ -47,8 +78,8 @@ class ConstantsSpec(Spec):
         >>> ConstantsSpec(live_base_mib=9.5).given()
         {'live_base': 9.5}
         """
-        values = {NAMES[key]: value for key, value in self.model_dump().items() if value is not None}
-        return values
+        values = {key: value for key, value in self.model_dump().items() if value is not None}
+        return {name: value for key, value in values.items() for name in names_of(key)}
 
 
 class FittedSpec(Spec):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_PROBLEM = 1_000  # characters; file, place and remedy stay, what is cut is a value from the middle
 
 
@@ -22,15 +24,33 @@ class CapsimError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+_USER = re.compile(r"(?<![^\s/'\"(])(?!user:password@)[^\s/:@]+:(?!/)[^\s@]+@")
+_QUERY = re.compile(r"(?i)\bhttps?:/{1,2}[^\s?]*\?\S+")
+_VALUE = re.compile(r"=[^&\s]*?(?=[:;,.]?(?:&|$))")
+
+
+def concealed(text: str) -> str:
+    """A text in which no address shows its user, its password, or (of http) the values of its query.
+
+    Whoever gives an address where a file is meant finds it in the message, and messages end up in logs.
+
+    Examples
+    --------
+    >>> concealed("http://me:secret@host/api?token=abc: no such file")
+    'http://...@host/api?token=...: no such file'
+    """
+    return _QUERY.sub(lambda found: _VALUE.sub("=...", found[0]), _USER.sub("...@", text))
+
+
 def printable(text: str) -> str:
-    """A text that any UTF-8 output takes: half surrogates escaped, and the middle left out of a very long one.
+    """A text that any UTF-8 output takes: half surrogates escaped, no password, and the middle left out if it is long.
 
     Examples
     --------
     >>> printable("a \\ud800")
     'a \\\\ud800'
     """
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = concealed(text.encode("utf-8", "backslashreplace").decode())
     if len(text) <= LONGEST_PROBLEM:
         return text
     return f"{text[: LONGEST_PROBLEM * 2 // 3]} [...] {text[-LONGEST_PROBLEM // 3 :]}"

@@ -37,6 +37,18 @@ class CalibrationCheck(_Part):
     high_mib: float
 
 
+class UsageMean(_Part):
+    """Mean of one of Railway's metrics over the part that was fitted, or held out."""
+
+    part: str = Field(description="fitted, or held out")
+    figure: str
+    unit: str
+    measured: float
+    predicted: float
+    low: float
+    high: float
+
+
 class CalibrationDocument(_Part):
     """A calibration."""
 
@@ -51,6 +63,7 @@ class CalibrationDocument(_Part):
     method: str
     keys: tuple[CalibratedKey, ...]
     checks: tuple[CalibrationCheck, ...]
+    usage: tuple[UsageMean, ...] = Field(default=(), description="what Railway's metrics say, where they were given")
     untold: dict[str, str] = Field(description="what no fit to such samples can tell, and why")
     notes: tuple[str, ...]
 
@@ -84,6 +97,11 @@ def document_text(found: Calibration) -> str:
             CalibrationCheck(part=c.part, figure=c.figure, measured_mib=c.measured, predicted_mib=c.predicted,
                              low_mib=c.low, high_mib=c.high)
             for c in found.checks
+        ),
+        usage=tuple(
+            UsageMean(part=c.part, figure=c.figure, unit=c.unit, measured=c.measured, predicted=c.predicted, low=c.low,
+                      high=c.high)
+            for fit in found.usage for c in fit.checks
         ),
         untold=found.untold,
         notes=found.notes,

@@ -97,7 +97,23 @@ def _log_sample(state, c, told, sd, step, again):
 
 
 @compiled
-def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, jitter_mib, count, seed):
+def _off(row, state, c, logs, told):
+    """By what a sample is off the mean of the particles that live."""
+    best, mass = logs.max(), 0.0
+    row[:] = 0.0
+    for k in range(len(logs)):
+        if state[k, DEAD] == 0:
+            weight = math.exp(logs[k] - best)
+            rss, total, used = sizes(state[k], c)
+            mass += weight
+            row[0] += weight * (told[2] - used)
+            row[1] += weight * (told[1] - total)
+            row[2] += weight * (told[0] - told[1] - rss + total)
+    row /= max(mass, 1e-300)
+
+
+@compiled
+def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, jitter_mib, count, seed, ahead):
     """Logarithm of the likelihood of one stretch, by so many particles.
 
     Parameters
@@ -118,6 +134,8 @@ def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, j
     jitter_mib : float
         Range of what buffers hold between samples beside what they held at them [MiB].
     count, seed : int
+    ahead : array, shape (m, 3), or empty
+        Takes by what each sample is off its prediction: heapUsed, heapTotal, beside the heap [MiB].
     """
     np.random.seed(seed)
     state, other = np.empty((count, STATE)), np.empty((count, STATE))
@@ -141,6 +159,8 @@ def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, j
                 state[k, HELD] = after
         if not seen[i]:
             continue
+        if len(ahead) > 0:
+            _off(ahead[m], state, c, logs, told[m])
         again = m > 0 and told[m, 0] == told[m - 1, 0] and told[m, 1] == told[m - 1, 1]
         for k in range(count):
             logs[k] += _log_sample(state[k], c, told[m], sd, step, again)

@@ -16,25 +16,23 @@ from capsim.calibration.result import Calibration, Estimate
 from capsim.calibration.simulator import Simulator
 from capsim.calibration.stretches import measured, stretches
 from capsim.calibration.surface import Surface, learn
+from capsim.calibration.usage import fit_usage
 from capsim.errors import CapsimError
 from capsim.recording.model import Recording
 from capsim.specs import Scenario
 
 Floats = NDArray[np.float64]
-Method = Literal["likelihood", "least-squares", "abc"]
+Method = Literal["auto", "likelihood", "least-squares", "abc"]
 Progress = Callable[[float], None]
 
 HELD_OUT = 0.3  # of the time, at its end
 BUDGET = 4_000.0  # events of one simulation of all stretches: about 25 ms
 FIRST, LATER, ROUNDS, AGAIN = 1_024, 160, 5, 64  # simulations: first, of a round, most rounds, at the solution
 CLOSEST = 80  # of the first
-REACH, EDGE = (
-    5.0,
-    0.15,
-)  # half a box in standard deviations; share of it next to its sides where a solution is not inside
+# Half a box in standard deviations; share of it next to its sides where a solution is not inside.
+REACH, EDGE = 5.0, 0.15
 ABC_DRAWS, ABC_KEPT = 2_048, 0.15
 AT_END = 1.05
-MISSED_MIB = 1.0  # more than rounding: the server is unlike the model, and intervals are those of a wrong likelihood
 WIDER = 1.1  # times the standard deviations of the likelihood: thirty twins that are not counted asked for it
 Z90 = 1.6448536269514722
 
@@ -44,7 +42,8 @@ def calibrate(
     recording: Recording,
     fit: Sequence[str] = DEFAULT,
     *,
-    method: Method = "least-squares",
+    method: Method = "auto",
+    usage: Sequence[str] = (),
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> Calibration:
@@ -58,10 +57,14 @@ def calibrate(
         From `capsim.recording.read_recording`. Its last 30 % (by time) are held out.
     fit : sequence of str
         Keys of ``[constants]``.
-    method : {"likelihood", "least-squares", "abc"}
+    method : {"auto", "likelihood", "least-squares", "abc"}
         The likelihood of every sample, by a particle filter (`capsim.calibration.likelihood`; needs numba). Least
-        squares of the statistics against a response surface. Or draws from the whole range of each constant, kept
-        where they come close, adjusted by regression (no likelihood).
+        squares of the statistics against a response surface. Draws from the whole range of each constant, kept
+        where they come close, adjusted by regression (no likelihood). Or, of the first two, the likelihood where the
+        samples are like the model (`capsim.calibration.likeness`), else least squares; a note says which, and why.
+    usage : sequence of str
+        Exports of Railway's metrics of the same time, ``FILE`` or ``SERVICE=FILE``: CPU of a request, page cache and
+        the bytes of a stored row are fitted to them (`capsim.calibration.usage`).
     seed : int
         Address of the chance of the simulations.
     progress : callable
@@ -83,14 +86,18 @@ def calibrate(
     simulator = Simulator(scenario, parts, recording.step_mib)
     target = simulator.statistics.of(measured(parts))
     task = Task(simulator, parameters, published(scenario), target, seed)
-    if method == "likelihood":
+    shown = fit_usage(scenario, recording, usage, cut_s) if usage else ()
+    used = method
+    if method == "auto":
+        found, posterior, used = _automatic(task, progress)
+    elif method == "likelihood":
         found, posterior = by_likelihood(task, progress=progress)
     elif method == "abc":
         found, posterior = _abc(task, progress)
     elif method == "least-squares":
         found, posterior = least_squares(task, progress=progress)
     else:
-        raise CapsimError(f"method {method!r} is unknown; give likelihood, least-squares or abc")
+        raise CapsimError(f"method {method!r} is unknown; give auto, likelihood, least-squares or abc")
     estimates = []
     for parameter, (low, middle, high) in zip(parameters, posterior, strict=True):
         # An estimate that lies at the end of its range says that the range, or the model, is wrong.
@@ -98,7 +105,16 @@ def calibrate(
         value = middle if told else task.base[parameter.key]
         estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
     return Calibration.of(
-        scenario, recording, cut_s, simulator, estimates, found, method=method, seed=seed, base=task.base
+        scenario,
+        recording,
+        cut_s,
+        simulator,
+        estimates,
+        found,
+        method=used,
+        seed=seed,
+        base=task.base,
+        usage=shown,
     )
 
 
@@ -142,21 +158,44 @@ class Task:
         return logs, np.array(rows)
 
 
+Posterior = list[tuple[float, float, float]]
+
+
+def _automatic(task: Task, progress: Progress) -> tuple[Identified, Posterior, Method]:
+    """The likelihood where the samples are like the model, else least squares."""
+    low, high = bounds(task.parameters)
+    first = task.draw(low, high, FIRST, 0, lambda share: progress(0.1 * share))
+    try:
+        from capsim.calibration import likelihood  # noqa: F401
+    except ModuleNotFoundError:
+        why = "The likelihood needs numba (capsim[calibrate])"
+    else:
+        found, posterior = by_likelihood(task, first=first, progress=lambda share: progress(0.1 + 0.7 * share))
+        if found.like:
+            return found, posterior, "likelihood"
+        why = found.said[0]
+    found, posterior = least_squares(task, first=first, progress=lambda share: progress(0.8 + 0.2 * share))
+    said = (why, "So least squares were taken, whose intervals are wider", *found.said)
+    return replace(found, said=said), posterior, "least-squares"
+
+
 def by_likelihood(
     task: Task,
     *,
     first: tuple[Floats, Floats] | None = None,
     progress: Progress = lambda share: None,
-) -> tuple[Identified, list[tuple[float, float, float]]]:
+) -> tuple[Identified, Posterior]:
     """Estimates by the likelihood of every sample; parameters and answer as `least_squares`.
 
     Notes
     -----
     The closest of simulations over the whole range are where the search begins. Intervals are those of the likelihood's
-    curvature, `WIDER` times: the load between samples is not known, and the filter takes it for a straight line.
+    curvature, `WIDER` times: the load between samples is not known, and the filter takes it for a straight line. They
+    are those of a server like the model; whether this one is, is looked at, and said.
     """
     try:
         from capsim.calibration.likelihood import Likelihood, likeliest
+        from capsim.calibration.likeness import likeness
     except ModuleNotFoundError:
         raise CapsimError(
             "the method likelihood needs numba; install capsim[calibrate], or give least-squares"
@@ -166,11 +205,11 @@ def by_likelihood(
         first = task.draw(low, high, FIRST, 0, lambda share: progress(0.1 * share))
     near = nearest(*first, task.target, CLOSEST)
     likelihood = Likelihood(task.simulator, task.parameters, task.base)
-    top = likeliest(likelihood, first[0][near], task.seed, lambda share: progress(0.1 + 0.9 * share))
+    top = likeliest(likelihood, first[0][near], task.seed, lambda share: progress(0.1 + 0.8 * share))
+    seen = likeness(likelihood, top, task.seed)
+    progress(1.0)
     found = identified(_root_of(WIDER**2 * top.covariance), task.parameters, high - low)
-    if (worst := float(top.misses_mib.max())) > MISSED_MIB:
-        found = replace(found, said=(f"These samples are up to {worst:.2g} MiB off the model's saw-tooth (one standard "
-                                     "deviation): the intervals are too narrow; fit by least-squares",))  # fmt: skip
+    found = replace(found, said=(seen.sentence(),), like=seen.like)
     ends = np.clip([top.centre - Z90 * found.sd, top.centre, top.centre + Z90 * found.sd], low, high)
     return found, [(float(a), float(b), float(c)) for a, b, c in np.exp(ends).T]
 
@@ -180,7 +219,7 @@ def least_squares(
     *,
     first: tuple[Floats, Floats] | None = None,
     progress: Progress = lambda share: None,
-) -> tuple[Identified, list[tuple[float, float, float]]]:
+) -> tuple[Identified, Posterior]:
     """Estimates by least squares.
 
     Parameters
@@ -309,7 +348,7 @@ def _solve(surface: Surface, target: Floats, box: Floats) -> tuple[Floats, float
     return solved, float(best.cost)
 
 
-def _abc(task: Task, progress: Progress) -> tuple[Identified, list[tuple[float, float, float]]]:
+def _abc(task: Task, progress: Progress) -> tuple[Identified, Posterior]:
     """Draws that come close, in two rounds, adjusted by regression of the constants on the statistics."""
     low, high = bounds(task.parameters)
     box = np.array([low, high])

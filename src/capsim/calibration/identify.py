@@ -34,6 +34,8 @@ class Identified:
         Directions that they do not tell: the constants that can be exchanged for each other.
     said : tuple of str
         What else the method has to say, a sentence each without its full stop.
+    like : bool
+        Whether the samples are like the model, where the method can tell.
     """
 
     keys: tuple[str, ...]
@@ -42,6 +44,7 @@ class Identified:
     told: tuple[str, ...]
     together: tuple[tuple[str, ...], ...]
     said: tuple[str, ...] = ()
+    like: bool = True
 
     def sentences(self) -> list[str]:
         """What cannot be told, in words."""

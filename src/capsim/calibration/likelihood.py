@@ -38,6 +38,7 @@ LEAST_MISS_MIB, MOST_MISS_MIB = 0.3, 8.0  # least: as much as the rounding; a sh
 TRIED = (0.55, 0.75, 1.0, 1.33)  # times what was missed before
 JITTER_ROWS = 60.0  # between samples a buffer moves within a batch: a hundred rows, mostly less
 FLOOR = 0.15  # least curvature along any direction, in units of the cloud
+NONE = np.empty((0, 3))  # no predictions are asked for
 SCALE = 15.0  # of logarithms of the likelihood: how far below the top a guess still counts
 
 
@@ -67,17 +68,38 @@ class Likelihood:
 
     def at(self, logs: Floats, misses_mib: Floats, particles: int, seed: int) -> float:
         """Its logarithm, with the noise of so many particles."""
+        found = sum(self._part(i, logs, misses_mib, particles, seed, told, NONE) for i, told in enumerate(self._told))
+        return max(found, -1e5)
+
+    def ahead(
+        self, logs: Floats, misses_mib: Floats, particles: int, seed: int, samples: Floats | None = None
+    ) -> Floats:
+        """By what each sample is off the prediction of it: heapUsed, heapTotal, beside the heap [MiB], shape (n, 3).
+
+        Of the recording, or of others at the same instants, as `Simulator.samples` makes them.
+        """
+        seen = self._told
+        if samples is not None:
+            ends = np.cumsum([len(told) for told in seen])[:-1]
+            seen = [np.ascontiguousarray(part) for part in np.split(samples.T, ends)]
+        out = [np.empty((len(told), 3)) for told in seen]
+        for i, (told, row) in enumerate(zip(seen, out, strict=True)):
+            self._part(i, logs, misses_mib, particles, seed, told, row)
+        return np.concatenate(out)
+
+    def _part(
+        self, number: int, logs: Floats, misses_mib: Floats, particles: int, seed: int, told: Floats, ahead: Floats
+    ) -> float:
         constants = merged(self.base, self.parameters, logs)
         jitter = JITTER_ROWS * max(constants[key] for key in ROW_KEYS.values()) / MIB
-        found = 0.0
-        for part, rate, told in zip(self.simulator.parts, self.simulator.rates_hz, self._told, strict=True):
-            row = numbers_of(process_with(self.simulator.scenario, constants, rate))
-            kept = retained_mib(part, constants)
-            found += log_likelihood(
-                part.time_s, part.requests, kept, part.seen, told, row, misses_mib,
-                self.simulator.step_mib, part.young, jitter, particles, seed % (1 << 32),
-            )  # fmt: skip
-        return max(found, -1e5)
+        part, rate = self.simulator.parts[number], self.simulator.rates_hz[number]
+        row = numbers_of(process_with(self.simulator.scenario, constants, rate))
+        kept = retained_mib(part, constants)
+        found: float = log_likelihood(
+            part.time_s, part.requests, kept, part.seen, told, row, misses_mib,
+            self.simulator.step_mib, part.young, jitter, particles, seed % (1 << 32), ahead,
+        )  # fmt: skip
+        return found
 
     def all(self, logs: Floats, misses_mib: Floats, particles: int, seed: int) -> Floats:
         """Of many guesses, each with its own noise."""

@@ -46,9 +46,20 @@ DEFAULT = (
     "server_off_heap_mib",
     "event_row_bytes",
 )
+USAGE = (
+    Parameter("request_cpu_factor", 0.05, 50.0, "CPU against what the recorded requests cost the measured server"),
+    Parameter("server_idle_vcpu", 1e-4, 2.0, "CPU where no requests come"),
+    Parameter("server_cache_mib", 1.0, 1_000.0, "billed memory of the server less resident"),
+    Parameter("server_cache_request_bytes", 10.0, 200_000.0, "growth of it, per request"),
+    Parameter("event_stored_bytes", 100.0, 100_000.0, "growth of the memory of Postgres, per event"),
+)
+"""Constants that Railway's metrics show (`capsim.calibration.usage`)."""
+
+BY_USAGE = "give an export of Railway's metrics with --usage"
 UNTOLD = {
-    "server.http.*_cpu_ms": "CPU of a request: /api/metrics tells no CPU; take it from Railway's metrics",
-    "page cache": "memory of files: outside of the process, so not in rss; take it from Railway's metrics",
+    "request_cpu_factor": f"CPU of a request: /api/metrics tells no CPU; {BY_USAGE}",
+    "page cache": f"memory of files: outside of the process, so not in rss; {BY_USAGE}",
+    "server.http.*_cpu_ms": "the part of a request's CPU that holds the loop: no metric tells it from the collector's",
     "database.insert.sigma": "spread of the flush latency: samples seconds apart show its mean only",
     "server.pool.*": "waiting for a connection: told by no counter",
 }
@@ -72,6 +83,8 @@ def chosen(keys: Sequence[str]) -> tuple[Parameter, ...]:
     for key in keys:
         short = key.removeprefix("constants.")
         if short not in known:
+            if short in {parameter.key for parameter in USAGE}:
+                raise CapsimError(f"{key} is not fitted to these samples: {BY_USAGE}, and it is")
             untold = next((why for name, why in UNTOLD.items() if key.startswith(name.split("*")[0])), None)
             if untold:
                 raise CapsimError(f"{key} cannot be fitted to these samples: {untold}")

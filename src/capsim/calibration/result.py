@@ -15,6 +15,7 @@ from capsim.calibration.identify import Identified
 from capsim.calibration.parameters import PARAMETERS, UNTOLD
 from capsim.calibration.simulator import Simulator
 from capsim.calibration.stretches import measured, stretches
+from capsim.calibration.usage import UsageEstimate, UsageFit, table_rows
 from capsim.constants_spec import NAMES
 from capsim.errors import CapsimError
 from capsim.memory.constants import CONSTANTS
@@ -79,6 +80,8 @@ class Calibration:
     checks : tuple of Check
         Of the part that was fitted and of the part that was held out.
     notes : tuple of str
+    usage : tuple of UsageFit
+        What Railway's metrics say, where they were given.
     """
 
     scenario: Scenario
@@ -92,6 +95,7 @@ class Calibration:
     checks: tuple[Check, ...]
     simulated: dict[str, Floats] = field(repr=False)
     notes: tuple[str, ...]
+    usage: tuple[UsageFit, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
@@ -106,6 +110,7 @@ class Calibration:
         method: str,
         seed: int,
         base: dict[str, float],
+        usage: tuple[UsageFit, ...] = (),
     ) -> Calibration:
         """Check the estimates on both parts, and write the scenario."""
         from capsim.recording.latency import flush_latency
@@ -116,6 +121,7 @@ class Calibration:
         simulated: dict[str, Floats] = {}
         notes = [*recording.notes, *(f"{sentence}." for sentence in found.sentences())]
         notes += [f"{key} lies at the end of the range that was looked at, so it was left as it was." for key in at_end]
+        notes += [note for fit in usage for note in fit.notes]
         for part, window in (("fitted", (0.0, cut_s)), ("held out", (cut_s, recording.span_s))):
             try:
                 seen = stretches(recording, CHECK_BUDGET, scenario, *window)
@@ -132,7 +138,17 @@ class Calibration:
         load = tuple(rates(fitted))
         latency = flush_latency(fitted, scenario)
         return cls(
-            scenario=_fitted(scenario, recording, fitted, estimates, load, latency, checks, method=method, seed=seed),
+            scenario=_fitted(
+                scenario,
+                recording,
+                fitted,
+                [*estimates, *(e for fit in usage for e in fit.estimates)],
+                load,
+                latency,
+                checks,
+                method=method,
+                seed=seed,
+            ),
             method=method,
             recording=recording,
             cut_s=cut_s,
@@ -143,6 +159,7 @@ class Calibration:
             checks=tuple(checks),
             simulated=simulated,
             notes=tuple(dict.fromkeys(notes)),
+            usage=usage,
         )
 
     def table(self) -> pd.DataFrame:
@@ -164,6 +181,7 @@ class Calibration:
                 own = self.scenario.constants
                 given = None if own is None else getattr(own, parameter.key)
                 rows.append((f"constants.{parameter.key}", given or before, np.nan, np.nan, "as before", before))
+        rows += table_rows(self.usage)
         if self.latency is not None:
             one = self.latency
             rows.append(("database.insert, mean [ms]", one.mean_ms, one.low_ms, one.high_ms, "fitted", one.before_ms))
@@ -179,7 +197,9 @@ class Calibration:
     @property
     def untold(self) -> dict[str, str]:
         """What no fit to such samples can tell, and why."""
-        return dict(UNTOLD)
+        shown = {e.key for fit in self.usage for e in fit.estimates if e.identified}
+        known = {"request_cpu_factor": "request_cpu_factor", "page cache": "server_cache_mib"}
+        return {name: why for name, why in UNTOLD.items() if known.get(name) not in shown}
 
 
 def draws(
@@ -216,7 +236,7 @@ def _fitted(
     scenario: Scenario,
     recording: Recording,
     part: Recording,
-    estimates: Sequence[Estimate],
+    estimates: Sequence[Estimate | UsageEstimate],
     load: Sequence[Rate],
     latency: Latency | None,
     checks: Sequence[Check],

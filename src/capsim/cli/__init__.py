@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, concealed
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes; 0 is done, with findings or without
 
@@ -116,7 +116,7 @@ def worded() -> Iterator[None]:
 def fail(*problems: str, code: int = BAD_INPUT) -> NoReturn:
     """Print one line per problem on stderr and leave."""
     for problem in problems:
-        click.echo("capsim: " + " ".join(problem.splitlines()), err=True)
+        click.echo("capsim: " + " ".join(concealed(problem).splitlines()), err=True)
     raise click.exceptions.Exit(code)
 
 

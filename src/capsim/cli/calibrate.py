@@ -19,11 +19,14 @@ WIDTH = 100
 @click.option("--fit", metavar="KEY,...", help="Keys of [constants] to fit.  [default: five that samples can show]")
 @click.option(
     "--method",
-    type=click.Choice(["likelihood", "least-squares", "abc"]),
-    default="least-squares",
+    type=click.Choice(["auto", "likelihood", "least-squares", "abc"]),
+    default="auto",
     show_default=True,
-    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant.",
+    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant; "
+    "auto: the likelihood where the samples are like the model, else least-squares.",
 )
+@click.option("--usage", multiple=True, metavar="FILE",
+              help="Railway's metrics of the same time, or postgres=FILE: CPU and page cache too.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
               help="The address of all chance.")  # fmt: skip
 @click.option(
@@ -37,6 +40,7 @@ def calibrate(
     metrics: str,
     fit: str | None,
     method: str,
+    usage: tuple[str, ...],
     seed: int,
     out: Path | None,
     plot: Path | None,
@@ -70,7 +74,7 @@ def calibrate(
     base = load(scenario)
     keys = DEFAULT if fit is None else tuple(key.strip() for key in fit.split(",") if key.strip())
     with Progress(f"fitting {scenario}") as progress:
-        found = run(base, read_recording(metrics), keys, method=method, seed=seed, progress=progress)  # type: ignore[arg-type]
+        found = run(base, read_recording(metrics), keys, method=method, usage=usage, seed=seed, progress=progress)  # type: ignore[arg-type]
     if plot is not None:
         _draw(found, plot)
     if out is not None:
@@ -119,6 +123,15 @@ def screen(found: Calibration) -> str:
         ("part", "MiB", "measured", "predicted", "90 % band", "error"), disable_numparse=True,
         colalign=("left", "left", "right", "right", "right", "right"),
     )  # fmt: skip
+    billed = tabulate(
+        [
+            (c.part, f"{c.figure} [{c.unit}]", number(c.measured), number(c.predicted),
+             f"{number(c.low)} to {number(c.high)}", f"{100 * c.error:+.1f} %")
+            for fit in found.usage for c in fit.checks
+        ],
+        ("part", "mean", "measured", "predicted", "90 % band", "error"), disable_numparse=True,
+        colalign=("left", "left", "right", "right", "right", "right"),
+    ) if found.usage else ""  # fmt: skip
     said = [*found.notes, *(f"Not told by such samples: {name} ({why})." for name, why in found.untold.items())]
     notes = [line for note in said for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
     head = (
@@ -126,7 +139,10 @@ def screen(found: Calibration) -> str:
         f"{length(found.recording.span_s)}, of which the first {length(found.cut_s)} were fitted "
         f"({found.method})"
     )
-    return "\n".join([*textwrap.wrap(head, WIDTH), "", table, "", checks, "", *notes]) + "\n"
+    return (
+        "\n".join([*textwrap.wrap(head, WIDTH), "", table, "", checks, "", *([billed, ""] if billed else []), *notes])
+        + "\n"
+    )
 
 
 def _draw(found: Calibration, place: Path) -> None:
@@ -135,15 +151,20 @@ def _draw(found: Calibration, place: Path) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    from capsim.plots.calibration import calibration_residuals, calibration_series
+    from capsim.plots.calibration import calibration_residuals, calibration_series, calibration_usage
     from capsim.plots.canvas import style
 
     temporary = place.with_name(f".{place.name}.part")
     try:
         with style():
-            figure, (top, bottom) = plt.subplots(2, figsize=(8, 6), layout="constrained", height_ratios=(3, 2))
+            more = len(found.usage)
+            figure, (top, bottom, *others) = plt.subplots(
+                2 + more, figsize=(8, 6 + 2.5 * more), layout="constrained", height_ratios=(3, 2, *(2,) * more)
+            )
             calibration_series(found, ax=top)
             calibration_residuals(found, ax=bottom)
+            for number, ax in enumerate(others):
+                calibration_usage(found, number, ax=ax)
             figure.savefig(temporary, format="png", dpi=120)
         temporary.replace(place)
     finally:

@@ -192,7 +192,9 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("warm_after", 3000, "requests", "2500-4000", "measured", "cgroup section 6"),
     Constant("cold_request", 0.4, "ms", "0.1-0.6", "fitted", "extra CPU of a request before; L14 at four rates"),
     Constant("server_idle_cpu", 0.0014, "vCPU", "0.001-0.0015", "measured", _SERIES + ", idle tails"),
+    Constant("request_cpu", 1.0, "1", "exact", "assumed", "CPU of a request over that of the measured server"),
     # --- container of the server
+    Constant("server_cache_request", 0.0, "bytes", "exact", "assumed", "page cache of a request, log files apart"),
     Constant("server_mapped", 39.0, "MiB", "0 if another group holds them", "measured", "cgroup, base500: mapped"),
     Constant("server_files_read", 79.1, "MiB", "66-79; 0 if another group holds them", "measured", "C7, base500"),
     Constant("node_kernel_base", 0.7, "MiB", "+-0.07", "fitted", "C5"),

@@ -21,6 +21,7 @@ from capsim.memory.live import Live
 from capsim.memory.pauses import collector_share, extra_cpu_vcpu
 from capsim.memory.sawtooth import OldSpace, scan
 from capsim.specs import Scenario
+from capsim.units import MIB
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +78,7 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats
     rss_peak = np.where(np.isnan(stepped.peak_mib), rss_peak, stepped.peak_mib)
     rss = np.where(np.isnan(stepped.rss_mib), rss, stepped.rss_mib)
     anon = rss - process.file_mib
-    logs = parts.log_files_mib(samples, scenario)
+    logs = parts.log_files_mib(samples, scenario) + np.cumsum(requests) * value("server_cache_request") / MIB
     held = anon + value("node_kernel_base") + value("node_kernel_share") * anon + value("group_overhead")
     held = held + value("kernel_written") * logs
     room = np.maximum(process.container_mib - held, 0.0)  # file pages give way to what cannot
@@ -146,7 +147,8 @@ def cpu_vcpu(requests: Floats, width_s: Floats) -> Floats:
     warm = np.interp(rate, _CPU_RATE_HZ, _CPU_MS) / 1e3
     served = np.cumsum(requests)
     cold = np.minimum(served, value("warm_after")) - np.minimum(served - requests, value("warm_after"))
-    return (requests * warm + cold * value("cold_request") / 1e3) / width_s + value("server_idle_cpu")
+    seconds = value("request_cpu") * (requests * warm + cold * value("cold_request") / 1e3)
+    return seconds / width_s + value("server_idle_cpu")
 
 
 def _scavenge_mib(new_mib: Floats) -> Floats:

@@ -63,6 +63,31 @@ def calibration_residuals(found: Calibration, ax: Axes | None = None) -> Axes:
 
 
 @styled
+def calibration_usage(found: Calibration, number: int = 0, ax: Axes | None = None) -> Axes:
+    """One of Railway's metrics as measured, less what is not fitted, and the fitted line through it.
+
+    Parameters
+    ----------
+    number : int
+        Which of ``found.usage``.
+    """
+    ax = canvas(ax)
+    unit, size_s = _unit(found.recording.span_s)
+    fit = found.usage[number]
+    ax.plot(
+        fit.time_s / size_s, fit.measured, ".", markersize=3, color="black", label="measured, less what is not fitted"
+    )
+    for part, colour, inside in zip(
+        PARTS, _colours(), (fit.time_s <= found.cut_s, fit.time_s > found.cut_s), strict=False
+    ):
+        ax.plot(fit.time_s[inside] / size_s, fit.fitted[inside], color=colour, linewidth=1.5, label=f"model ({part})")
+    ax.axvline(found.cut_s / size_s, color="0.4", linestyle=(0, (5, 3)), linewidth=1)
+    ax.set(ylabel=f"[{fit.unit}]", title=fit.figure[0].upper() + fit.figure[1:])
+    ax.set_xlabel(f"time since the first sample [{unit}]")
+    return legend(ax)
+
+
+@styled
 def recorded_rates(recording: Recording, ax: Axes | None = None) -> Axes:
     """Arrivals a second of each stream, from the counters, means of up to 100 intervals."""
     from capsim.recording.load import arrivals

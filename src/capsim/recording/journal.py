@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from capsim.errors import CapsimError
+from capsim.trace.lines import LONGEST_LINE_BYTES
 
 FORMAT = 1
 SUFFIX = ".jsonl"
@@ -115,15 +116,32 @@ def parts_of(path: Path) -> list[Path]:
 def lines_of_journal(path: Path) -> Iterator[tuple[Path, int, dict[str, Any] | None]]:
     """File, number and content of every line of all parts; None for a line that is no JSON object."""
     for part in parts_of(path):
-        with part.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                if not raw.strip():
-                    continue
-                try:
-                    line = json.loads(raw)
-                except (ValueError, RecursionError):
-                    line = None
-                yield part, number, line if isinstance(line, dict) else None
+        for number, line in objects_of(part):
+            yield part, number, line
+
+
+def objects_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Number and content of every line that is not empty; None for one that is no JSON object, or longer than 1 MiB."""
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(LONGEST_LINE_BYTES):
+                number += 1
+                whole = len(raw) < LONGEST_LINE_BYTES or raw.endswith(b"\n")
+                while not raw.endswith(b"\n") and len(raw) == LONGEST_LINE_BYTES:  # its rest is skipped
+                    raw = file.readline(LONGEST_LINE_BYTES)
+                if not whole or raw.strip():
+                    yield number, _object(raw) if whole else None
+    except OSError as error:
+        raise CapsimError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None
 
 
 def is_session(line: str) -> bool:

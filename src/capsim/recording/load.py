@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 CONFIDENCE = 0.90
 LONG_GAP_S = 60.0  # without samples: the number that came is known, its spread over that time is not
 ENDS = 3  # samples that tell what is out at an end
+MOST_BINS = 50_000_000  # more than a year of seconds
 BATCH_ROWS = 100.0  # what is out in a flush at the most, where no dip showed more
 
 
@@ -170,6 +171,10 @@ def load_trace(recording: Recording) -> Trace:
         first, last = math.ceil(part.time_s[0] * 1e6 / width_us), math.floor(part.time_s[-1] * 1e6 / width_us)
         if last <= first:
             continue
+        if last - first > MOST_BINS:
+            raise CapsimError(
+                f"{recording.name}: {last - first:,} bins of {width_us / 1e6:g} s are too many for a load; cut it"
+            )
         edges = np.arange(first, last + 1, dtype=np.int64) * width_us
         told = np.floor(np.interp(edges / 1e6, part.time_s, part.requests) + 1e-9).astype(np.int64)
         starts.append(edges[:-1])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ import pandas as pd
 
 from capsim.errors import CapsimError
 from capsim.paths import data_dir
-from capsim.recording.answer import COUNTERS, VALUES, NotMetrics, read_document
-from capsim.recording.journal import SUFFIX, lines_of_journal, parts_of
+from capsim.recording.address import HIDDEN, address_of
+from capsim.recording.answer import COUNTERS, LARGEST, VALUES, NotMetrics, read_document
+from capsim.recording.ask import LARGEST_BYTES
+from capsim.recording.journal import SUFFIX, lines_of_journal, objects_of, parts_of
 from capsim.recording.model import MISSED, SAMPLES, Recording
 from capsim.specs import STREAMS
 from capsim.tables import empty
-from capsim.trace.instants import Stamps, iso
+from capsim.trace.instants import LATEST_US, Stamps, iso
 from capsim.trace.lines import MAX_BROKEN_SHARE
 
 TOTALS = tuple(f"{stream}_{name}" for stream in STREAMS for name in COUNTERS.values())
@@ -27,6 +31,9 @@ GAP_STEPS = 1.6  # from one sample to the next, in steps of the cadence, until s
 ALTERNATING = 0.05  # of the samples: so many falls of a counter are no restarts
 CLOCKS_APART_S = 2.0
 UPTIME_STEP_S = 60.0  # "45 minutes" is up to a minute behind
+LONGEST_EVERY_S = 366 * 86_400.0  # a cadence beyond it is a mistake, and so is one of nothing
+LONGEST_S = 20 * LONGEST_EVERY_S  # from the first sample to the last
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass
@@ -74,6 +81,8 @@ def read_recording(path: str | Path) -> Recording:
     CapsimError
         If there are no samples, or they are of several servers or of processes that answer in turn.
     """
+    if re.match(r"[A-Za-z]{2,}:/", str(path)):
+        raise CapsimError(f"{path}: is an address; record it first: capsim record URL --out FILE.jsonl")
     path = find_recording(path)
     found = _Found()
     digest = hashlib.sha256()
@@ -93,7 +102,7 @@ def _read_lines(path: Path, found: _Found, digest: Any) -> None:
     if not parts:
         raise CapsimError(f"{path}: no such recording; give a file that capsim record made, or a folder of answers")
     for part in parts:
-        digest.update(part.read_bytes())
+        _hash(part, digest)
     sources: dict[str, Path] = {}
     session = -1
     broken, lines = 0, 0
@@ -110,24 +119,30 @@ def _read_lines(path: Path, found: _Found, digest: Any) -> None:
         place = f"{part}: line {number}"
         try:
             if kind == "session":
-                sources.setdefault(str(line["source"]), part)
-                found.every_s = float(line["every_s"])
+                every_s = float(line["every_s"])
+                if not 0 < every_s <= LONGEST_EVERY_S:
+                    raise ValueError(every_s)
+                sources.setdefault(shown(str(line["source"])), part)
+                found.every_s = every_s
                 rotated = bool(line.get("rotated"))
                 if not rotated or session < 0:
                     session += 1
                     origin_us = stamps(line["at"])
             elif kind == "sample":
                 at_us = stamps(line["at"])
+                if session < 0:  # the line that says when the session began could not be read
+                    session, origin_us = 0, at_us - round(1e6 * float(line["t_s"]))
+                steady_us = _instant(origin_us, line["t_s"])
+                server_at_us = stamps(line["server_at"]) if "server_at" in line else None
                 found.rows.append(
-                    {name: line.get(name) for name in VALUES}
-                    | {"at_us": at_us, "session": session, "steady_us": origin_us + round(1e6 * float(line["t_s"]))}
-                    | {"server_at_us": stamps(line["server_at"]) if "server_at" in line else None}
+                    _numbers(line, found, place)
+                    | {"at_us": at_us, "session": session, "steady_us": steady_us, "server_at_us": server_at_us}
                 )
-                for name in line.get("unread", ()):
-                    _note_once(found, f"{name} was there and could not be read (first: {place}).", name)
+                unread = line.get("unread", ())
+                for name in unread if isinstance(unread, list) else ():
+                    _note_once(found, f"{name} was there and could not be read (first: {place}).", str(name))
             elif kind == "missed":
-                instant = origin_us + round(1e6 * float(line["t_s"]))
-                found.missed.append((instant, int(line["count"]), str(line["why"])))
+                found.missed.append((_instant(origin_us, line["t_s"]), _count(line["count"]), str(line["why"])))
             elif kind == "clock":
                 found.notes.append(
                     f"The recorder's clock was set by {float(line['shift_s']):+.6g} s at {line['at']}; samples are "
@@ -143,12 +158,9 @@ def _read_lines(path: Path, found: _Found, digest: Any) -> None:
     if len(sources) > 1:
         first, second = list(sources)[:2]
         raise CapsimError(f"{path}: holds answers of {first} and of {second}; put each server into a file of its own")
-    if broken > MAX_BROKEN_SHARE * lines + 1:  # one may always be torn
-        raise CapsimError(f"{path}: {broken} of {lines} lines cannot be read; is it a recording?")
+    _judge(path, found, broken, lines)
     if failed := [why for why in found.health if why != "ok"]:
         found.notes.append(f"{len(failed)} of {len(found.health)} health checks failed (first: {failed[0]}).")
-    if broken:
-        found.notes.append(f"{broken} line{'s' * (broken > 1)} could not be read and went uncounted.")
     found.source = next(iter(sources), "saved answers")
 
 
@@ -156,14 +168,67 @@ def _lines(path: Path) -> Iterable[tuple[Path, int, dict[str, Any] | None]]:
     if path.name.endswith(SUFFIX):
         yield from lines_of_journal(path)
         return
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            if raw.strip():
-                try:
-                    line = json.loads(raw)
-                except (ValueError, RecursionError):
-                    line = None
-                yield path, number, line if isinstance(line, dict) else None
+    for number, line in objects_of(path):
+        yield path, number, line
+
+
+def _hash(path: Path, digest: Any) -> None:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise CapsimError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def shown(source: str) -> str:
+    """An address as a file tells it, without what the file should not have told.
+
+    Examples
+    --------
+    >>> shown("http://me:secret@host/api/metrics"), shown("saved answers")
+    ('http://host/api/metrics', 'saved answers')
+    """
+    if "://" not in source:
+        return source
+    try:
+        return address_of(source).shown
+    except CapsimError:
+        return f"{source.split('://')[0]}://{HIDDEN}"
+
+
+def _instant(origin_us: int, t_s: Any) -> int:
+    """Microseconds since 1970; ValueError beyond what a date can be."""
+    instant = origin_us + round(1e6 * float(t_s))
+    if not 0 <= instant < LATEST_US:
+        raise ValueError(t_s)
+    return instant
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if not 0 <= count <= LARGEST:
+        raise ValueError(value)
+    return count
+
+
+def _numbers(line: Mapping[Any, Any], found: _Found, place: str) -> dict[str, float | None]:
+    """The values of a line; what is no number, or cannot be one, is left out and named."""
+    out: dict[str, float | None] = {}
+    for name in VALUES:
+        value = line.get(name)
+        out[name] = None
+        if value is None or value != value:  # a cell of a table that is empty
+            continue
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if 0 <= number <= LARGEST:
+            out[name] = number
+        else:
+            _note_once(found, f"{name} was there and could not be read (first: {place}).", name)
+    return out
 
 
 def _take_answer(data: Any, found: _Found, place: str) -> None:
@@ -183,6 +248,8 @@ def _read_folder(path: Path, found: _Found, digest: Any) -> None:
     if not files:
         raise CapsimError(f"{path}: holds no .json file; give a folder of saved answers")
     for file in files:
+        if file.stat().st_size > LARGEST_BYTES:
+            raise CapsimError(f"{file}: is larger than 1 MiB, and metrics are a kilobyte; leave it out")
         body = file.read_bytes()
         digest.update(body)
         try:
@@ -196,24 +263,43 @@ def _read_folder(path: Path, found: _Found, digest: Any) -> None:
 def _read_table(path: Path, found: _Found, digest: Any) -> None:
     from capsim.recording.write import read_table
 
-    table, found.source = read_table(path)
-    digest.update(path.read_bytes())
+    table, source = read_table(path)
+    found.source = shown(source)
+    _hash(path, digest)
     stamps = Stamps()
     missing = [name for name in ("at", "time_s", "why") if name not in table]
     if missing:
         raise CapsimError(f"{path}: has no column {missing[0]}; give a table that capsim record wrote")
     if table["at"].dropna().empty:
         raise CapsimError(f"{path}: holds no sample; record some, or give another file")
-    origin_us = stamps(str(table["at"].dropna().iloc[0])) - round(1e6 * float(table["time_s"].iloc[0]))
-    for line in table.to_dict("records"):
-        steady = origin_us + round(1e6 * float(line["time_s"]))
-        if isinstance(line["why"], str) and line["why"]:
-            found.missed.append((steady, int(line["count"]), line["why"]))
-        else:
-            found.rows.append(
-                {name: line.get(name) for name in VALUES}
-                | {"at_us": steady, "session": 0, "steady_us": steady, "server_at_us": None}
-            )
+    origin_us: int | None = None
+    broken = 0
+    for number, line in enumerate(table.to_dict("records"), 2):
+        try:
+            begun_us = origin_us
+            if begun_us is None:  # all others are placed by their time_s, as the recorder's clock may have been set
+                begun_us = stamps(str(line["at"])) - round(1e6 * float(line["time_s"]))
+            steady = _instant(begun_us, line["time_s"])
+            _instant(begun_us, 0.0)
+            origin_us = begun_us
+            if isinstance(line["why"], str) and line["why"]:
+                found.missed.append((steady, _count(line["count"]), line["why"]))
+            else:
+                found.rows.append(
+                    _numbers(line, found, f"{path}: line {number}")
+                    | {"at_us": steady, "session": 0, "steady_us": steady, "server_at_us": None}
+                )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            broken += 1
+    _judge(path, found, broken, len(table))
+
+
+def _judge(path: Path, found: _Found, broken: int, lines: int) -> None:
+    """Refuse a file of which too much is broken; note what little is."""
+    if broken > MAX_BROKEN_SHARE * lines + 1:  # one may always be torn
+        raise CapsimError(f"{path}: {broken} of {lines} lines cannot be read; is it a recording?")
+    if broken:
+        found.notes.append(f"{broken} line{'s' * (broken > 1)} could not be read and went uncounted.")
 
 
 def _note_once(found: _Found, note: str, key: str) -> None:
@@ -242,6 +328,10 @@ def _recording(path: Path, found: _Found, digest: str) -> Recording:
         table = table[~twice].reset_index(drop=True)
     _clocks(table, notes)
     start_us = int(table["steady_us"].iloc[0])
+    if (span_s := (int(table["steady_us"].iloc[-1]) - start_us) / 1e6) > LONGEST_S:
+        raise CapsimError(
+            f"{path}: {span_s / 86_400:,.0f} days lie between its first sample and its last; correct the wrong time"
+        )
     samples = pd.DataFrame({"time_s": (table["steady_us"] - start_us) / 1e6})
     for name in VALUES:
         samples[name] = pd.to_numeric(table[name], errors="coerce").astype(np.float64) if name in table else np.nan

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capsim.constants_spec import NAMES
+from capsim.constants_spec import names_of
 from capsim.document import Window, rounded
 from capsim.errors import CapsimError, ScenarioError
 from capsim.knobs import Key, keys
@@ -114,7 +114,8 @@ def _without_own(scenario: Scenario, constants: Mapping[str, float]) -> Scenario
     if scenario.constants is None or not constants:
         return scenario
     own = scenario.constants.model_dump()
-    return scenario.replace("constants", {k: None if NAMES[k] in constants else v for k, v in own.items()})
+    kept = {key: value for key, value in own.items() if constants.keys().isdisjoint(names_of(key))}
+    return scenario.replace("constants", dict.fromkeys(own) | kept)
 
 
 def changed(scenario: Scenario, knobs: Mapping[str, Any]) -> Scenario:
