@@ -115,14 +115,17 @@ def test_what_a_killed_run_left_does_not_bar_the_next(here):
 
 def test_two_runs_into_one_folder_leave_one_of_them_whole(here, monkeypatch):
     """The second comes when the first has moved half of its files."""
-    half, names = threading.Event(), [f"{n}.txt" for n in range(6)]
+    begun, half, names = threading.Event(), threading.Event(), [f"{n}.txt" for n in range(6)]
 
     def run(who: str) -> None:
         with folder(Path("out")) as staging:
             for name in names:
                 write_text(staging / name, who)
             if who == "second":
+                begun.set()
                 half.wait(20)
+            else:
+                begun.wait(20)
 
     real, moved = Path.replace, []
 
