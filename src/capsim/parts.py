@@ -10,39 +10,50 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from capsim.spec import Count, NotNegative, Positive, Share, Spec
+from capsim.spec import (
+    Count,
+    Milliseconds,
+    NotNegative,
+    Positive,
+    PositiveMilliseconds,
+    PositiveSeconds,
+    Seconds,
+    Share,
+    Sigma,
+    Spec,
+)
 
 
 class CleanupSpec(Spec):
     """Closes the sessions that went away without saying so; needs a load with sessions to have anything to close."""
 
-    interval_s: Positive = Field(
+    interval_s: PositiveSeconds = Field(
         default=120.0, description="from one run to the next; a run that is still going skips its turn"
     )
-    timeout_s: Positive = Field(default=180.0, description="a session without a heartbeat for longer is closed")
+    timeout_s: PositiveSeconds = Field(default=180.0, description="a session without a heartbeat for longer is closed")
     limit_rows: Count | Literal["none"] = Field(
         default=100, description='sessions that one run loads and closes at most; "none" for all of them'
     )
     one_statement: bool = Field(
         default=False, description="whether one update closes all of a run's sessions, instead of one each"
     )
-    row_cpu_ms: NotNegative = Field(default=0.01, description="CPU of each session that a run loads; assumed")
+    row_cpu_ms: Milliseconds = Field(default=0.01, description="CPU of each session that a run loads; assumed")
 
 
 class QueriesSpec(Spec):
     """Analytics reads: each loads its result into the heap and turns it into text on the one thread."""
 
-    cpu_ms: NotNegative = Field(default=0.3, description="CPU of the request itself; assumed")
+    cpu_ms: Milliseconds = Field(default=0.3, description="CPU of the request itself; assumed")
     rows_median: Positive = Field(
         default=2_000.0, description="median of the rows that a query finds; assumed, lognormal"
     )
-    rows_sigma: NotNegative = Field(
+    rows_sigma: Sigma = Field(
         default=1.0, description="spread of the rows: standard deviation of their logarithm; assumed"
     )
     take_rows: Count | Literal["none"] = Field(
         default="none", description='pagination: most rows of a result (take); "none" for all that are found'
     )
-    row_cpu_ms: NotNegative = Field(
+    row_cpu_ms: Milliseconds = Field(
         default=0.01, description="CPU of each row: reading it and writing it as JSON; assumed"
     )
     row_json_bytes: NotNegative = Field(default=250.0, description="JSON of one row of a result; assumed")
@@ -59,7 +70,7 @@ class QueriesSpec(Spec):
 class CacheSpec(Spec):
     """Keeps responses for a while; the oldest go first when it is full."""
 
-    ttl_s: Positive = Field(default=300.0, description="how long a response is kept")
+    ttl_s: PositiveSeconds = Field(default=300.0, description="how long a response is kept")
     entries_max: Count | Literal["none"] = Field(default="none", description="responses that it keeps at most")
     size_max_mib: Positive | Literal["none"] = Field(default="none", description="JSON that it keeps at most")
     store: Literal["memory", "redis"] = Field(
@@ -92,10 +103,10 @@ class RedisClientSpec(Spec):
         default=0.0, description="commands for each request of the load, whose answers nobody waits for; assumed"
     )
     command_bytes: NotNegative = Field(default=200.0, description="mean size of a command's value; assumed")
-    connect_timeout_s: Positive = Field(default=10.0, description="opening a connection for longer fails")
-    reconnect_step_ms: Positive = Field(default=50.0, description="wait before the n-th try: n times this ...")
-    reconnect_max_ms: Positive = Field(default=500.0, description="... and at most this")
-    keep_alive_s: Positive = Field(
+    connect_timeout_s: PositiveSeconds = Field(default=10.0, description="opening a connection for longer fails")
+    reconnect_step_ms: PositiveMilliseconds = Field(default=50.0, description="wait before try n: n times this ...")
+    reconnect_max_ms: PositiveMilliseconds = Field(default=500.0, description="... and at most this")
+    keep_alive_s: PositiveSeconds = Field(
         default=5.0, description="idle time before the connection is probed, which finds out that Redis has vanished"
     )
 
@@ -103,8 +114,8 @@ class RedisClientSpec(Spec):
 class MetricsSpec(Spec):
     """The endpoint that tells memory, buffers and connections; each call asks the database once."""
 
-    every_s: Positive = Field(default=60.0, description="time between two calls of the endpoint")
-    cpu_ms: NotNegative = Field(default=1.0, description="CPU of one call; assumed")
+    every_s: PositiveSeconds = Field(default=60.0, description="time between two calls of the endpoint")
+    cpu_ms: Milliseconds = Field(default=1.0, description="CPU of one call; assumed")
 
 
 class RedisFaultSpec(Spec):
@@ -113,8 +124,8 @@ class RedisFaultSpec(Spec):
     kind: Literal["down", "unreachable"] = Field(
         description="down: noticed at once, connecting is refused; unreachable: packets vanish"
     )
-    from_s: NotNegative = Field(description="start of the fault, since the start of the load")
-    to_s: Positive = Field(description="end of the fault")
+    from_s: Seconds = Field(description="start of the fault, since the start of the load")
+    to_s: PositiveSeconds = Field(description="end of the fault")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -141,7 +141,7 @@ class Played:
             width = np.minimum((bins["time_s"] + bins["width_s"]).to_numpy(), to_s) - start
             inside = width > 1e-9
             rows = tables.empty(tables.SAMPLES).reindex(range(int(inside.sum()))).fillna(0)
-            hung = hung_columns(table.iloc[-1], self.scenario)
+            hung = hung_columns(table.iloc[-1] if len(table) else None, self.scenario)
             found.append(rows.assign(time_s=start[inside], width_s=width[inside], **hung))
         return found
 

@@ -23,7 +23,18 @@ from capsim.parts import (
     RedisFaultSpec,
 )
 from capsim.plan import PlanSpec
-from capsim.spec import Count, NotNegative, Positive, Share, Spec
+from capsim.spec import (
+    Count,
+    Milliseconds,
+    NotNegative,
+    Positive,
+    PositiveMilliseconds,
+    PositiveSeconds,
+    Seconds,
+    Share,
+    Sigma,
+    Spec,
+)
 
 # The order is also the one in which they ask for a connection in one instant.
 Stream = Literal["events", "revenue", "heartbeats"]
@@ -55,13 +66,13 @@ class SessionsSpec(Spec):
     Used in place of ``mix.heartbeats``, whose share of the requests becomes session starts; so do scripted heartbeats.
     """
 
-    heartbeat_every_s: Positive = Field(
+    heartbeat_every_s: PositiveSeconds = Field(
         default=30.0, description="time between two heartbeats of a live session"
     )
-    length_median_s: Positive = Field(
+    length_median_s: PositiveSeconds = Field(
         default=600.0, description="median length of a session; assumed, lognormal"
     )
-    length_sigma: NotNegative = Field(
+    length_sigma: Sigma = Field(
         default=1.0, description="spread of the session length: standard deviation of its logarithm; assumed"
     )
     abandoned: Share = Field(
@@ -95,7 +106,7 @@ class WorkloadSpec(Spec):
     runs: tuple[RunSpec, ...] = Field(
         default=(), description="scripted arrivals, in place of a trace or a rate"
     )
-    duration_s: Positive | None = Field(
+    duration_s: PositiveSeconds | None = Field(
         default=None,
         description="length of the load for rate_hz; time to simulate for runs; unused with a trace",
     )
@@ -178,10 +189,10 @@ class PoolSpec(Spec):
     limit: Count | Literal["default"] = Field(
         default=10, description='most connections; "default" is 2 x the CPUs that the process sees + 1'
     )
-    pool_timeout_s: Positive = Field(
+    pool_timeout_s: PositiveSeconds = Field(
         default=20.0, description="waiting longer for a connection fails the call"
     )
-    connect_timeout_s: Positive = Field(
+    connect_timeout_s: PositiveSeconds = Field(
         default=10.0, description="opening a connection for longer fails the call"
     )
 
@@ -234,12 +245,12 @@ class ClientsSpec(Spec):
 class HttpSpec(Spec):
     """The one thread that serves requests; what each needs of it."""
 
-    events_cpu_ms: NotNegative = Field(default=0.25, description="CPU of a request that brings a game event; assumed")
-    revenue_cpu_ms: NotNegative = Field(default=0.22, description="CPU of one that brings a revenue record; assumed")
-    heartbeats_cpu_ms: NotNegative = Field(default=0.20, description="CPU of one that brings a heartbeat; assumed")
-    other_cpu_ms: NotNegative = Field(default=0.20, description="CPU of starts and ends of sessions; assumed")
-    row_cpu_ms: NotNegative = Field(default=0.04, description="CPU of a row when its flush starts; assumed")
-    gc_pause_ms: NotNegative = Field(
+    events_cpu_ms: Milliseconds = Field(default=0.25, description="CPU of a request that brings a game event; assumed")
+    revenue_cpu_ms: Milliseconds = Field(default=0.22, description="CPU of one that brings a revenue record; assumed")
+    heartbeats_cpu_ms: Milliseconds = Field(default=0.20, description="CPU of one that brings a heartbeat; assumed")
+    other_cpu_ms: Milliseconds = Field(default=0.20, description="CPU of starts and ends of sessions; assumed")
+    row_cpu_ms: Milliseconds = Field(default=0.04, description="CPU of a row when its flush starts; assumed")
+    gc_pause_ms: Milliseconds = Field(
         default=6.5,
         description="pause of a collection of new space at its largest, and of a full one with little alive; how often "
         "they come, and what makes them longer or shorter, follows from the container (capsim.memory.pauses)",
@@ -252,14 +263,14 @@ class HttpSpec(Spec):
 class ProcessSpec(Spec):
     """How the platform starts, replaces and stops the server's process."""
 
-    migration_s: NotNegative = Field(default=0.0, description="migrations that the start command runs first")
-    start_s: NotNegative = Field(default=0.0, description="from then until the health check passes")
+    migration_s: Seconds = Field(default=0.0, description="migrations that the start command runs first")
+    start_s: Seconds = Field(default=0.0, description="from then until the health check passes")
     handles_sigterm: bool = Field(
         default=False, description="whether SIGTERM reaches the server, so that its writers' shutdown runs"
     )
-    draining_s: NotNegative = Field(default=0.0, description="from SIGTERM to SIGKILL; Railway's default is 0")
-    overlap_s: NotNegative = Field(default=0.0, description="from the new process being healthy to SIGTERM of the old")
-    restart_delay_s: NotNegative = Field(default=1.0, description="from an exit to the start of the next process")
+    draining_s: Seconds = Field(default=0.0, description="from SIGTERM to SIGKILL; Railway's default is 0")
+    overlap_s: Seconds = Field(default=0.0, description="from the new process being healthy to SIGTERM of the old")
+    restart_delay_s: Seconds = Field(default=1.0, description="from an exit to the start of the next process")
     restarts_max: Annotated[int, Field(ge=0, le=1_000)] = Field(
         default=10, description="restarts on failure before the deployment stays down"
     )
@@ -270,8 +281,8 @@ class LifecycleSpec(Spec):
     """Something that ends a process: a deploy, which starts the next one first, or a crash."""
 
     kind: Literal["deploy", "crash"] = Field(description="deploy: a new process takes over; crash: it just ends")
-    at_s: NotNegative = Field(description="when, since the start of the load")
-    every_s: Positive | None = Field(default=None, description="again after every so many seconds")
+    at_s: Seconds = Field(description="when, since the start of the load")
+    every_s: PositiveSeconds | None = Field(default=None, description="again after every so many seconds")
 
 
 class ServerSpec(Spec):
@@ -303,12 +314,12 @@ class ServerSpec(Spec):
 class LatencySpec(Spec):
     """Duration of one database call: ``(call_ms + row_ms x rows) x draw``, the draw's median being 1."""
 
-    call_ms: NotNegative = Field(default=20.0, description="median duration of a call, without its rows")
-    row_ms: NotNegative = Field(default=0.0, description="median duration that each row adds")
+    call_ms: Milliseconds = Field(default=20.0, description="median duration of a call, without its rows")
+    row_ms: Milliseconds = Field(default=0.0, description="median duration that each row adds")
     distribution: Literal["constant", "lognormal", "exponential"] = Field(
         default="lognormal", description="law of the draws around the median"
     )
-    sigma: NotNegative = Field(
+    sigma: Sigma = Field(
         default=0.5, description="spread of a lognormal draw: standard deviation of its logarithm"
     )
 
@@ -322,8 +333,8 @@ class LatencySpec(Spec):
 class BurstsSpec(Spec):
     """A two-state modulated latency: calm and slow periods of exponential length alternate."""
 
-    calm_s: Positive = Field(default=3_600.0, description="mean length of a calm period")
-    slow_s: Positive = Field(default=20.0, description="mean length of a slow period")
+    calm_s: PositiveSeconds = Field(default=3_600.0, description="mean length of a calm period")
+    slow_s: PositiveSeconds = Field(default=20.0, description="mean length of a slow period")
     factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         default=10.0, description="how many times longer a call takes in a slow period"
     )
@@ -341,9 +352,9 @@ class FaultSpec(Spec):
         description="slow: calls take duration_ms; fail: they fail; stall: they end when the fault does; "
         "down: connections break, and are refused until the fault ends; full: the volume is, and what writes fails"
     )
-    from_s: NotNegative = Field(description="start of the fault, since the start of the load")
-    to_s: Positive = Field(description="end of the fault; calls that start before it are hit")
-    duration_ms: Positive | None = Field(
+    from_s: Seconds = Field(description="start of the fault, since the start of the load")
+    to_s: PositiveSeconds = Field(description="end of the fault; calls that start before it are hit")
+    duration_ms: PositiveMilliseconds | None = Field(
         default=None, description="of each call that is hit; a failing call may go without: the usual latency"
     )
 
@@ -376,24 +387,24 @@ class DatabaseSpec(Spec):
         default=LatencySpec(call_ms=15.0, row_ms=0.01),
         description="a read: an analytics query, the sessions that a cleanup looks for, the count of a metrics call",
     )
-    connect_ms: NotNegative = Field(default=5.0, description="opening a connection")
+    connect_ms: Milliseconds = Field(default=5.0, description="opening a connection")
     max_connections: Annotated[int, Field(ge=4, le=10_000)] = Field(
         default=100, description="connections that Postgres lets in, 3 of them kept for superusers"
     )
-    refused_ms: Positive = Field(default=1.0, description="until a connection is refused; assumed")
+    refused_ms: PositiveMilliseconds = Field(default=1.0, description="until a connection is refused; assumed")
     parallel_calls: Count = Field(
         default=8, description="calls that run side by side at full speed; with more, all get slower; assumed"
     )
     unused_indexes: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="indexes on the events that no query uses; each insert writes them all the same"
     )
-    index_row_ms: NotNegative = Field(
+    index_row_ms: Milliseconds = Field(
         default=0.005, description="median duration that each row adds to an insert for each unused index; assumed"
     )
     cold_factor: Annotated[float, Field(ge=1, le=1_000)] = Field(
         default=3.0, description="how many times longer calls take right after Postgres was down; assumed"
     )
-    warm_up_s: NotNegative = Field(
+    warm_up_s: Seconds = Field(
         default=60.0, description="time from then until they are as fast as ever, falling evenly; assumed"
     )
     bursts: BurstsSpec | None = Field(
@@ -471,10 +482,10 @@ class StressSpec(Spec):
     """What the server must survive: run beside the load, from an empty server, at the load's peak minute."""
 
     load_factor: Positive = Field(default=1.0, description="multiplies the load's peak minute")
-    stall_s: NotNegative = Field(
+    stall_s: Seconds = Field(
         default=60.0, description="database stall: every call that starts in it ends with it"
     )
-    outage_s: NotNegative = Field(
+    outage_s: Seconds = Field(
         default=60.0, description="database outage: every call that starts in it fails after 1 ms"
     )
     deploys: Annotated[int, Field(ge=0, le=100)] = Field(default=1, description="deploys, a minute apart")

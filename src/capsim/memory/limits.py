@@ -180,13 +180,13 @@ def semi_space_mib(scenario: Scenario) -> float:
     return node_defaults(container_mib(scenario), node.version).semi_space_mib
 
 
-def hung_columns(last: pd.Series, scenario: Scenario) -> dict[str, float]:
+def hung_columns(last: pd.Series | None, scenario: Scenario) -> dict[str, float]:
     """The server's columns of `capsim.tables.MEMORY` while it hangs: what it held last, and its container's limit.
 
     Parameters
     ----------
-    last : Series
-        The same columns just before.
+    last : Series or None
+        The same columns just before; None if it hung at its start, which takes all there is.
     scenario : Scenario
         One with a limit of the container.
 
@@ -200,7 +200,8 @@ def hung_columns(last: pd.Series, scenario: Scenario) -> dict[str, float]:
     billed = ("server_billed_lower_mib", "server_billed_mib", "server_billed_upper_mib")
     quota = cpu_quota(scenario)
     spent = value("hung_cpu") if quota is None else min(value("hung_cpu"), quota)
-    return {name: float(last[name]) for name in kept} | dict.fromkeys(billed, limit) | {"server_cpu_vcpu": spent}
+    held = dict.fromkeys(kept, limit) if last is None else {name: float(last[name]) for name in kept}
+    return held | dict.fromkeys(billed, limit) | {"server_cpu_vcpu": spent}
 
 
 def heap_notes(scenario: Scenario) -> list[str]:

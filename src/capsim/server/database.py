@@ -21,6 +21,8 @@ from capsim.units import us_from_ms, us_from_s
 Kind = Literal["insert", "update", "query"]
 Ints = NDArray[np.int64]
 
+LONGEST_CALL_US = 366 * 86_400 * 1_000_000  # nothing lasts longer; the largest of draws that scatter widely is endless
+
 
 class Statement(NamedTuple):
     """One database call as a part of the server asks for it."""
@@ -204,7 +206,7 @@ class LatencyDatabase:
             duration_ms *= self._slow.factor_at(start_us)
         if self._downs:
             duration_ms *= self._coldness(start_us)
-        duration_us = max(1, round(duration_ms * crowding * 1_000))
+        duration_us = max(1, round(min(duration_ms * crowding * 1_000, LONGEST_CALL_US)))
         for from_us, to_us, fault, fixed_us in self._faults:
             if from_us <= start_us < to_us:
                 if fault == "full" and kind == "query":
@@ -223,7 +225,7 @@ class LatencyDatabase:
         if self._slow is not None:
             duration_ms *= self._slow.factors_at(starts_us)
         duration_ms *= 1_000
-        return np.maximum(1, np.rint(duration_ms, out=duration_ms), out=duration_ms).astype(np.int64)
+        return np.clip(np.rint(duration_ms, out=duration_ms), 1, LONGEST_CALL_US, out=duration_ms).astype(np.int64)
 
     def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
         """Whether no fault and no change of the latency falls into each stretch, ascending."""

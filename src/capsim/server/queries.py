@@ -21,6 +21,8 @@ from capsim.units import MIB, us_from_ms, us_from_s
 
 Ints = NDArray[np.int64]
 
+MOST_ROWS = 10**9  # of one result
+
 
 class Cache:
     """Responses by query, each until it expires; the oldest give way when the cache is full."""
@@ -119,7 +121,7 @@ class Queries:
     def rows(self, number: int) -> int:
         """Rows of the result of a read."""
         spec = self._spec
-        found = max(1, round(spec.rows_median * float(np.exp(spec.rows_sigma * self._rows[number]))))
+        found = max(1, round(min(spec.rows_median * float(np.exp(spec.rows_sigma * self._rows[number])), MOST_ROWS)))
         return found if spec.take_rows == "none" else min(found, spec.take_rows)
 
     def size_bytes(self, rows: int) -> int:
