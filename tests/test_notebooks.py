@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,44 @@ def test_it_begins_with_a_question_and_its_answer(kept):
 
 def test_its_parameters_can_be_replaced(kept):
     assert sum("parameters" in cell.metadata.get("tags", ()) for cell in kept.cells) == 1
+
+
+def first_cell(kept, **parameters):
+    """Run the cell of parameters and the one after it, as their author's readers do first."""
+    settings, check = [cell.source for cell in kept.cells if cell.cell_type == "code"][:2]
+    names = {}
+    exec(settings, names)
+    exec(check, names | parameters)
+
+
+def test_in_a_kernel_without_capsim_its_first_cell_says_what_to_do(kept, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *others):
+        if name == "capsim":
+            raise ModuleNotFoundError("No module named 'capsim'", name="capsim")
+        return real(name, *others)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(SystemExit, match=r"no capsim in this kernel: pip install 'capsim\[notebooks\]'"):
+        first_cell(kept)
+
+
+def test_without_its_optional_extras_its_first_cell_says_what_to_do(kept, monkeypatch):
+    monkeypatch.setattr("capsim.start.importlib.util.find_spec", lambda name: None)
+    asked = re.findall(r'extras=\("(\w+)"', kept.cells[3].source + kept.cells[4].source + kept.cells[5].source)
+    if not asked:
+        return first_cell(kept)  # what it needs is in the core
+    with pytest.raises(CapsimError, match=f"needs the extra '{asked[0]}': pip install"):
+        first_cell(kept)
+
+
+def test_without_its_load_its_first_cell_says_what_to_do(kept, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # and in another folder
+    if not any("trace_name =" in cell.source for cell in kept.cells):
+        return first_cell(kept)
+    with pytest.raises(CapsimError, match=r"absent\.csv.*cell tagged parameters"):
+        first_cell(kept, trace_name="absent.csv")
 
 
 def test_every_cell_that_draws_shows_its_figure(kept):
