@@ -16,6 +16,7 @@ import pytest
 
 from capsim.run import Run, simulate
 from capsim.server import fleet
+from capsim.server.arrivals import Arrivals
 from capsim.server.model import Server
 from capsim.specs import Scenario
 from twin_random import to_toml
@@ -127,3 +128,14 @@ def test_runs_with_and_without_look_ahead_are_equal(kind: str, monkeypatch: pyte
 def test_two_thousand_runs_are_equal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     share = compare(range(1_000, 1_334), kind, monkeypatch)
     print(f"{kind}: {share:.1%} of the flushes were played ahead")
+
+
+def test_arrivals_that_are_moved_leave_the_load_as_it_was():
+    """The load may be played again: the explorer keeps its arrivals, and none of them is copied unless it moves."""
+    given = np.array([10, 20, 30])
+    arrivals = Arrivals()
+    arrivals.extend(given, None, 0)
+    arrivals.move(1, np.array([25]))
+
+    assert arrivals.times(slice(0, 3)).tolist() == [10, 25, 30] and arrivals.time_us(1) == 25
+    assert given.tolist() == [10, 20, 30]

@@ -34,6 +34,7 @@ class Arrivals:
         self.coalescing = False
         self.first = self.known = self._base = first
         self._times: Times = np.empty(0, np.int64)
+        self._own = True
         self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         self._previous: Times = np.empty(0, np.int64)
         self._last_seen: Times = np.empty(0, np.int64)  # by session: number of its latest arrival
@@ -55,7 +56,8 @@ class Arrivals:
         """
         previous = None
         kept = self._times[keep_from - self._base :]
-        self._times = np.ascontiguousarray(np.concatenate((kept, times_us)), np.int64)
+        self._own = len(kept) > 0  # otherwise they are those that were given, and not to be changed
+        self._times = np.ascontiguousarray(np.concatenate((kept, times_us)) if self._own else times_us, np.int64)
         self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         if self.keyed:
             self.coalescing |= sessions is not None
@@ -72,6 +74,9 @@ class Arrivals:
 
     def move(self, number: int, times_us: Times) -> None:
         """Arrivals from ``number`` on come at these times instead [us]; their order stays."""
+        if not self._own:
+            self._own, self._times = True, self._times.copy()
+            self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
         place = number - self._base
         self._times[place : place + len(times_us)] = times_us
 

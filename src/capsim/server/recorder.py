@@ -98,7 +98,7 @@ class Facts:
         table = np.empty((rows, len(columns)), np.int64)
         for place, column in enumerate(columns):
             table[:, place] = column
-        self._values.frombytes(table.tobytes())
+        self._values.frombytes(table.data.cast("B"))
 
     def __len__(self) -> int:
         return len(self._values) // len(self.columns)
