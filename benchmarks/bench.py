@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,19 +72,27 @@ def jobs() -> Iterator[Job]:
     yield from (writer(rate_hz) for rate_hz in (10, 100, 1_000))
 
 
-def python_of(engine: str, folder: Path) -> str:
-    """An interpreter that has what the engine needs; made when it is first asked for."""
-    wanted = PEERS[engine].get("requirements")
+def base_of(engine: str) -> str | None:
+    """The Python that an engine's environment is made from, or None where there is none new enough."""
+    wanted = PEERS[engine].get("python")
     if wanted is None:
         return sys.executable
+    kept = sorted(Path.home().glob(f".pyenv/versions/{wanted}.*/bin/python"))
+    return str(kept[-1]) if kept else shutil.which(f"python{wanted}")
+
+
+def python_of(engine: str, folder: Path) -> str:
+    """An interpreter that has what the engine needs; made when it is first asked for."""
+    wanted, base = PEERS[engine].get("requirements"), base_of(engine)
+    assert base is not None, f"{engine} is left out"
+    if wanted is None:
+        return base
     name = "-".join(sorted(requirement.replace("==", "_") for requirement in wanted))
     made = folder / name
     python = made / "bin" / "python"
     if not python.exists():
         print(f"installing {', '.join(wanted)}", file=sys.stderr, flush=True)
-        part = made.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        venv.create(made, with_pip=True)
+        subprocess.run([base, "-m", "venv", str(made)], check=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         if subprocess.run(command, check=False).returncode:
             shutil.rmtree(made, ignore_errors=True)
@@ -149,6 +156,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the tables here too")
     options = parser.parse_args()
     engines = [PLAIN, *(engine for engine in options.engines if engine != PLAIN)]
+    for engine in [engine for engine in engines if base_of(engine) is None]:
+        print(f"{PEERS[engine]['title']} is left out: no Python {PEERS[engine]['python']} here", file=sys.stderr)
+        engines.remove(engine)
     versions = {need for engine in engines for need in PEERS[engine].get("requirements", ())}
     lines = [
         "# Speed beside other engines",

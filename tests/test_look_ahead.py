@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
