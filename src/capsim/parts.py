@@ -114,7 +114,9 @@ class RedisClientSpec(Spec):
 class MetricsSpec(Spec):
     """The endpoint that tells memory, buffers and connections; each call asks the database once."""
 
-    every_s: PositiveSeconds = Field(default=60.0, description="time between two calls of the endpoint")
+    every_s: Annotated[float, Field(ge=0.1, le=366 * 86_400)] = Field(
+        default=60.0, description="time between two calls of the endpoint"
+    )
     cpu_ms: Milliseconds = Field(default=1.0, description="CPU of one call; assumed")
 
 
