@@ -15,7 +15,7 @@ VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 o
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test test-slow fuzz bench notebooks docs lab schema lint lock
+.PHONY: run test test-slow fuzz bench notebooks docs lab schema audit lint lock
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -61,6 +61,11 @@ SECONDS ?= 60
 fuzz: .venv/test.stamp
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(INSTALL) atheris==3.0.0
 	$(BIN)/python fuzz/run.py $(PARSER) --seconds $(SECONDS)
+
+# Known vulnerabilities of what is locked; asks osv.dev, so it needs a network.
+audit: .venv/test.stamp
+	@$(BIN)/python -c 'import pip_audit' 2>/dev/null || $(INSTALL) pip-audit==2.10.1
+	$(BIN)/python -m pip_audit --strict --vulnerability-service osv --disable-pip --require-hashes -r requirements/test.txt
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests fuzz docs
