@@ -101,6 +101,8 @@ SECTIONS: dict[str, list[Case]] = {
         Case("a limit of 0", CHECK, more("[server.pool]\nlimit = 0\n")),
         Case("a negative latency", CHECK, more("[database.insert]\ncall_ms = -1\n")),
         Case("not a number", CHECK, scenario(rate_hz="rate_hz = nan")),
+        Case("latencies that scatter beyond all measure", CHECK, more("[database.insert]\nsigma = 9\n")),
+        Case("a timer of a nanosecond", CHECK, more("[server.cleanup]\ninterval_s = 1e-9\n")),
         Case("endless", CHECK, scenario(duration_s="duration_s = inf")),
         Case(
             "a fault that ends before it starts",

@@ -23,9 +23,10 @@ from capsim.reference.postgres import PostgresDatabase
 from capsim.reference.process import family, sample
 from capsim.reference.rows import Event, Heartbeat, Revenue, Session
 from capsim.reference.sqlite import SqliteDatabase
-from capsim.reference.url import FOR_EVER_S, read_database_url
+from capsim.reference.url import read_database_url
 from capsim.reference.watch import Watch
 from capsim.specs import PoolSpec
+from capsim.units import LONGEST_S
 from reference_services import DATABASE_URL, postgres_url
 
 Story = Callable[[Callable[..., Coroutine[Any, Any, Answer]], Pool], Coroutine[Any, Any, None]]
@@ -174,7 +175,7 @@ def test_the_seeds_url_sets_the_pool_and_the_rest_is_for_libpq() -> None:
     found = read_database_url(url, PoolSpec())
 
     assert found.conninfo == "postgresql://user:pass@host:5432/db"
-    assert found.pool == PoolSpec(limit=10, pool_timeout_s=FOR_EVER_S, connect_timeout_s=7)
+    assert found.pool == PoolSpec(limit=10, pool_timeout_s=LONGEST_S, connect_timeout_s=7)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from capsim.spec import (
     Sigma,
     Spec,
 )
+from capsim.units import LONGEST_S
 
 
 class CleanupSpec(Spec):
@@ -114,7 +115,7 @@ class RedisClientSpec(Spec):
 class MetricsSpec(Spec):
     """The endpoint that tells memory, buffers and connections; each call asks the database once."""
 
-    every_s: Annotated[float, Field(ge=0.1, le=366 * 86_400)] = Field(
+    every_s: Annotated[float, Field(ge=0.01, le=LONGEST_S)] = Field(
         default=60.0, description="time between two calls of the endpoint"
     )
     cpu_ms: Milliseconds = Field(default=1.0, description="CPU of one call; assumed")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from capsim.errors import ScenarioError
+from capsim.units import LONGEST_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +19,8 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 # Nothing that is simulated lasts longer than a leap year, and the clock has microseconds: what is repeated is repeated
 # after a millisecond at the least.
-Seconds = Annotated[float, Field(ge=0, le=366 * 86_400, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(ge=0.001, le=366 * 86_400, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(ge=0.001, le=LONGEST_S, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
 PositiveMilliseconds = Annotated[float, Field(ge=0.001, le=3_600_000, allow_inf_nan=False)]
 Sigma = Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)]  # of a logarithm; one of 40 is above 20,000 medians

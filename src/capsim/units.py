@@ -8,6 +8,7 @@ from __future__ import annotations
 
 US_PER_MS = 1_000
 US_PER_S = 1_000_000
+LONGEST_S = 366 * 86_400  # a leap year; nothing that is simulated lasts longer
 US_PER_MINUTE = 60 * US_PER_S
 US_PER_HOUR = 3_600 * US_PER_S
 US_PER_DAY = 86_400 * US_PER_S

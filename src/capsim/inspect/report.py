@@ -13,9 +13,9 @@ from capsim.inspect.effective import Effective
 from capsim.inspect.findings import Harm, findings
 from capsim.scenario import load
 from capsim.specs import Scenario
+from capsim.units import LONGEST_S
 
 BASE = "after-as-deployed"  # what no such file says (load, writers, database, prices) is this scenario's
-_FOREVER_S = 86_400.0  # stands for a timeout that is switched off
 
 
 class _Part(BaseModel):
@@ -114,4 +114,4 @@ def scenario_of(effective: Effective, on: dt.date, plan: str, name: str) -> Scen
 
 
 def _timeout_s(given: int | None, default: int) -> float:
-    return float(default) if given is None else float(given) or _FOREVER_S
+    return float(default) if given is None else float(min(given or LONGEST_S, LONGEST_S))  # 0 waits for ever

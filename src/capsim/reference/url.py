@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from capsim.errors import CapsimError
 from capsim.specs import PoolSpec
+from capsim.units import LONGEST_S
 
 SETTINGS = {"connection_limit": "limit", "pool_timeout": "pool_timeout_s", "connect_timeout": "connect_timeout_s"}
 PRISMA_ONLY = frozenset({"schema", "pgbouncer", "statement_cache_size", "socket_timeout"})
-FOR_EVER_S = 10.0**9  # Prisma: a timeout of 0 waits for ever
 
 
 class DatabaseUrl(NamedTuple):
@@ -73,7 +73,7 @@ def _number(key: str, text: str) -> float | int:
         raise CapsimError(f"DATABASE_URL: {key} is {text!r}; give a whole number from {least} on")
     if key == "connection_limit":
         return int(text)
-    return float(text) or FOR_EVER_S
+    return float(min(int(text) or LONGEST_S, LONGEST_S))  # Prisma: a timeout of 0 waits for ever
 
 
 def _check(conninfo: str) -> None:
