@@ -233,8 +233,7 @@ def test_much_of_it_is_played_ahead_and_much_is_not() -> None:
     """The comparison would be empty if one of the two ways were never taken."""
     shares = shares_ahead((n, random_case(random.Random(n))) for n in range(200))
 
-    assert shares["coupled pool"][2] == 0  # nobody may look ahead where a call can wait for another's connection
-    least = {"undisturbed": 0.3, "slow periods": 0.04, "faults": 0.05, "shutdown": 0.01}
+    least = {"undisturbed": 0.3, "slow periods": 0.04, "faults": 0.05, "shutdown": 0.01, "coupled pool": 0.2}
     assert all(bound < shares[name][2] < 1 for name, bound in least.items())
 
 

@@ -35,7 +35,8 @@ from capsim.units import us_from_s
 Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
-MOST_LOOKS = 16  # times that a stretch is looked at: again after a lack of connections, or something from outside
+MOST_LOOKS, WORTH_A_LOOK = 16, 16  # looks that may gain nothing; flushes that are worth one
+LEAST_REACH_US = 1_000_000
 
 class Block(Protocol):
     """A stretch of load: all arrivals in ``[from_us, to_us)``."""
@@ -115,9 +116,8 @@ class Server:
             parallel=parallel,
             room=room,
         )
-        # Writers alone on a pool that is too small for them would be taken back all the time.
-        worth_it = self.pool.ample or bool(sources)
-        self._looks_ahead = look_ahead and database.by_address and worth_it and self.pool.can_open
+        self._looks_ahead = look_ahead and database.by_address and self.pool.can_open
+        self._reach_us = NEVER_US  # how far is looked: about as far again as the pool has lately been large enough
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
@@ -273,18 +273,30 @@ class Server:
     def _run(self, to_us: int) -> Stepping:
         self.known_to_us = to_us
         if self._looks_ahead and not self._sessions_shared:
-            for _ in range(MOST_LOOKS):
-                outside_us = self._next_outside_us()
-                yield from self._look_ahead(min(to_us, outside_us))
-                event_us = min(outside_us, self.ahead.short_from_us)
-                if event_us >= to_us:
-                    break
-                if self.ahead.short:  # up to where a connection is missing no one has to wait
-                    yield from self._look_ahead(event_us)
-                yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
+            yield from self._stretches(to_us)
         if self.in_step:
             yield from self._step_while(lambda: True, to_us)
         self.env.run(until=to_us)
+
+    def _stretches(self, to_us: int) -> Stepping:
+        """Look ahead from one thing that disturbs to the next, as long as enough is played that way."""
+        looks = MOST_LOOKS
+        while looks > 0:
+            played, outside_us = self.ahead.flushes, self._next_outside_us()
+            horizon_us = min(to_us, outside_us, self.env.now + self._reach_us)
+            yield from self._look_ahead(horizon_us)
+            short, event_us = self.ahead.short, min(outside_us, self.ahead.short_from_us)
+            if short:
+                self._reach_us = max(2 * (event_us - self.env.now), LEAST_REACH_US)
+                if event_us < to_us:  # up to where a connection is missing no one has to wait
+                    yield from self._look_ahead(event_us)
+            else:
+                self._reach_us = min(2 * self._reach_us, NEVER_US)
+            looks = min(looks - 1 + (self.ahead.flushes - played) // WORTH_A_LOOK, MOST_LOOKS)
+            if short or horizon_us == outside_us:
+                yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
+            if min(event_us, horizon_us) >= to_us:
+                break
 
     def _next_outside_us(self) -> int:
         """When the next thing from outside happens [us]."""
