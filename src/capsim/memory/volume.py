@@ -99,7 +99,7 @@ def filled(scenario: Scenario, from_s: float, to_s: float) -> Scenario:
     >>> filled(spec, 30, 60).database.faults[0].kind
     'full'
     """
-    fault = FaultSpec(kind="full", from_s=from_s, to_s=to_s)
+    fault = FaultSpec(kind="full", from_s=from_s, to_s=max(to_s, from_s + 0.001))  # full with the last row, at the end
     faults = (fault, *scenario.database.faults)
     return scenario.model_copy(update={"database": scenario.database.model_copy(update={"faults": faults})})
 
