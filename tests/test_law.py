@@ -329,6 +329,25 @@ def test_a_repaired_writer_that_refuses_logs_at_most_a_line_a_second() -> None:
     assert refused > 10
 
 
+def test_many_questions_about_one_stretch_share_out_what_is_known_of_it() -> None:
+    """A thousand arrivals in 10 s, of which only the last is known; asked for every 10 ms."""
+    edges_us = np.arange(0, 10_000_001, 10_000)
+    each = []
+    for seed in range(40):
+        arrivals = PoissonArrivals(100.0, np.random.default_rng(seed))
+        total = arrivals.before(10_000_000, 0)
+        at_us, before, upto = arrivals.path(edges_us)
+        assert np.isin(edges_us, at_us).all() and (np.diff(at_us) > 0).all()
+        assert (np.diff(before) >= 0).all() and (before <= upto).all() and before[-1] == total
+        each.append(np.diff(before[at_us.searchsorted(edges_us)]))
+    counts = np.array(each)
+
+    # Poisson of mean 1 in every part: mean and variance over 40,000 of them, within four standard errors.
+    assert abs(counts.mean() - 1) < 4 * (1 / counts.size) ** 0.5
+    assert abs(counts.var() - 1) < 4 * (3 / counts.size) ** 0.5
+    assert abs(np.corrcoef(counts[:, :-1].ravel(), counts[:, 1:].ravel())[0, 1]) < 4 / counts.size**0.5
+
+
 def test_what_was_known_before_a_look_is_not_drawn_anew() -> None:
     """It may have decided that a stretch is played again; to forget it preferred stretches that lack no connection."""
     arrivals = PoissonArrivals(100.0, np.random.default_rng(4))

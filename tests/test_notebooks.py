@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from capsim.errors import CapsimError
 from capsim.notebooks import differences, executed, read
+from capsim.start import EXTRAS
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -37,9 +39,19 @@ def test_its_parameters_can_be_replaced(kept):
     assert sum("parameters" in cell.metadata.get("tags", ()) for cell in kept.cells) == 1
 
 
-def first_cell(kept, **parameters):
-    """Run the cell of parameters and the one after it, as their author's readers do first."""
-    settings, check = [cell.source for cell in kept.cells if cell.cell_type == "code"][:2]
+def opening(kept):
+    """The cell of parameters and the one after it."""
+    return [cell.source for cell in kept.cells if cell.cell_type == "code"][:2]
+
+
+def extras_of(kept):
+    """The extras that a notebook asks for."""
+    return re.findall(r'extras=\("(\w+)"', opening(kept)[1])
+
+
+def open_it(kept, **parameters):
+    """Run what a reader runs first."""
+    settings, check = opening(kept)
     names = {}
     exec(settings, names)
     exec(check, names | parameters)
@@ -55,24 +67,42 @@ def test_in_a_kernel_without_capsim_its_first_cell_says_what_to_do(kept, monkeyp
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SystemExit, match=r"no capsim in this kernel: pip install 'capsim\[notebooks\]'"):
-        first_cell(kept)
+        open_it(kept)
 
 
 def test_without_its_optional_extras_its_first_cell_says_what_to_do(kept, monkeypatch):
     monkeypatch.setattr("capsim.start.importlib.util.find_spec", lambda name: None)
-    asked = re.findall(r'extras=\("(\w+)"', kept.cells[3].source + kept.cells[4].source + kept.cells[5].source)
+    asked = extras_of(kept)
     if not asked:
-        return first_cell(kept)  # what it needs is in the core
+        return open_it(kept)  # what it needs is in the core
     with pytest.raises(CapsimError, match=f"needs the extra '{asked[0]}': pip install"):
-        first_cell(kept)
+        open_it(kept)
+
+
+@pytest.mark.slow
+def test_a_notebook_that_asks_for_no_extra_needs_none(kept, tmp_path, monkeypatch):
+    """Packages of all extras but the notebooks' own are hidden from its kernel."""
+    if set(extras_of(kept)) - {"notebooks"}:
+        return
+    hidden = sorted({*EXTRAS.values(), "redis", "aiosqlite", "scipy", "optuna", "psycopg"} - {"ipywidgets"})
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {hidden}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    assert differences(kept, executed(kept, tmp_path)) == []
 
 
 def test_without_its_load_its_first_cell_says_what_to_do(kept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # and in another folder
     if not any("trace_name =" in cell.source for cell in kept.cells):
-        return first_cell(kept)
+        return open_it(kept)
     with pytest.raises(CapsimError, match=r"absent\.csv.*cell tagged parameters"):
-        first_cell(kept, trace_name="absent.csv")
+        open_it(kept, trace_name="absent.csv")
 
 
 def test_every_cell_that_draws_shows_its_figure(kept):

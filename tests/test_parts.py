@@ -13,7 +13,7 @@ from capsim.accounting import FATES
 from capsim.parts import RedisClientSpec, RedisFaultSpec
 from capsim.plan import CHANGES, FUTURE, KNOBS, applied
 from capsim.play import play
-from capsim.server.redis import RedisClient, disconnected
+from capsim.server.redis import PROBES_US, RedisClient, disconnected
 from capsim.specs import Scenario
 from capsim.workload import load_of
 
@@ -146,6 +146,40 @@ def test_a_client_is_back_when_its_next_try_succeeds(kind, from_s, to_s, back_s)
     (window,) = disconnected(RedisClientSpec(), [RedisFaultSpec(kind=kind, from_s=from_s, to_s=to_s)])
 
     assert window == (from_s * 1e6, back_s * 1e6)
+
+
+def try_by_try_us(spec, fault):
+    """When a client is connected again, every try played."""
+    silent, noticed_us = fault.kind == "unreachable", round(fault.from_s * 1e6)
+    back_us = round(fault.to_s * 1e6)
+    if silent:
+        noticed_us += round(spec.keep_alive_s * 1e6) + PROBES_US
+    if noticed_us >= back_us:
+        return back_us
+    at_us, tries = noticed_us, 0
+    while True:
+        tries += 1
+        at_us += round(1e3 * min(tries * spec.reconnect_step_ms, spec.reconnect_max_ms))
+        if at_us >= back_us:
+            return at_us
+        if silent:
+            at_us += round(spec.connect_timeout_s * 1e6)
+            if at_us >= back_us:
+                return back_us
+
+
+@pytest.mark.parametrize("number", range(200))
+def test_the_tries_that_are_all_alike_need_not_be_played(number):
+    draw = np.random.default_rng(number)
+    spec = RedisClientSpec(
+        reconnect_step_ms=draw.choice([1, 50, 333]), reconnect_max_ms=draw.choice([1, 100, 500, 5_000]),
+        keep_alive_s=draw.choice([1, 5]), connect_timeout_s=draw.choice([0.1, 1, 10]),
+    )  # fmt: skip
+    from_s = round(draw.uniform(0, 100), 3)
+    to_s = round(from_s + draw.choice([draw.uniform(0.001, 2), draw.uniform(1, 500)]), 3)
+    fault = RedisFaultSpec(kind=draw.choice(["down", "unreachable"]), from_s=from_s, to_s=to_s)
+
+    assert disconnected(spec, [fault])[0][1] == try_by_try_us(spec, fault)
 
 
 def test_commands_wait_up_to_the_limit_and_then_are_rejected():

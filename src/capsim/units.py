@@ -8,10 +8,10 @@ from __future__ import annotations
 
 US_PER_MS = 1_000
 US_PER_S = 1_000_000
-LONGEST_S = 366 * 86_400  # a leap year; nothing that is simulated lasts longer
 US_PER_MINUTE = 60 * US_PER_S
 US_PER_HOUR = 3_600 * US_PER_S
 US_PER_DAY = 86_400 * US_PER_S
+LONGEST_S = 366 * 86_400  # a leap year; nothing that is simulated lasts longer
 
 KIB = 1 << 10
 MIB = 1 << 20

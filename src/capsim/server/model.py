@@ -285,18 +285,18 @@ class Server:
             played, outside_us = self.ahead.flushes, self._next_outside_us()
             horizon_us = min(to_us, outside_us, self.env.now + self._reach_us)
             yield from self._look_ahead(horizon_us)
-            short, event_us = self.ahead.short, min(outside_us, self.ahead.short_from_us)
-            if short:
+            short, event_us = self.ahead.short, min(horizon_us, self.ahead.short_from_us)
+            if short:  # up to where a connection is missing no one has to wait
                 self._reach_us = max(2 * (event_us - self.env.now), LEAST_REACH_US)
-                if event_us < to_us:  # up to where a connection is missing no one has to wait
-                    yield from self._look_ahead(event_us)
+                yield from self._look_ahead(event_us)
             else:
                 self._reach_us = min(2 * self._reach_us, NEVER_US)
-            looks = min(looks - 1 + (self.ahead.flushes - played) // WORTH_A_LOOK, MOST_LOOKS)
-            if short or horizon_us == outside_us:
-                yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
-            if min(event_us, horizon_us) >= to_us:
+            if event_us >= to_us:
                 break
+            gained = self.ahead.flushes - played
+            if short or event_us == outside_us or not gained:
+                yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
+            looks = min(looks - 1 + gained // WORTH_A_LOOK, MOST_LOOKS)
 
     def _next_outside_us(self) -> int:
         """When the next thing from outside happens [us]."""
