@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import capsim as cs
 from capsim.errors import CapsimError
-from capsim.scenario import dumps, loads, validated
-from capsim.specs import Scenario
+from capsim.memory.volume import filled
+from capsim.parts import QueriesSpec
+from capsim.scenario import dumps, load, loads, validated
+from capsim.server.database import LONGEST_CALL_US, LatencyDatabase, Statement
+from capsim.server.queries import MOST_ROWS, Queries
+from capsim.specs import DatabaseSpec, Scenario
 from random_scenarios import changed
 
 FEW, MANY = 80, 3_000
@@ -41,6 +46,30 @@ def test_most_of_them_are_valid():
             pass
 
     assert valid > 200
+
+
+def test_a_call_never_lasts_longer_than_anything_may():
+    """At the ends of all limits; by array and one by one."""
+    spec = DatabaseSpec(insert={"call_ms": 3_600_000, "row_ms": 3_600_000, "sigma": 5})
+    database = LatencyDatabase(spec, 0, 0)
+    items, starts_us = np.arange(500), np.zeros(500, np.int64)
+    by_array = database.durations("events", "insert", items, np.int64(10**9), starts_us)
+    one_by_one = [database.run("events", 1, Statement("insert", int(i), 10**9), 0).duration_us for i in items]
+
+    assert by_array.max() == LONGEST_CALL_US and by_array.min() >= 1
+    assert by_array.tolist() == one_by_one
+
+
+def test_a_result_never_has_more_rows_than_there_can_be():
+    queries = Queries(QueriesSpec(rows_median=1e300, rows_sigma=5), None, seed=0, replicate=0)
+
+    assert max(queries.rows(number) for number in range(50)) == MOST_ROWS
+
+
+def test_a_volume_that_is_full_with_the_last_row_is_full():
+    (fault,) = filled(load("before").replace("database.faults", ()), 60, 60).database.faults
+
+    assert fault.from_s == 60 < fault.to_s
 
 
 @pytest.mark.slow
