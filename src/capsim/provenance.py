@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -23,6 +24,12 @@ def versions() -> dict[str, str]:
     >>> sorted(versions())
     ['capsim', 'numpy', 'pandas', 'pydantic', 'python', 'simpy']
     """
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Read once: the files of the installed packages take longer to read than a short run to play."""
     found = {name: version(name) for name in ("capsim", *LIBRARIES)}
     return {**found, "python": platform.python_version()}
 
