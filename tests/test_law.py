@@ -155,6 +155,20 @@ def test_answers_fit_together_whatever_the_order_of_questions() -> None:
         assert all((times[n] < t) == (n < m) for n in times for t, m in counts.items())
 
 
+@pytest.mark.parametrize("rows", [1, 2, 30])
+@pytest.mark.parametrize("known", [[], [4, 5], [100]])
+def test_full_batches_are_completed_by_numbered_arrivals(rows: int, known: list[int]) -> None:
+    arrivals = PoissonArrivals(1_000.0, np.random.default_rng(2))
+    for number in known:
+        arrivals.time_us(number)
+    full_us, after_us = arrivals.full_batches(3, rows, 20)
+    last = [3 + rows * (batch + 1) - 1 for batch in range(20)]
+    assert full_us.tolist() == [arrivals.time_us(number) for number in last]
+    assert after_us.tolist() == [arrivals.time_us(number + 1) for number in last]
+    at_us, before, upto = arrivals.path(np.array([0, int(after_us[-1]) + 1]))
+    assert (np.diff(at_us) > 0).all() and (upto - before <= 1).all()
+
+
 def test_a_chain_is_of_first_arrivals_after_a_delay() -> None:
     arrivals = PoissonArrivals(1_000.0, np.random.default_rng(1))
     arrivals.time_us(40)  # known ahead: the chain starts where something is known

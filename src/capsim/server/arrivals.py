@@ -111,6 +111,11 @@ class Arrivals:
             return self._times[numbers.start - self._base : numbers.stop - self._base : numbers.step]
         return self._times[numbers - self._base]
 
+    def full_batches(self, first: int, rows: int, count: int) -> tuple[Times, Times]:
+        """Times of the arrivals that complete batches of ``rows`` from number ``first`` on, and of those after them."""
+        last = first + rows * count
+        return self.times(slice(first + rows - 1, last, rows)), self.times(slice(first + rows, last + 1, rows))
+
     def chain(self, number: int, apart_us: int, most: int) -> Times:
         """Numbers from ``number`` on, each of the first arrival at least ``apart_us`` after the one before.
 

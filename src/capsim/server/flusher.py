@@ -171,8 +171,9 @@ class Flusher:
             if singly:
                 singly -= 1
             elif (regular := self._regular_flushes(phase, horizon_us, most)) is not None:
-                now_us, count = regular
-                most = min(MOST_AT_ONCE, LEAST_AT_ONCE + 2 * count)
+                began_us, (now_us, count) = when_us, regular
+                left = (horizon_us - now_us) * count // max(now_us - began_us, 1)  # at the pace of these
+                most = min(MOST_AT_ONCE, LEAST_AT_ONCE + 2 * count, LEAST_AT_ONCE + left + left // 8)
                 continue
             else:
                 most, singly = LEAST_AT_ONCE, SINGLY

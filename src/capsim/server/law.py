@@ -35,8 +35,6 @@ Floats = NDArray[np.float64]
 # variance: their distribution functions differ by less than 0.03 / n (first Edgeworth term), 0.0019 from 16 on.
 FEW = 16
 
-SHORT_US = 1_800_000_000  # chosen for speed; it changes no law
-
 
 @dataclass(frozen=True)
 class Rates:
@@ -106,13 +104,8 @@ class LawServer(Server):
         """Play the next block; what it says of single arrivals is empty."""
         for arrivals in self.arrivals.values():
             arrivals.begin(block.from_us)
-        until_us = block.from_us
-        while until_us < block.to_us:
-            # A stretch that may be taken back, because a connection has yet to be opened, should be short.
-            settled = self.pool.capacity >= self.pool.parts
-            until_us = block.to_us if settled else min(block.to_us, until_us + SHORT_US)
-            for _ in self._run(until_us):
-                raise AssertionError("a server that is alone takes its steps by itself")
+        for _ in self._run(block.to_us):
+            raise AssertionError("a server that is alone takes its steps by itself")
         for writer in self.writers.values():
             writer.settle(block.to_us)
         takes, attempts = self.takes.drain(), self.attempts.drain()

@@ -119,19 +119,24 @@ class PoissonArrivals:
 
     # --- many answers at once ---------------------------------------------------------------------------------------
 
-    def times(self, numbers: slice | Ints) -> Ints:
+    def times(self, numbers: Ints) -> Ints:
         """Times of some arrivals, ascending by number, rounded down [us]."""
-        if isinstance(numbers, slice):
-            numbers = np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
-        place = bisect_right(self._upto, int(numbers[0])) - 1 if len(numbers) else 0
-        at_us, before, upto = self._from(place)
-        ahead = int(numbers.searchsorted(upto[-1]))
+        ahead = int(numbers.searchsorted(self._upto[-1]))
+        found = np.empty(len(numbers), np.int64)
+        if ahead:
+            found[:ahead] = self._between(numbers[:ahead])
         if ahead < len(numbers):  # behind all that is known: sums of exponential gaps
-            gaps = np.diff(numbers[ahead:], prepend=upto[-1] - 1)
-            new_us = at_us[-1] + np.cumsum(self._draws.standard_gamma(gaps)) / self._per_us
-            at_us = np.concatenate((at_us, new_us))
-            before = np.concatenate((before, numbers[ahead:]))
-            upto = np.concatenate((upto, numbers[ahead:] + 1))
+            new = numbers[ahead:]
+            gaps = np.diff(new, prepend=self._upto[-1] - 1)
+            new_us = self._at_us[-1] + np.cumsum(self._draws.standard_gamma(gaps)) / self._per_us
+            self._add(new_us, new, new + 1)
+            found[ahead:] = new_us
+        return found
+
+    def _between(self, numbers: Ints) -> Ints:
+        """Times of arrivals before the last known instant: uniform between two known ones, given their number."""
+        place = bisect_right(self._upto, int(numbers[0])) - 1
+        at_us, before, upto = self._from(place)
         while True:
             behind = upto.searchsorted(numbers, "right")
             missing = np.flatnonzero(before[behind] > numbers)
@@ -144,9 +149,19 @@ class PoissonArrivals:
             new_us = at_us[high - 1] + (at_us[high] - at_us[high - 1]) * share
             at_us, before = np.insert(at_us, high, new_us), np.insert(before, high, wanted)
             upto = np.insert(upto, high, wanted + 1)
-        self._set(place, at_us, before, upto)
+        if len(at_us) > len(self._at_us) - place:
+            self._set(place, at_us, before, upto)
         found: Ints = at_us[behind].astype(np.int64)
         return found
+
+    def full_batches(self, first: int, rows: int, count: int) -> tuple[Ints, Ints]:
+        """Times of the arrivals that complete batches of ``rows`` from number ``first`` on, and of those after them."""
+        numbers = first + rows * np.arange(1, count + 1)
+        if rows == 1:
+            times = self.times(first + np.arange(count + 1))
+            return times[:-1], times[1:]
+        times = self.times(np.column_stack((numbers - 1, numbers)).ravel())
+        return times[0::2], times[1::2]
 
     def chain(self, number: int, apart_us: int, most: int) -> Ints:
         """Numbers from ``number`` on, each of the first arrival at least ``apart_us`` after the one before.
@@ -229,9 +244,8 @@ class PoissonArrivals:
         self._add(at_us, before, upto)
 
     def _add(self, at_us: Floats, before: Ints, upto: Ints) -> None:
-        self._at_us.frombytes(at_us.tobytes())
-        self._before.frombytes(before.tobytes())
-        self._upto.frombytes(upto.tobytes())
+        for known, more in ((self._at_us, at_us), (self._before, before), (self._upto, upto)):
+            known.frombytes(np.ascontiguousarray(more).data.cast("B"))
 
     def _cut(self, place: int) -> None:
         del self._at_us[place:], self._before[place:], self._upto[place:]

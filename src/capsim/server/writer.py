@@ -161,8 +161,7 @@ class Writer:
         known = min(most, (arrivals.known - self.head - 1) // rows)
         if known < 1:
             return None
-        full_us = arrivals.times(slice(self.head + rows - 1, self.head + rows * known, rows))
-        after_us = arrivals.times(slice(self.head + rows, self.head + rows * known + 1, rows))
+        full_us, after_us = arrivals.full_batches(self.head, rows, known)
         timers_us = np.concatenate(([due_us], after_us[:-1] + self.delay_us))
         regular = (full_us < timers_us) & (after_us > full_us)
         count = known if regular.all() else int(regular.argmin())
