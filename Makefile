@@ -30,7 +30,7 @@ test-slow: .venv/test.stamp
 # Peers are installed in environments of their own, in benchmarks/.envs; about 20 minutes.
 bench: .venv/test.stamp
 	$(BIN)/python benchmarks/bench.py --out benchmarks/results.md
-	$(BIN)/python benchmarks/whole_server.py
+	$(BIN)/python benchmarks/whole_server.py --plot docs/figures/cost-over-flushes.png
 	$(BIN)/python benchmarks/sweep_points.py
 	$(BIN)/python benchmarks/import_log.py
 

@@ -50,7 +50,7 @@ class _Player:
     ) -> None:
         self._flushers, self._facts, self._visits = flushers, facts, visits
         self._before: tuple[list[Any], Any] | None = None  # states, each good for one return
-        self._rows: list[array[int]] = []
+        self._rows: list[list[array[int]]] = []
         self._from: list[int] = []
         self.visits_since_us: list[int] = []
 

@@ -86,44 +86,47 @@ class Facts:
 
     def __init__(self, *columns: str) -> None:
         self.columns = columns
-        self._values = array("q")
+        self._values = [array("q") for _ in columns]
 
     def add(self, *row: int) -> None:
         """Append one row."""
-        self._values.extend(row)
+        for column, value in zip(self._values, row, strict=True):
+            column.append(value)
 
     def add_all(self, *columns: Rows | int) -> None:
         """Append many rows, given as columns, one at least; a number stands for a column of it."""
         rows = next(len(column) for column in columns if isinstance(column, np.ndarray))
-        table = np.empty((rows, len(columns)), np.int64)
-        for place, column in enumerate(columns):
-            table[:, place] = column
-        self._values.frombytes(table.data.cast("B"))
+        for column, more in zip(self._values, columns, strict=True):
+            if isinstance(more, np.ndarray):
+                column.frombytes(np.ascontiguousarray(more, np.int64).data.cast("B"))
+            else:
+                column.extend(array("q", [more]) * rows)
 
     def __len__(self) -> int:
-        return len(self._values) // len(self.columns)
+        return len(self._values[0])
 
     def cut(self, rows: int) -> None:
         """Forget everything after the first ``rows`` rows."""
-        del self._values[rows * len(self.columns) :]
+        for column in self._values:
+            del column[rows:]
 
-    def rows(self, row: int) -> array[int]:
+    def rows(self, row: int) -> list[array[int]]:
         """The rows from number ``row`` on, for `put_back`."""
-        return self._values[row * len(self.columns) :]
+        return [column[row:] for column in self._values]
 
-    def put_back(self, rows: array[int]) -> None:
+    def put_back(self, rows: list[array[int]]) -> None:
         """Append rows that were here before they were cut."""
-        self._values += rows
+        for column, more in zip(self._values, rows, strict=True):
+            column += more
 
     def since(self, row: int) -> dict[str, Rows]:
         """The rows from number ``row`` on, as columns."""
-        return self._columns(self._values[row * len(self.columns) :])
+        return self._columns(self.rows(row))
 
     def drain(self) -> dict[str, Rows]:
         """All rows so far as columns; the recorder is empty afterwards."""
-        values, self._values = self._values, array("q")
+        values, self._values = self._values, [array("q") for _ in self.columns]
         return self._columns(values)
 
-    def _columns(self, values: array[int]) -> dict[str, Rows]:
-        table = np.array(values, np.int64).reshape(-1, len(self.columns))
-        return {name: table[:, place] for place, name in enumerate(self.columns)}
+    def _columns(self, values: list[array[int]]) -> dict[str, Rows]:
+        return {name: np.frombuffer(column, np.int64) for name, column in zip(self.columns, values, strict=True)}
