@@ -111,6 +111,10 @@ class Arrivals:
             return self._times[numbers.start - self._base : numbers.stop - self._base : numbers.step]
         return self._times[numbers - self._base]
 
+    def about(self, number: int, until_us: int) -> int:
+        """About how many arrivals come from ``number`` on before ``until_us``; here exactly, of those known."""
+        return int(self._times[number - self._base :].searchsorted(until_us))
+
     def full_batches(self, first: int, rows: int, count: int) -> tuple[Times, Times]:
         """Times of the arrivals that complete batches of ``rows`` from number ``first`` on, and of those after them."""
         last = first + rows * count

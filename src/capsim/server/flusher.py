@@ -171,9 +171,8 @@ class Flusher:
             if singly:
                 singly -= 1
             elif (regular := self._regular_flushes(phase, horizon_us, most)) is not None:
-                began_us, (now_us, count) = when_us, regular
-                left = (horizon_us - now_us) * count // max(now_us - began_us, 1)  # at the pace of these
-                most = min(MOST_AT_ONCE, LEAST_AT_ONCE + 2 * count, LEAST_AT_ONCE + left + left // 8)
+                now_us, count = regular
+                most = min(MOST_AT_ONCE, LEAST_AT_ONCE + 2 * count)
                 continue
             else:
                 most, singly = LEAST_AT_ONCE, SINGLY
@@ -232,7 +231,7 @@ class Flusher:
         """Play flushes of one kind that disturb no one, by array: until when, and how many; None if not even one."""
         writer, part = self.writer, self.part
         many = MANY.get(self._rules)
-        series = writer.regular_flushes(phase, most) if many is not None else None
+        series = writer.regular_flushes(phase, most, horizon_us) if many is not None else None
         if many is None or series is None:
             return None
         result = many(self._database, writer.stream, series)

@@ -120,9 +120,10 @@ class Loop:
         self._block_us = (block.from_us, block.to_us)
         self._free_before_us = self._free_us
 
-    def next_stretch(self) -> int | None:
+    def next_stretch(self, longest_us: int) -> int | None:
         """Hand the writers the items of the next stretch; until when it goes [us], None at the end of the block.
 
+        Where it ends changes nothing but the speed.
         Their times are those without the flushes that are still to come.
         """
         from_us, end_us = self._block_us
@@ -130,7 +131,7 @@ class Loop:
             return None
         for writer in self._writers.values():
             writer.settle(from_us)
-        to_us = self._cut(from_us, end_us)
+        to_us = self._cut(from_us, min(end_us, from_us + longest_us))
         found = self._waiting.before(to_us)
         self._waiting = self._waiting.where(slice(len(found.at_us), None))
         if self._clients is not None:

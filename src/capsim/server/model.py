@@ -36,7 +36,7 @@ Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
 MOST_LOOKS, WORTH_A_LOOK = 16, 16  # looks that may gain nothing; flushes that are worth one
-LEAST_REACH_US = 1_000_000
+LEAST_REACH_US, REACHES = 1_000_000, 8  # looks reach so far at least; so many of them are a stretch of the loop
 
 class Block(Protocol):
     """A stretch of load: all arrivals in ``[from_us, to_us)``."""
@@ -261,7 +261,7 @@ class Server:
         """Items reach their writers when the loop has served their requests."""
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
-        while (to_us := loop.next_stretch()) is not None:
+        while (to_us := loop.next_stretch(REACHES * self._reach_us)) is not None:
             if self._beats is not None:
                 self._beats.come(*loop.heartbeats)
             yield from self._run(to_us)
@@ -287,7 +287,8 @@ class Server:
             yield from self._look_ahead(horizon_us)
             short, event_us = self.ahead.short, min(horizon_us, self.ahead.short_from_us)
             if short:  # up to where a connection is missing no one has to wait
-                self._reach_us = max(2 * (event_us - self.env.now), LEAST_REACH_US)
+                reach_us = max(2 * (event_us - self.env.now), (horizon_us - self.env.now) // 4)
+                self._reach_us = max(reach_us, LEAST_REACH_US)
                 yield from self._look_ahead(event_us)
             else:
                 self._reach_us = min(2 * self._reach_us, NEVER_US)

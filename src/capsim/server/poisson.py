@@ -154,6 +154,12 @@ class PoissonArrivals:
         found: Ints = at_us[behind].astype(np.int64)
         return found
 
+    def about(self, number: int, until_us: int) -> int:
+        """About how many arrivals come from ``number`` on before ``until_us``, seldom too few; nothing is drawn."""
+        known = max(self._upto[-1] - number, 0)
+        mean = max(until_us - self._at_us[-1], 0) * self._per_us
+        return known + int(mean + 2 * mean**0.5)
+
     def full_batches(self, first: int, rows: int, count: int) -> tuple[Ints, Ints]:
         """Times of the arrivals that complete batches of ``rows`` from number ``first`` on, and of those after them."""
         numbers = first + rows * np.arange(1, count + 1)

@@ -134,11 +134,11 @@ class Writer:
             return full_us, clock.REQUEST
         return known_to_us, LOOK
 
-    def regular_flushes(self, phase: int, most: int) -> Series | None:
+    def regular_flushes(self, phase: int, most: int, until_us: int) -> Series | None:
         """The next flushes as arrays, as long as all are started in the same way and nothing is refused.
 
         Only the arrivals are looked at: whether a flush lasts so long that it changes the next one is for the caller to
-        see. At most about ``most``; None if there is not even one.
+        see. At most about ``most``, and not many that start after ``until_us``; None if there is not even one.
 
         Parameters
         ----------
@@ -153,7 +153,10 @@ class Writer:
             return None
         self.arrivals.look()
         due_us = self.arrivals.time_us(self.seen) + self.delay_us if self._due_us is None else self._due_us
-        return self._timed(due_us, most) if phase == clock.TIMER else self._filled(due_us, most)
+        if phase == clock.TIMER:  # each is at least a delay after the one before
+            return self._timed(due_us, min(most, (until_us - due_us) // max(self.delay_us, 1) + 2))
+        coming = self.arrivals.about(self.head, until_us)
+        return self._filled(due_us, min(most, coming // self._batch_rows + 2))
 
     def _filled(self, due_us: int, most: int) -> Series | None:
         """Batches that their last arrival completes, before their timers."""
