@@ -36,7 +36,8 @@ Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
 MOST_LOOKS, WORTH_A_LOOK = 16, 16  # looks that may gain nothing; flushes that are worth one
-LEAST_REACH_US, REACHES = 1_000_000, 8  # looks reach so far at least; so many of them are a stretch of the loop
+FIRST_REACH_US, LEAST_REACH_US = 1_800_000_000, 1_000_000  # the first look reaches so far, and others at least
+REACHES = 8  # of a look are a stretch of the loop
 
 class Block(Protocol):
     """A stretch of load: all arrivals in ``[from_us, to_us)``."""
@@ -117,7 +118,7 @@ class Server:
             room=room,
         )
         self._looks_ahead = look_ahead and database.by_address and self.pool.can_open
-        self._reach_us = NEVER_US  # how far is looked: about as far again as the pool has lately been large enough
+        self._reach_us = FIRST_REACH_US  # how far is looked: about as far again as the pool has lately been large enough
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
