@@ -118,7 +118,7 @@ class Server:
             room=room,
         )
         self._looks_ahead = look_ahead and database.by_address and self.pool.can_open
-        self._reach_us = FIRST_REACH_US  # how far is looked: about as far again as the pool has lately been large enough
+        self._reach_us = FIRST_REACH_US  # how far is looked: about as far as the pool was lately large enough
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
