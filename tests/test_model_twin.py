@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
@@ -99,7 +100,18 @@ def facts_of_model(server: Server, happened: list[Happened], end_us: int) -> dic
         if granted
     ]
     facts["waits"] = sorted(waits)
+    changes = [block.connections for block in happened]
+    columns = ((block["when_us"].tolist(), block["change"].tolist()) for block in changes)
+    facts["held"] = held(pair for when_us, change in columns for pair in zip(when_us, change, strict=True))
     return facts
+
+
+def held(changes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """When connections are taken and given back, and how many: not those that change hands in an instant."""
+    total: Counter[int] = Counter()
+    for when_us, change in changes:
+        total[when_us] += change
+    return sorted((when_us, change) for when_us, change in total.items() if change)
 
 
 def facts_of_twin(result: TwinResult) -> dict[str, object]:
@@ -125,6 +137,9 @@ def facts_of_twin(result: TwinResult) -> dict[str, object]:
         }
     waits = [(g.part, g.asked_us, g.granted_us) for g in result.grants if g.granted_us > g.asked_us]
     facts["waits"] = sorted(waits)
+    got = [g for g in result.grants if g.granted_us >= 0]
+    given_back = [g for g in got if g.released_us >= 0]
+    facts["held"] = held([*((g.granted_us, 1) for g in got), *((g.released_us, -1) for g in given_back)])
     return facts
 
 
@@ -155,7 +170,7 @@ def long_case(number: int) -> Case:
             "semantics": str(rng.choice(["seed", "fixed", "recommended"])),
             "batch_rows": batch,
             "delay_ms": delay_ms,
-            "buffer_cap_rows": rng.choice([batch // 2, 2 * batch, 10 * batch, 10**6]).item(),
+            "buffer_cap_rows": rng.choice([batch // 2, 5 * batch // 4, 2 * batch, 10 * batch, 10**6]).item(),
         }
         for stream in STREAMS
     }
