@@ -73,9 +73,10 @@ def plot(found: dict[float, list[dict[str, Any]]], path: str) -> None:
             each_s = cpu_s[-1] / flushes[-1]
             axes.loglog(flushes, [each_s * count for count in flushes], "--", lw=1, color=line.get_color(),
                         label=f"{each_s * 1e6:.0f} µs a flush")  # fmt: skip
+            shift = {"xytext": (5, -11)} if rate_hz == min(found) else {"xytext": (-5, 6), "ha": "right"}
             for job in jobs:
-                axes.annotate(str(job["span"]), (job["flushes"], job["cpu_s"]), (4, -10), textcoords="offset points",
-                              fontsize=8, color=line.get_color())  # fmt: skip
+                axes.annotate(job["span"], (job["flushes"], job["cpu_s"]), textcoords="offset points", fontsize=8,
+                              color=line.get_color(), **shift)  # fmt: skip
         axes.set_xlabel("flushes")
         axes.set_ylabel("CPU time of the run [s]")
         axes.set_title("The whole server, from an hour to a month")

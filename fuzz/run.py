@@ -21,7 +21,7 @@ SEEN_INTO = ["capsim", "parsers", "tomllib", "dotenv", "shlex", "csv", "json", "
 LONGEST_S, LARGEST_MIB = 10, 2048  # of one input, and of the process: more is a hang or a leak
 # The engine grows by some 10 KiB an input of some parsers, which read the same inputs without it in bounded memory:
 # a run goes in turns, each from what the ones before it reached.
-LONGEST_TURN_S = 300
+LONGEST_TURN_S, MOST_IN_A_TURN = 300, 100_000
 LARGEST_KEPT_BYTES, MOST_KEPT = 2_000, 40  # of the corpus, so that the repository stays small
 
 
@@ -37,7 +37,8 @@ def one(name: str, seconds: int, structure: bool) -> None:
     new = out / "new" / name
     new.mkdir(parents=True, exist_ok=True)
     flags = [
-        f"-max_total_time={seconds}", f"-timeout={LONGEST_S}", f"-rss_limit_mb={LARGEST_MIB}", "-max_len=4096",
+        f"-max_total_time={seconds}", f"-runs={MOST_IN_A_TURN}", f"-timeout={LONGEST_S}",
+        f"-rss_limit_mb={LARGEST_MIB}", "-max_len=4096",
         f"-artifact_prefix={out}/{name}-", f"-dict={HERE / 'words.dict'}", "-print_final_stats=1", "-verbosity=1",
     ]  # fmt: skip
 
