@@ -262,7 +262,7 @@ class Server:
         """Items reach their writers when the loop has served their requests."""
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
-        while (to_us := loop.next_stretch(REACHES * self._reach_us)) is not None:
+        while (to_us := loop.next_stretch(REACHES * self._reach)) is not None:
             if self._beats is not None:
                 self._beats.come(*loop.heartbeats)
             yield from self._run(to_us)
@@ -284,7 +284,7 @@ class Server:
         looks = MOST_LOOKS
         while looks > 0:
             played, outside_us = self.ahead.flushes, self._next_outside_us()
-            horizon_us = min(to_us, outside_us, self.env.now + self._reach_us)
+            horizon_us = min(to_us, outside_us, self.env.now + self._reach)
             yield from self._look_ahead(horizon_us)
             short, event_us = self.ahead.short, min(horizon_us, self.ahead.short_from_us)
             if short:  # up to where a connection is missing no one has to wait
@@ -299,6 +299,11 @@ class Server:
             if short or event_us == outside_us or not gained:
                 yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
             looks = min(looks - 1 + gained // WORTH_A_LOOK, MOST_LOOKS)
+
+    @property
+    def _reach(self) -> int:
+        """How far to look [us]: where no connection can be missing, as far as one likes."""
+        return NEVER_US if self.pool.capacity >= self.pool.parts else self._reach_us
 
     def _next_outside_us(self) -> int:
         """When the next thing from outside happens [us]."""
