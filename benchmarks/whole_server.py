@@ -60,7 +60,7 @@ def plot(found: dict[float, list[dict[str, Any]]], path: str) -> None:
     """CPU time over flushes, one line a rate; dashed: as much for each flush as over the longest span."""
     import matplotlib
 
-    matplotlib.use("svg" if path.endswith(".svg") else "agg")
+    matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
     from capsim.plots.canvas import style

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from capsim.server.flusher import Flusher
 from capsim.server.loop import FLUSH, Loop
-from capsim.server.pool import Pool
+from capsim.server.pool import Pool, in_order
 from capsim.server.recorder import Facts
 from capsim.server.visits import Visits
 from capsim.server.writer import Batch, Writer
@@ -159,9 +159,9 @@ class LookAhead:
         begun_us = [*(begun.taken_us for begun in self._begun()), *visits_since_us]
         when_us = np.concatenate((changes["when_us"], np.array(begun_us, np.int64)))
         change = np.concatenate((changes["change"], np.ones(len(begun_us), np.int64)))
-        marks = np.sort(2 * when_us + (change > 0))  # in an instant, ends before begins
-        over = np.cumsum(2 * (marks % 2) - 1) > pool.capacity
-        return int(marks[over.argmax()] // 2) if over.any() else NEVER_US
+        when_us, change = in_order(when_us, change)
+        over = np.cumsum(change) > pool.capacity
+        return int(when_us[over.argmax()]) if over.any() else NEVER_US
 
     def _begun(self) -> list[Batch]:
         """Flushes that are left to the engine."""

@@ -36,8 +36,10 @@ Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]
 
 MOST_LOOKS, WORTH_A_LOOK = 16, 16  # looks that may gain nothing; flushes that are worth one
-FIRST_REACH_US, LEAST_REACH_US = 1_800_000_000, 1_000_000  # the first look reaches so far, and others at least
-REACHES = 8  # of a look are a stretch of the loop
+# Where a connection may be missing: how far the first look reaches, any at least, and how many looks the loop's stretch
+# is long. All of these are chosen by trial and change nothing but the speed.
+FIRST_REACH_US, LEAST_REACH_US, LOOKS_IN_A_STRETCH = 1_800_000_000, 1_000_000, 8
+
 
 class Block(Protocol):
     """A stretch of load: all arrivals in ``[from_us, to_us)``."""
@@ -118,7 +120,7 @@ class Server:
             room=room,
         )
         self._looks_ahead = look_ahead and database.by_address and self.pool.can_open
-        self._reach_us = FIRST_REACH_US  # how far is looked: about as far as the pool was lately large enough
+        self._risky_us = FIRST_REACH_US  # about as far as the pool was lately large enough
         self._outside_us: list[int] = []  # instants at which something from outside happens
         self.known_to_us = begins_us
         self.takes, self.attempts = Facts(*TAKES), Facts(*ATTEMPTS)
@@ -262,7 +264,7 @@ class Server:
         """Items reach their writers when the loop has served their requests."""
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
-        while (to_us := loop.next_stretch(REACHES * self._reach)) is not None:
+        while (to_us := loop.next_stretch(LOOKS_IN_A_STRETCH * self._reach_us)) is not None:
             if self._beats is not None:
                 self._beats.come(*loop.heartbeats)
             yield from self._run(to_us)
@@ -284,15 +286,15 @@ class Server:
         looks = MOST_LOOKS
         while looks > 0:
             played, outside_us = self.ahead.flushes, self._next_outside_us()
-            horizon_us = min(to_us, outside_us, self.env.now + self._reach)
+            horizon_us = min(to_us, outside_us, self.env.now + self._reach_us)
             yield from self._look_ahead(horizon_us)
             short, event_us = self.ahead.short, min(horizon_us, self.ahead.short_from_us)
             if short:  # up to where a connection is missing no one has to wait
                 reach_us = max(2 * (event_us - self.env.now), (horizon_us - self.env.now) // 4)
-                self._reach_us = max(reach_us, LEAST_REACH_US)
+                self._risky_us = max(reach_us, LEAST_REACH_US)
                 yield from self._look_ahead(event_us)
             else:
-                self._reach_us = min(2 * self._reach_us, NEVER_US)
+                self._risky_us = min(2 * self._risky_us, NEVER_US)
             if event_us >= to_us:
                 break
             gained = self.ahead.flushes - played
@@ -301,9 +303,9 @@ class Server:
             looks = min(looks - 1 + gained // WORTH_A_LOOK, MOST_LOOKS)
 
     @property
-    def _reach(self) -> int:
+    def _reach_us(self) -> int:
         """How far to look [us]: where no connection can be missing, as far as one likes."""
-        return NEVER_US if self.pool.capacity >= self.pool.parts else self._reach_us
+        return NEVER_US if self.pool.capacity >= self.pool.parts else self._risky_us
 
     def _next_outside_us(self) -> int:
         """When the next thing from outside happens [us]."""

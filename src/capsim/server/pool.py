@@ -25,6 +25,19 @@ from capsim.server.recorder import Facts
 WAITING, GRANTED, FAILED = 0, 1, 2
 
 
+def in_order(when_us: NDArray[np.int64], change: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Changes by one connection in order of time; those of an instant that give one back go first.
+
+    Examples
+    --------
+    >>> when_us, change = in_order(np.array([5, 9, 9]), np.array([1, 1, -1]))
+    >>> when_us.tolist(), change.tolist()
+    ([5, 9, 9], [1, -1, 1])
+    """
+    keys = np.sort(2 * when_us + (change > 0), kind="stable")  # both in one number; they come in sorted runs
+    return keys >> 1, 2 * (keys & 1) - 1
+
+
 class Call:
     """One request for a connection."""
 

@@ -20,6 +20,7 @@ from capsim.server import responses
 from capsim.server.happened import Happened, Stretch
 from capsim.server.log import Log
 from capsim.server.model import Block, Server
+from capsim.server.pool import in_order
 from capsim.server.recorder import Pieces
 from capsim.server.redis import RedisClient
 from capsim.server.visits import PARTS
@@ -191,8 +192,7 @@ class Sampler:
         row |= self._of_visits(happened, edges, counted)
         row |= self._of_log(happened, edges)
         # Connections given back in an instant go first, as in the pool. (Calls of one instant take no time.)
-        keys = np.sort(2 * changed["when_us"] + (changed["change"] > 0), kind="stable")  # sorted runs
-        in_use = self._in_use.bins(keys >> 1, 2 * (keys & 1) - 1, edges)
+        in_use = self._in_use.bins(*in_order(changed["when_us"], changed["change"]), edges)
         row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
         row["pool_open_max"] = self._opened(server, edges)
         refused = np.zeros(bins, np.int64)

@@ -120,11 +120,10 @@ class Load:
         for pass_, low, high in self._passes(from_us, to_us):
             piece = number + pass_
             times = self.source.arrivals(low, high, piece) + pass_ * self.span_us
-            which = self.chance.at("mix", piece).random(times.size)
             if self.until_us < to_us:  # a minute needs no hour sorted
                 times = times[times < self.until_us]
             times = np.sort(times)
-            which = which[: times.size]
+            which = self.chance.at("mix", piece).random(times.size)
             is_event = which < mix.events
             is_heartbeat = which >= mix.events + mix.revenue
             parts["events"].append(times[is_event])
