@@ -83,7 +83,7 @@ lint: .venv/test.stamp
 LOCK = uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 LOCKED_GROUPS = --group dev --group docs
-LOCKED_EXTRAS = --extra calibrate --extra inspect --extra notebooks --extra optimize --extra postgres --extra scale --extra server --extra sweep --extra traces # `node` is too large for every test
+LOCKED_EXTRAS = --extra calibrate --extra inspect --extra notebooks --extra optimize --extra postgres --extra scale --extra server --extra speed --extra sweep --extra traces # `node` is too large for every test
 lock:
 	$(LOCK) $(LOCKED_EXTRAS) $(LOCKED_GROUPS) --output-file requirements/test.txt
 	$(LOCK) --constraints requirements/test.txt --output-file requirements/run.txt

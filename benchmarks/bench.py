@@ -2,7 +2,8 @@
 
 Every repetition is a fresh process of the engine's own environment; the engines take turns, so that a slow moment of
 the machine falls on all of them. Input (arrivals, services, durations of flushes) is made once and handed to all, and
-counted for none; all have to report the same results. Loading Python and libraries, and compiling, is not counted.
+counted for none; all have to report the same results. Loading Python and libraries, and compiling, is not counted. A
+job of less than 0.1 s is done several times in the process, and its middle time counts.
 """
 
 from __future__ import annotations
@@ -128,10 +129,11 @@ def rows_of(found: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
         cpu_ms = sorted(1e3 * report["cpu_s"] for report in reports)
         ratios = [a["cpu_s"] / b["cpu_s"] for a, b in zip(found[PLAIN], reports, strict=True)]
         wall_ms = 1e3 * statistics.median(report["wall_s"] for report in reports)
+        first_ms = 1e3 * statistics.median(report["first_cpu_s"] for report in reports)
         memory_mib = statistics.median(report["added_mib"] for report in reports)
         yield (
             f"| {PEERS[engine]['title']} | {1e3 * middle[engine]:,.3g} ({cpu_ms[0]:,.3g} to {cpu_ms[-1]:,.3g}) "
-            f"| {wall_ms:,.3g} | {statistics.median(ratios):,.3g} | {memory_mib:,.1f} |"
+            f"| {first_ms:,.3g} | {wall_ms:,.3g} | {statistics.median(ratios):,.3g} | {memory_mib:,.1f} |"
         )
 
 
@@ -173,8 +175,8 @@ def main() -> int:
             "",
             f"## {job.title}",
             "",
-            "| engine | CPU ms | wall ms | times plain SimPy | memory added MiB |",
-            "|---|--:|--:|--:|--:|",
+            "| engine | CPU ms | the first time | wall ms | times plain SimPy | memory added MiB |",
+            "|---|--:|--:|--:|--:|--:|",
             *rows_of(played(job, engines, options.repeats, options.envs)),
         ]
         print("\n".join(table), flush=True)

@@ -194,7 +194,7 @@ def test_the_answer_is_the_same_wherever_it_is_asked(here, changed):
 def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
     """numba raises when it finds no folder for its cache; the kernels then cost some seconds, and no traceback."""
     caching = pytest.importorskip("numba.core.caching")
-    from capsim.calibration.compiled import compiled
+    from capsim.compiled import compiled
 
     monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
 

@@ -14,7 +14,6 @@ import math
 
 import numpy as np
 
-from capsim.calibration.compiled import compiled
 from capsim.calibration.heaps import (
     COMMITTED,
     DEAD,
@@ -32,6 +31,7 @@ from capsim.calibration.heaps import (
     begin,
     sizes,
 )  # fmt: skip
+from capsim.compiled import compiled
 
 REQUEST_CV = 0.6  # of the allocation of single requests, as in `capsim.calibration.simulator`
 RARE = 0.02  # share of samples that are off for reasons of their own: a collection that came a moment earlier

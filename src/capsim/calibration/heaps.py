@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.calibration.compiled import compiled
+from capsim.compiled import compiled
 from capsim.memory.constants import value
 from capsim.memory.heap import Process
 

@@ -50,8 +50,9 @@ class _Player:
     ) -> None:
         self._flushers, self._facts, self._visits = flushers, facts, visits
         self._before: tuple[list[Any], Any] | None = None  # states, each good for one return
+        self._from: list[int] = []  # and to: where the facts stood before he played, and after
+        self._to: list[int] = []
         self._rows: list[list[array[int]]] = []
-        self._from: list[int] = []
         self.visits_since_us: list[int] = []
 
     def restore(self) -> None:
@@ -78,7 +79,12 @@ class _Player:
             flusher.look_ahead(horizon_us)
         if self._visits is not None:
             self.visits_since_us = self._visits.look_ahead(horizon_us)
-        self._from, self._rows = stand, [fact.rows(begin) for fact, begin in zip(self._facts, stand, strict=True)]
+        self._from, self._to = stand, [len(fact) for fact in self._facts]
+
+    def keep(self) -> None:
+        """Keep what he did, which is about to be cut."""
+        spans = zip(self._facts, self._from, self._to, strict=True)
+        self._rows = [fact.rows(begin, end) for fact, begin, end in spans]
 
 
 class LookAhead:
@@ -135,6 +141,9 @@ class LookAhead:
                 if not again:
                     self.flushes += len(self._takes) - marks[0]
                     return True
+            if not self.short:
+                for player in players:
+                    player.keep()
             for fact, mark in zip(self._facts, marks, strict=True):
                 fact.cut(mark)
             if self.short:

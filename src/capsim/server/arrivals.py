@@ -11,9 +11,9 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
-Times = NDArray[np.int64]
+from capsim.server.chains import CHAINS, NEAR
 
-NEAR = 512  # most searches end this close to where they begin
+Times = NDArray[np.int64]
 
 
 class Arrivals:
@@ -125,16 +125,7 @@ class Arrivals:
 
         As far as arrivals are known, and about ``most`` of them.
         """
-        view, place = self._view, number - self._base
-        places, known = [place], len(view)
-        while len(places) <= most:
-            when_us, near = view[place] + apart_us, place + NEAR
-            close = near < known and view[near] >= when_us
-            place = bisect_left(view, when_us, place, near if close else known)
-            if place == known:
-                break
-            places.append(place)
-        return np.array(places, np.int64) + self._base
+        return CHAINS.follow(self._times, number - self._base, apart_us, most) + self._base
 
     def look(self) -> None:
         """Nothing to note; see `forget_after`."""

@@ -110,9 +110,9 @@ class Facts:
         for column in self._values:
             del column[rows:]
 
-    def rows(self, row: int) -> list[array[int]]:
-        """The rows from number ``row`` on, for `put_back`."""
-        return [column[row:] for column in self._values]
+    def rows(self, begin: int, end: int | None = None) -> list[array[int]]:
+        """The rows ``[begin, end)``, by default up to the last, for `put_back`."""
+        return [column[begin:end] for column in self._values]
 
     def put_back(self, rows: list[array[int]]) -> None:
         """Append rows that were here before they were cut."""

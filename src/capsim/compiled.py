@@ -1,4 +1,4 @@
-"""Machine code for the kernels of calibration, kept between runs where there is a place to keep it."""
+"""Machine code for loops that no array pass can do, kept between runs where there is a place to keep it."""
 
 from __future__ import annotations
 
