@@ -155,7 +155,7 @@ class Writer:
         due_us = self.arrivals.time_us(self.seen) + self.delay_us if self._due_us is None else self._due_us
         if phase == clock.TIMER:  # each is at least a delay after the one before
             return self._timed(due_us, min(most, (until_us - due_us) // max(self.delay_us, 1) + 2))
-        coming = self.arrivals.about(self.head, until_us)
+        coming = self.count + self.arrivals.about(self.seen, until_us)
         return self._filled(due_us, min(most, coming // self._batch_rows + 2))
 
     def _filled(self, due_us: int, most: int) -> Series | None:
