@@ -8,6 +8,7 @@ The generator is Philox, counter-based: J. K. Salmon et al., "Parallel random nu
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,12 @@ TABLE_ITEMS = 8_192  # draws made at once by `Table`; setting up a generator cos
 KEPT_BLOCKS = 16  # of a `Table`: look-ahead asks for the same stretch two or three times
 
 
-def _key(seed: int, replicate: int, stream: str) -> int:
+@lru_cache(maxsize=256)
+def _key(seed: int, replicate: int, stream: str) -> tuple[int, int]:
+    """128 bits, the lower half first."""
     text = f"{seed}/{replicate}/{stream}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+    digest = hashlib.blake2b(text, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
 def generator(seed: int, replicate: int, stream: str, block: int = 0) -> np.random.Generator:
@@ -38,8 +42,8 @@ def generator(seed: int, replicate: int, stream: str, block: int = 0) -> np.rand
     >>> generator(7, 0, "arrivals", 3).random() == generator(7, 0, "arrivals", 3).random()
     True
     """
-    bits = np.random.Philox(key=_key(seed, replicate, stream), counter=[0, 0, block, 0])
-    return np.random.Generator(bits)
+    key, counter = np.array(_key(seed, replicate, stream), np.uint64), np.array((0, 0, block, 0), np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 class Table:
@@ -126,7 +130,7 @@ class Scattered:
     """
 
     def __init__(self, seed: int, replicate: int, stream: str) -> None:
-        self._key = np.uint64(_key(seed, replicate, stream) & (1 << 64) - 1)
+        self._key = np.uint64(_key(seed, replicate, stream)[0])
 
     def _uniform(self, items: NDArray[np.int64], which: int) -> NDArray[np.float64]:
         """Uniform in (0, 1]."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.server.flusher import Flusher
-from capsim.server.loop import FLUSH, Loop
+from capsim.server.loop import FLUSH, Loop, Moved
 from capsim.server.pool import Pool, in_order
 from capsim.server.recorder import Facts
 from capsim.server.visits import Visits
@@ -33,7 +33,7 @@ NEVER_US = 1 << 62
 
 
 class _Shown(NamedTuple):
-    """What the loop would do with the flushes and results of a stretch, as `Loop.accept` takes it."""
+    """What the loop would do with the flushes and results of a stretch, as `Loop.show` and `Loop.accept` take it."""
 
     starts_us: Ints
     cpu_us: Ints
@@ -180,11 +180,11 @@ class LookAhead:
         """Whose flushes were not those that follow from all flushes; if there are any, the writers are shown more."""
         takes, attempts = self._takes.since(marks[0]), self._attempts.since(marks[1])
         shown = self._shown(loop, takes)
-        disturbed = self._disturbed(loop.moved(shown.done_us), takes, attempts)
-        if disturbed:
-            loop.show(shown.done_us)
-        else:
-            loop.accept(*shown)
+        moved = loop.moved(shown.done_us)
+        disturbed = self._disturbed(moved, takes, attempts)
+        loop.show(shown.done_us, moved)
+        if not disturbed:
+            loop.accept(shown.starts_us, shown.cpu_us, shown.tags, shown.ends_us)
         return disturbed
 
     def _shown(self, loop: Loop, takes: Mapping[str, Ints]) -> _Shown:
@@ -204,12 +204,7 @@ class LookAhead:
         tags = np.concatenate((np.full(len(rows), FLUSH), jobs[:, 3]))[order]
         return _Shown(starts_us, cpu_us, tags, *loop.with_inserted(starts_us, cpu_us))
 
-    def _disturbed(
-        self,
-        moved: Mapping[Stream, tuple[Ints, Ints, Ints]],
-        takes: Mapping[str, Ints],
-        attempts: Mapping[str, Ints],
-    ) -> set[Stream]:
+    def _disturbed(self, moved: Moved, takes: Mapping[str, Ints], attempts: Mapping[str, Ints]) -> set[Stream]:
         """Writers that may do something else when these items come at another time than they were shown."""
         disturbed: set[Stream] = set()
         for stream, (numbers, shown_us, done_us) in moved.items():

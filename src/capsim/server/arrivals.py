@@ -72,11 +72,20 @@ class Arrivals:
         self._times = self._previous = np.empty(0, np.int64)
         self._view, self._base = memoryview(self._times), self.known  # type: ignore[arg-type]
 
-    def move(self, number: int, times_us: Times) -> None:
-        """Arrivals from ``number`` on come at these times instead [us]; their order stays."""
+    def _keep_own(self) -> None:
+        """Copy what was given, before it is changed."""
         if not self._own:
             self._own, self._times = True, self._times.copy()
             self._view = memoryview(self._times)  # type: ignore[arg-type]  # its items are plain ints
+
+    def move_some(self, numbers: Times, times_us: Times) -> None:
+        """These arrivals come at these times instead [us]; their order stays."""
+        self._keep_own()
+        self._times[numbers - self._base] = times_us
+
+    def move(self, number: int, times_us: Times) -> None:
+        """Arrivals from ``number`` on come at these times instead [us]; their order stays."""
+        self._keep_own()
         place = number - self._base
         self._times[place : place + len(times_us)] = times_us
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +91,28 @@ class _Draws(rng.Table):
         super().__init__(seed, replicate, name, "normal" if spec.distribution == "lognormal" else "exponential")
         self._spec = spec
 
-    def block(self, number: int) -> NDArray[np.float64]:
-        if self._spec.distribution == "constant":
-            return np.ones(rng.TABLE_ITEMS)
-        draws = super().block(number)
-        return np.exp(self._spec.sigma * draws) if self._spec.distribution == "lognormal" else draws / np.log(2)
+    def __getitem__(self, item: int) -> float:
+        return float(self._factors(np.float64(super().__getitem__(item))))
+
+    def many(self, items: Ints) -> NDArray[np.float64]:
+        factors: NDArray[np.float64] = self._factors(super().many(items))
+        return factors
+
+    def _factors(self, draws: Any) -> Any:
+        """Factors of standard draws; of those only that are asked for, one in a batch."""
+        if self._spec.distribution == "lognormal":
+            return np.exp(self._spec.sigma * draws)
+        return draws / np.log(2)
+
+
+class _Constant:
+    """The factor of a latency that does not vary."""
+
+    def __getitem__(self, item: int) -> float:
+        return 1.0
+
+    def many(self, items: Ints) -> NDArray[np.float64]:
+        return np.ones(len(items))
 
 
 class SlowPeriods:
@@ -240,6 +257,7 @@ class LatencyDatabase:
     def _draws_of(self, stream: str, kind: str, attempt: int) -> Draws:
         draws = self._draws.get((stream, kind, attempt))
         if draws is None:
-            draws = _Draws(*self._address, f"database {stream} {kind} {attempt}{self._of}", self._latency[kind])
+            name, spec = f"database {stream} {kind} {attempt}{self._of}", self._latency[kind]
+            draws = _Constant() if spec.distribution == "constant" else _Draws(*self._address, name, spec)
             self._draws[stream, kind, attempt] = draws
         return draws

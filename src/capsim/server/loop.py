@@ -26,6 +26,7 @@ from capsim.specs import STREAMS, HttpSpec, Stream
 from capsim.units import US_PER_MS, us_from_ms
 
 Ints = NDArray[np.int64]
+Moved = dict[Stream, tuple[Ints, Ints, Ints]]  # items by number: when they were shown to come, and when they do [us]
 
 # Requests whose fate is worked out together: so many that look-ahead pays (32,768 took a fifth longer at 100/s), so few
 # that a flush which moves another costs little. It changes nothing but the speed.
@@ -214,28 +215,29 @@ class Loop:
         """
         return self._queue.with_others(*self._inserted_arrays(starts_us, cpu_us), self._free_us)
 
-    def show(self, done_us: Ints) -> None:
-        """Let the writers see these times, found by `with_inserted`."""
+    def show(self, done_us: Ints, moved: Moved) -> None:
+        """Let the writers see these times, found by `with_inserted`, and what they change, found by `moved`."""
         self._done_us = done_us
-        self._tell(0, len(done_us))
+        for stream, (numbers, _, when_us) in moved.items():
+            self._writers[stream].arrivals.move_some(numbers, when_us)
 
     def show_begun(self) -> None:
         """Let the writers see the times that follow from the jobs that have come up, and no others."""
         none = np.empty(0, np.int64)
-        self.show(self.with_inserted(none, none)[0])
+        done_us, _ = self.with_inserted(none, none)
+        self.show(done_us, self.moved(done_us))
 
-    def accept(self, starts_us: Ints, cpu_us: Ints, tags: Ints, done_us: Ints, ends_us: Ints) -> None:
-        """These jobs do come up; ``done_us`` and ``ends_us`` are what `with_inserted` said of them."""
+    def accept(self, starts_us: Ints, cpu_us: Ints, tags: Ints, ends_us: Ints) -> None:
+        """These jobs do come up; ``ends_us`` is what `with_inserted` said of them, and what else it said is shown."""
         at_us, all_cpu_us = self._inserted_arrays(starts_us, cpu_us)
         self._inserted = _Inserted(at_us.tolist(), all_cpu_us.tolist(), [*self._inserted.tag, *tags.tolist()])
-        self.show(done_us)
         self._inserted_ends_us = ends_us
         self._inserted_done_us = int(ends_us[-1]) if len(ends_us) else 0
 
-    def moved(self, done_us: Ints) -> dict[Stream, tuple[Ints, Ints, Ints]]:
+    def moved(self, done_us: Ints) -> Moved:
         """Items that would come at another time than shown: by stream their numbers, and both times [us]."""
         changed = np.flatnonzero(done_us != self._done_us)
-        found: dict[Stream, tuple[Ints, Ints, Ints]] = {}
+        found: Moved = {}
         for stream, (first, places) in self._places.items():
             own = changed[self._jobs.kind[changed] == STREAMS.index(stream)]
             if len(own):

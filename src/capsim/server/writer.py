@@ -138,7 +138,8 @@ class Writer:
         """The next flushes as arrays, as long as all are started in the same way and nothing is refused.
 
         Only the arrivals are looked at: whether a flush lasts so long that it changes the next one is for the caller to
-        see. At most about ``most``, and not many that start after ``until_us``; None if there is not even one.
+        see. At most about ``most``, and not many that start after ``until_us``; None if there are not even two, as the
+        caller can say of no flush what it does without the one after it.
 
         Parameters
         ----------
@@ -162,7 +163,7 @@ class Writer:
         """Batches that their last arrival completes, before their timers."""
         arrivals, rows = self.arrivals, self._batch_rows
         known = min(most, (arrivals.known - self.head - 1) // rows)
-        if known < 1:
+        if known < 2:
             return None
         full_us, after_us = arrivals.full_batches(self.head, rows, known)
         timers_us = np.concatenate(([due_us], after_us[:-1] + self.delay_us))
@@ -171,7 +172,7 @@ class Writer:
         if count < known:
             arrivals.forget_after(self.head + rows * (count + 1))
         first = self.head + rows * np.arange(count)
-        return Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches) if count else None
+        return Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches) if count > 1 else None
 
     def _timed(self, due_us: int, most: int) -> Series | None:
         """Batches that their timers start, before they are full."""
@@ -181,13 +182,15 @@ class Writer:
             return None
         # A batch begins with the first arrival after the last take, and its timer takes what came before it fired.
         following = arrivals.chain(begin, self.delay_us, most)
+        if len(following) < 2:
+            return None
         first = np.concatenate(([self.head], following[:-1]))
         start_us = np.concatenate(([due_us], arrivals.times(following[:-1]) + self.delay_us))
         regular = following - first < min(self._batch_rows, self._cap + 1)
         count = len(regular) if regular.all() else int(regular.argmin())
         if count < len(regular):
             arrivals.forget_after(int(following[count]))
-        return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches) if count else None
+        return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches) if count > 1 else None
 
     def take_all(self, series: Series, count: int) -> None:
         """The first ``count`` flushes of a series: all but the last are over, the last is out."""
