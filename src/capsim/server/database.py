@@ -85,24 +85,21 @@ class Draws(Protocol):
 
 
 class _Draws(rng.Table):
-    """Factors with median 1, by item."""
+    """Factors with median 1, by item; of the draws only those asked for are made into factors, one in a batch."""
 
     def __init__(self, seed: int, replicate: int, name: str, spec: LatencySpec) -> None:
-        super().__init__(seed, replicate, name, "normal" if spec.distribution == "lognormal" else "exponential")
-        self._spec = spec
+        self._sigma = spec.sigma if spec.distribution == "lognormal" else None
+        super().__init__(seed, replicate, name, "exponential" if self._sigma is None else "normal")
 
     def __getitem__(self, item: int) -> float:
-        return float(self._factors(np.float64(super().__getitem__(item))))
+        return float(self._factors(super().__getitem__(item)))
 
     def many(self, items: Ints) -> NDArray[np.float64]:
         factors: NDArray[np.float64] = self._factors(super().many(items))
         return factors
 
     def _factors(self, draws: Any) -> Any:
-        """Factors of standard draws; of those only that are asked for, one in a batch."""
-        if self._spec.distribution == "lognormal":
-            return np.exp(self._spec.sigma * draws)
-        return draws / np.log(2)
+        return draws / np.log(2) if self._sigma is None else np.exp(self._sigma * draws)
 
 
 class _Constant:

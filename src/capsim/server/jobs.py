@@ -157,11 +157,18 @@ def merged(*parts: Jobs) -> Jobs:
     return Jobs(*(_ordered(column, order) for column in zip(*parts, strict=True)))
 
 
+def joined(*parts: NDArray[Any]) -> NDArray[Any]:
+    """Columns as one; where all repeat one number (see `jobs`) it does so too, and nothing is copied."""
+    repeated = [values for values in parts if len(values)]
+    if repeated and all(values.strides == (0,) and values[0] == repeated[0][0] for values in repeated):
+        return np.broadcast_to(repeated[0][:1].reshape(()), sum(map(len, parts)))
+    return np.concatenate(parts)
+
+
 def _ordered(column: tuple[NDArray[Any], ...], order: NDArray[np.intp]) -> NDArray[Any]:
-    """A column of several parts in a common order; one that repeats a number (see `jobs`) goes on doing so."""
-    if len(order) and all(values.strides == (0,) and values[0] == column[0][0] for values in column):
-        return np.broadcast_to(column[0][:1].reshape(()), len(order))
-    return np.concatenate(column).take(order)
+    """A column of several parts in a common order."""
+    values = joined(*column)
+    return values if values.strides == (0,) else values.take(order)
 
 
 def jobs(at_us: Ints, kind: int, *, cpu_us: Ints | int = 0, session: Ints | int = -1) -> Jobs:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from capsim.memory.pauses import Pauses, grown
 from capsim.server.clients import Clients
-from capsim.server.jobs import CLASSES, JOB, Jobs, Queue, Served, finished, jobs, merged, no_jobs
+from capsim.server.jobs import CLASSES, JOB, Jobs, Queue, Served, finished, jobs, joined, merged, no_jobs
 from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, Stream
 from capsim.units import US_PER_MS, us_from_ms
@@ -278,7 +278,7 @@ class Loop:
         ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
         self._free_us = max(ends)
         self._requests += int((self._jobs.kind != JOB).sum())
-        late = given_up = np.zeros(len(done_us), bool)
+        late = given_up = np.broadcast_to(np.False_, len(done_us))
         if self._clients is not None:
             late, given_up = self._clients.lose_patience(self._jobs, done_us)
         self._served.append(
@@ -303,7 +303,7 @@ class Loop:
         """What happened in the block."""
         parts, self._served = self._served, []
         _, *columns = zip(*parts, strict=True)
-        return Served(self._free_before_us, *(np.concatenate(column) for column in columns))
+        return Served(self._free_before_us, *(joined(*column) for column in columns))
 
     def reached(self, stream: Stream, count: int) -> tuple[Ints, Ints | None]:
         """Arrivals at a writer not asked for before, ``count`` of them: when, and what `Arrivals.extend` said."""

@@ -183,13 +183,13 @@ def bins(served: Served, edges_us: Ints) -> dict[str, NDArray[np.generic]]:
     backlog_us = np.maximum(end_us - edges_us, 0)
     offered_us = sums(served.cpu_us, bounds) + sums(served.flush_cpu_us, flush_bounds)
     longest_us = np.maximum(largest(served.cpu_us, bounds), largest(served.flush_cpu_us, flush_bounds))
-    is_request = served.kind != JOB
     waited_us = served.done_us - served.cpu_us
     waited_us -= served.at_us
+    requests, is_request = np.diff(bounds), served.kind != JOB
     if not is_request.all():
-        waited_us *= is_request
+        requests, waited_us = sums(is_request, bounds), waited_us * is_request
     return {
-        "requests": sums(is_request, bounds),
+        "requests": requests,
         "requests_late": sums(served.late, bounds),
         "requests_given_up": sums(served.given_up, bounds),
         "loop_offered": offered_us / width_us,
@@ -204,6 +204,9 @@ def sums(values: NDArray[np.generic], bounds: NDArray[np.intp]) -> Ints:
     """Sum of the values of each bin, of which one begins at each bound but the last."""
     found = np.zeros(len(bounds) - 1, np.int64)
     some = np.diff(bounds) > 0
-    if some.any():
+    if values.dtype == bool:
+        if values.any():  # as int32 in half the time, and no block has as many jobs
+            found[some] = np.add.reduceat(values[: bounds[-1]], bounds[:-1][some], dtype=np.int32)
+    elif some.any():
         found[some] = np.add.reduceat(values[: bounds[-1]], bounds[:-1][some], dtype=np.int64)
     return found

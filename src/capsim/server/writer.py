@@ -172,7 +172,7 @@ class Writer:
         if count < known:
             arrivals.forget_after(self.head + rows * (count + 1))
         first = self.head + rows * np.arange(count)
-        return Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches) if count > 1 else None
+        return None if count < 2 else Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches)
 
     def _timed(self, due_us: int, most: int) -> Series | None:
         """Batches that their timers start, before they are full."""
@@ -190,7 +190,9 @@ class Writer:
         count = len(regular) if regular.all() else int(regular.argmin())
         if count < len(regular):
             arrivals.forget_after(int(following[count]))
-        return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches) if count > 1 else None
+        if count < 2:
+            return None
+        return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches)
 
     def take_all(self, series: Series, count: int) -> None:
         """The first ``count`` flushes of a series: all but the last are over, the last is out."""
