@@ -43,7 +43,8 @@ def block(*events_us: int, other=(), heartbeats=(), to_us=US_PER_MINUTE):
     times = {"events": np.array(events_us, np.int64), "revenue": np.empty(0, np.int64)}
     times["heartbeats"] = np.array(heartbeats, np.int64)
     other_us = np.array(other, np.int64)
-    return SimpleNamespace(from_us=0, to_us=to_us, times=times, heartbeat_sessions=None, other_us=other_us)
+    return SimpleNamespace(from_us=0, to_us=to_us, times=times, heartbeat_sessions=None, other_us=other_us,
+                           in_order=None)  # fmt: skip
 
 
 def served(load, announced=(), **http):

@@ -55,6 +55,12 @@ def random_served(number: int) -> Served:
     return Served(case, other, jobs, Pauses(*every, *paused_us))
 
 
+def in_order(times: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """All arrivals by time and stream, as a load may hand them over, and which stream each is of."""
+    every = sorted((at_us, kind) for kind, stream in enumerate(STREAMS) for at_us in times[stream].tolist())
+    return np.array([at_us for at_us, _ in every], np.int64), np.array([kind for _, kind in every], np.int8)
+
+
 def played_by_model(served: Served, blocks: int, *, look_ahead: bool) -> tuple[Server, list[Happened]]:
     case, spec = served.case, served.case.scenario.server
     writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
@@ -75,6 +81,7 @@ def played_by_model(served: Served, blocks: int, *, look_ahead: bool) -> tuple[S
         other_us = np.array([at_us for at_us in served.other_us if start <= at_us < stop], np.int64)
         times = {name: times[masks[name]] for name, times in inside.items()}
         block = SimpleNamespace(from_us=start, to_us=stop, times=times, heartbeat_sessions=sessions, other_us=other_us)
+        block.in_order = in_order(times) if len(happened) % 2 else None
         happened.append(server.advance(block))
     return server, happened
 

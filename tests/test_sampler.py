@@ -76,7 +76,7 @@ def test_buffers_in_bins_are_the_buffers_of_the_facts(seed: int) -> None:
         stop = start + 10_000_000
         times = {s: t[(t >= start) & (t < stop)] for s, t in arrivals.items()}
         block = SimpleNamespace(from_us=start, to_us=stop, times=times, heartbeat_sessions=None,
-                                other_us=np.empty(0, np.int64), covered_us=[(start, stop)])  # fmt: skip
+                                other_us=np.empty(0, np.int64), covered_us=[(start, stop)], in_order=None)  # fmt: skip
         happened = sampler.play(server, block)
         for part, s in enumerate(STREAMS):
             stored[s].append(happened.stretches[s].stored_us)

@@ -115,6 +115,7 @@ def blocks_of(visited: Visited, blocks: int) -> Iterator[tuple[SimpleNamespace, 
         block = SimpleNamespace(
             from_us=start,
             to_us=stop,
+            in_order=None,
             times={name: times[masks[name]] for name, times in all_us.items()},
             heartbeat_sessions=np.asarray(visited.heartbeat_sessions, np.int64)[masks["heartbeats"]],
             other_us=other_us,

@@ -9,11 +9,14 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from capsim.errors import ScenarioError, TraceError
 from capsim.specs import STREAMS, Scenario
 from capsim.trace import Trace
 from capsim.workload import BLOCK_US, Load, load_of
+from capsim.workload.load import by_stream
 
 S_US, MINUTE_US, HOUR_US = 1_000_000, 60_000_000, 3_600_000_000
 
@@ -77,6 +80,32 @@ def test_blocks_tile_the_load_in_hours_and_hold_what_arrives_in_them(case):
             assert not times.size or (block.from_us <= times[0] and times[-1] < block.to_us)
         if block.heartbeat_sessions is not None:
             assert block.heartbeat_sessions.size == block.times["heartbeats"].size
+
+
+@pytest.mark.parametrize("until_s", [None, 5_000])
+def test_arrivals_in_one_order_are_those_of_the_streams(case, until_s):
+    """Of one instant those of earlier streams first: sorted one by one, in blocks that end early too."""
+    workload, trace = case
+    blocks = list(load_of(workload, trace, seed=1, until_us=until_s and until_s * S_US).blocks())
+    kept = [block for block in blocks if block.in_order is not None]
+
+    assert bool(kept) is not bool(workload.workload.sessions)
+    for block in kept:
+        each = [(at_us, kind) for kind, stream in enumerate(STREAMS) for at_us in block.times[stream].tolist()]
+        at_us, kinds = block.in_order
+        assert list(zip(at_us.tolist(), kinds.tolist(), strict=True)) == sorted(each)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), max_size=60))
+def test_kinds_of_one_instant_are_exchanged_until_they_ascend(arrivals):
+    arrivals.sort(key=lambda arrival: arrival[0])
+    times, kinds = np.array(arrivals, np.int64).reshape(-1, 2).T
+    kinds = kinds.astype(np.int8)
+
+    if by_stream(times, kinds):
+        assert list(zip(times.tolist(), kinds.tolist(), strict=True)) == sorted(arrivals)
+    else:
+        assert max(times.tolist().count(at) for at in times.tolist()) > 3
 
 
 def test_the_same_address_gives_the_same_arrivals_and_another_gives_others(case):

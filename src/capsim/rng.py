@@ -66,7 +66,7 @@ class Table:
 
     def __init__(self, seed: int, replicate: int, stream: str, kind: str) -> None:
         self._bits = np.random.Philox(key=np.array(_key(seed, replicate, stream), np.uint64))
-        self._begin: dict[str, Any] = dict(self._bits.state)
+        self._begin: Any = self._bits.state
         self._rng = np.random.Generator(self._bits)
         self._kind = kind
         self._kept: dict[int, NDArray[np.float64]] = {}

@@ -49,6 +49,7 @@ class Part:
     covered_us: Sequence[tuple[int, int]]
     queries_us: Ints
     started: Sessions | None = None
+    in_order: tuple[Ints, NDArray[np.int8]] | None = None
 
 
 @dataclass
@@ -265,6 +266,7 @@ class Fleet:
 
         chosen = {stream: own(stream, block.times[stream]) for stream in STREAMS}
         sessions = block.heartbeat_sessions
+        all_its = all(chosen[stream] == slice(0, len(block.times[stream]), 1) for stream in STREAMS)
         part = Part(
             from_us=from_us,
             to_us=to_us,
@@ -273,6 +275,7 @@ class Fleet:
             other_us=block.other_us[own("other", block.other_us)],
             covered_us=[(max(a, from_us), min(b, to_us)) for a, b in block.covered_us if a < to_us and b > from_us],
             queries_us=block.queries_us[own("queries", block.queries_us)],
+            in_order=block.in_order if all_its else None,
         )
         return part, chosen
 

@@ -115,38 +115,37 @@ class Queue:
 
     def __init__(self, at_us: Ints, cpu_us: Ints) -> None:
         self._at_us = at_us
-        self._work_us = np.cumsum(cpu_us)
+        self._work_us = np.concatenate(([0], np.cumsum(cpu_us)))  # before each job, and all of it
         # An arrival less all the work before it; the latest such is the last idle moment.
-        self._begin_us = at_us - self._work_us + cpu_us
+        self._begin_us = at_us - self._work_us[:-1]
 
     def finished(self, free_us: int = 0) -> Ints:
         """When each job is done without others [us]."""
-        done: Ints = self._work_us + np.maximum(np.maximum.accumulate(self._begin_us), free_us)
-        return done
+        return self.with_others(np.empty(0, np.int64), np.empty(0, np.int64), free_us)[0]
 
     def with_others(self, at_us: Ints, cpu_us: Ints, free_us: int = 0) -> tuple[Ints, Ints]:
         """When each job is done, and when each of the others [us]; these are ascending, and last in an instant.
 
-        Little more than `finished` costs: the two are not put in one order.
+        The two are not put in one order: each pass over the jobs counts, as this is asked several times of each stretch.
         """
-        if not len(at_us):
-            return self.finished(free_us), at_us
-        jobs = len(self._at_us)
+        jobs, some = len(self._at_us), len(at_us) > 0
         places = self._at_us.searchsorted(at_us, "right")  # jobs before each of the others
         work_us = np.cumsum(cpu_us)
-        others_us = np.repeat(np.concatenate(([0], work_us)), np.diff(places, prepend=0, append=jobs))
-        work_before_us = np.concatenate(([0], self._work_us))[places]
+        work_before_us = self._work_us[places]
         own_begin_us = at_us - work_before_us - work_us + cpu_us
-        begin_us = self._begin_us - others_us
-        inside = places < jobs
-        np.maximum.at(begin_us, places[inside], own_begin_us[inside])
+        begin_us = self._begin_us.copy()
+        if some:
+            others_us = np.repeat(np.concatenate(([0], work_us)), np.diff(places, prepend=0, append=jobs))
+            begin_us -= others_us
+            inside = places < jobs
+            np.maximum.at(begin_us, places[inside], own_begin_us[inside])
+        begin_us[:1] = np.maximum(begin_us[:1], free_us)  # the latest begin up to a job only grows
         np.maximum.accumulate(begin_us, out=begin_us)
-        np.maximum(begin_us, free_us, out=begin_us)
-        # The latest begin up to a job only grows, and so does that of the others.
-        latest_us = np.maximum(np.concatenate(([free_us], begin_us))[places], own_begin_us)
-        own_done_us = work_before_us + work_us + np.maximum.accumulate(latest_us)
-        begin_us += self._work_us
-        begin_us += others_us
+        before_us = np.where(places > 0, begin_us[places - 1], free_us) if jobs else np.full(len(places), free_us)
+        own_done_us = work_before_us + work_us + np.maximum.accumulate(np.maximum(before_us, own_begin_us))
+        begin_us += self._work_us[1:]
+        if some:
+            begin_us += others_us
         return begin_us, own_done_us
 
 

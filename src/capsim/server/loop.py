@@ -46,6 +46,8 @@ class Load(Protocol):
     def heartbeat_sessions(self) -> Ints | None: ...
     @property
     def other_us(self) -> Ints: ...
+    @property
+    def in_order(self) -> tuple[Ints, NDArray[np.int8]] | None: ...
 
 
 FLUSH = -1  # tag of the building of an insert; other tags say which visit a job is of
@@ -111,12 +113,18 @@ class Loop:
         """The requests of the next block."""
         sessions = block.heartbeat_sessions
         self._sessions = sessions is not None
-        requests = [
-            jobs(block.times[stream], kind, session=-1 if sessions is None or stream != "heartbeats" else sessions)
-            for kind, stream in enumerate(STREAMS)
-        ]
         due = self._later.at_us < block.to_us
-        self._waiting = merged(*requests, jobs(block.other_us, CLASSES.index("other")), self._later.where(due))
+        rest = [jobs(block.other_us, CLASSES.index("other")), self._later.where(due)]
+        if block.in_order is not None and sessions is None:
+            at_us, kinds = block.in_order
+            requests = [jobs(at_us, JOB)._replace(kind=kinds)]
+        else:
+            requests = [
+                jobs(block.times[stream], kind, session=-1 if sessions is None or stream != "heartbeats" else sessions)
+                for kind, stream in enumerate(STREAMS)
+            ]
+        alone = len(requests) == 1 and not any(len(others.at_us) for others in rest)
+        self._waiting = requests[0] if alone else merged(*requests, *rest)
         self._later = self._later.where(~due)
         self._block_us = (block.from_us, block.to_us)
         self._free_before_us = self._free_us
@@ -278,7 +286,8 @@ class Loop:
         ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
         self._free_us = max(ends)
         self._requests += int((self._jobs.kind != JOB).sum())
-        late = given_up = np.broadcast_to(np.False_, len(done_us))
+        nobody: NDArray[np.bool_] = np.broadcast_to(np.False_, len(done_us))
+        late = given_up = nobody
         if self._clients is not None:
             late, given_up = self._clients.lose_patience(self._jobs, done_us)
         self._served.append(

@@ -47,6 +47,11 @@ class CoveredBlock(Block, Protocol):
         ...
 
     @property
+    def in_order(self) -> tuple[Ints, NDArray[np.int8]] | None:
+        """All requests of the writers in one order, if it has been kept."""
+        ...
+
+    @property
     def queries_us(self) -> Ints:
         """Analytics reads, ascending [us]."""
         ...

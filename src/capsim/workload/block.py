@@ -54,6 +54,9 @@ class Block:
         Sessions that start, and that end, in this block; None for a load without sessions.
     queries_us : int64[n]
         Sorted analytics reads; they come on top of the requests.
+    in_order : (int64[n], int8[n]) or None
+        All of ``times`` in one order, of one instant those of earlier streams first, and which stream each is of; None
+        where it has not been kept.
     """
 
     from_us: int
@@ -65,6 +68,7 @@ class Block:
     started: Sessions | None = None
     ended: Sessions | None = None
     queries_us: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    in_order: tuple[Ints, NDArray[np.int8]] | None = None
 
     @property
     def requests(self) -> int:
@@ -86,4 +90,11 @@ class Block:
             started=self.started and self.started.where(self.started.start_us < to_us),
             ended=self.ended and self.ended.where(self.ended.end_us < to_us),
             queries_us=self.queries_us[: self.queries_us.searchsorted(to_us)],
+            in_order=self.in_order and before(to_us, *self.in_order),
         )
+
+
+def before(to_us: int, times: Ints, kinds: NDArray[np.int8]) -> tuple[Ints, NDArray[np.int8]]:
+    """Those before an instant of arrivals in order of time."""
+    count = int(times.searchsorted(to_us))
+    return times[:count], kinds[:count]

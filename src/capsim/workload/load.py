@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capsim.errors import ScenarioError, TraceError
 from capsim.specs import STREAMS, Scenario, WorkloadSpec
@@ -18,12 +19,13 @@ from capsim.trace.instants import iso
 from capsim.trace.model import Trace
 from capsim.trace.read import find_trace, read_trace
 from capsim.units import US_PER_MINUTE, US_PER_S, us_from_s
-from capsim.workload.block import BLOCK_US, Block, Ints
+from capsim.workload.block import BLOCK_US, Block, Ints, before
 from capsim.workload.players import Players
 from capsim.workload.sources import Chance, CountsSource, EventsSource, RateSource, ScriptSource, Source
 
 MOST_IN_BLOCK = 100_000_000  # arrivals in one hour: 0.8 GB and as much again while they are sorted
 MOST_PASSES = 1_000_000
+MOST_EXCHANGES = 8  # of neighbours of one instant; three of them need three at most
 
 BinnedAs = Literal["modulated", "poisson"]
 
@@ -72,16 +74,16 @@ class Load:
         for number in range(-(-self.until_us // BLOCK_US)):
             from_us, to_us = number * BLOCK_US, (number + 1) * BLOCK_US
             if isinstance(self.source, ScriptSource):
-                times = self.source.streams(from_us, min(to_us, self.span_us))
+                times, in_order = self.source.streams(from_us, min(to_us, self.span_us)), None
             else:
-                times, carried = self._split(number, carried)
+                times, carried, in_order = self._split(number, carried)
             sessions = None
             if self.workload.live_sessions:
                 count = times["heartbeats"].size
                 sessions = (heartbeats + np.arange(count, dtype=np.int64)) % self.workload.live_sessions
                 heartbeats += count
             block = Block(from_us, to_us, times, sessions, np.empty(0, np.int64), self._covered(from_us, to_us),
-                          queries_us=self._queries(number))  # fmt: skip
+                          queries_us=self._queries(number), in_order=in_order)  # fmt: skip
             if players:
                 block = players.play(block)
             yield block.until(self.until_us)
@@ -111,8 +113,10 @@ class Load:
     def _gap_ends(self) -> list[int]:
         return [to for _, to in self.gaps]
 
-    def _split(self, number: int, carried: dict[str, Ints]) -> tuple[dict[str, Ints], dict[str, Ints]]:
-        """Sorted arrivals of one block by stream, and those that already belong to later ones."""
+    def _split(
+        self, number: int, carried: dict[str, Ints]
+    ) -> tuple[dict[str, Ints], dict[str, Ints], tuple[Ints, NDArray[np.int8]] | None]:
+        """Sorted arrivals of one block by stream, those that already belong to later ones, and `Block.in_order`."""
         from_us, to_us = number * BLOCK_US, (number + 1) * BLOCK_US
         assert not isinstance(self.source, ScriptSource)
         parts = {stream: [times] for stream, times in carried.items()}
@@ -124,17 +128,19 @@ class Load:
                 times = times[times < self.until_us]
             times = np.sort(times)
             which = self.chance.at("mix", piece).random(times.size)
-            is_event = which < mix.events
-            is_heartbeat = which >= mix.events + mix.revenue
-            parts["events"].append(times[is_event])
-            parts["revenue"].append(times[~(is_event | is_heartbeat)])
-            parts["heartbeats"].append(times[is_heartbeat])
-        now, later = {}, {}
-        for stream, found in parts.items():
+            kinds = (which >= mix.events).view(np.int8) + (which >= mix.events + mix.revenue)
+            for kind, stream in enumerate(STREAMS):
+                parts[stream].append(times[kinds == kind])
+        in_order = None
+        if all(len(found) == 2 and not found[0].size for found in parts.values()) and by_stream(times, kinds):
+            in_order = before(to_us, times, kinds)
+        now: dict[str, Ints] = {}
+        later: dict[str, Ints] = {}
+        for name, found in parts.items():
             times = found[-1] if len(found) == 2 and not found[0].size else np.sort(np.concatenate(found))
             cut = times.searchsorted(to_us)
-            now[stream], later[stream] = times[:cut], times[cut:]
-        return now, later
+            now[name], later[name] = times[:cut], times[cut:]
+        return now, later, in_order
 
     def _queries(self, number: int) -> Ints:
         """Sorted analytics reads of one block, where the load has data; Poisson."""
@@ -172,6 +178,25 @@ class Load:
             if at_us < high:
                 covered.append((begin_us + at_us, begin_us + high))
         return tuple(covered)
+
+
+def by_stream(times: Ints, kinds: NDArray[np.int8]) -> bool:
+    """Exchange kinds of sorted arrivals so that those of one instant ascend; False where too many share one.
+
+    Examples
+    --------
+    >>> kinds = np.array([1, 2, 0, 1], np.int8)
+    >>> by_stream(np.array([5, 9, 9, 9]), kinds), kinds.tolist()
+    (True, [1, 0, 1, 2])
+    """
+    same = np.flatnonzero(times[1:] == times[:-1])
+    for _ in range(MOST_EXCHANGES):
+        wrong = same[kinds[same] > kinds[same + 1]]
+        if not len(wrong):
+            return True
+        wrong = wrong[np.diff(wrong, prepend=-2) > 1]  # of a run of pairs the first
+        kinds[wrong], kinds[wrong + 1] = kinds[wrong + 1], kinds[wrong]
+    return False
 
 
 def load_of(
