@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from capsim import load
 from capsim.run import Run, simulate
-from capsim.server import fleet
+from capsim.server import ahead, fleet
 from capsim.server.arrivals import Arrivals
 from capsim.server.model import Server
-from capsim.specs import Scenario
+from capsim.specs import STREAMS, Scenario
 from twin_random import to_toml
 
 CLASSES = ("plain", "faults", "coupled", "deploys", "caps", "all")
@@ -140,3 +141,15 @@ def test_arrivals_that_are_moved_leave_the_load_as_it_was():
 
     assert arrivals.times(slice(0, 3)).tolist() == [10, 25, 30] and arrivals.time_us(1) == 25
     assert given.tolist() == [10, 20, 30]
+
+
+def test_a_stretch_is_played_once_as_a_rule(monkeypatch):
+    """Its flushes are guessed first; without a guess more than half of the writers play again."""
+    played, looks = [], []
+    play, look = ahead._Player.play, ahead.LookAhead.play
+    monkeypatch.setattr(ahead._Player, "play", lambda self, *given: (played.append(self), play(self, *given))[1])
+    monkeypatch.setattr(ahead.LookAhead, "play", lambda self, *given: (looks.append(self), look(self, *given))[1])
+
+    simulate(load("after").replace("workload", {"rate_hz": 100, "duration_s": 6 * 3_600}), seed=1, month=False)
+
+    assert len(played) < 1.2 * len(STREAMS) * len(looks)

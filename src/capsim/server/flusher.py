@@ -154,6 +154,13 @@ class Flusher:
         """The writer has moved on by `look_ahead`: decide afresh."""
         self._process.interrupt(LOOK)
 
+    def guess(self, horizon_us: int) -> Series | None:
+        """Flushes that follow if everything goes on as it is, whatever the pool and the database do to them."""
+        when_us, phase = self.writer.next_flush(self._env.now, self._known_to_us()) or (horizon_us, LOOK)
+        if phase == LOOK or when_us >= horizon_us:
+            return None
+        return self.writer.regular_flushes(phase, MOST_AT_ONCE, horizon_us)
+
     def look_ahead(self, horizon_us: int) -> int | None:
         """Play all flushes that end before the horizon, without an event.
 

@@ -126,7 +126,7 @@ class Queue:
     def with_others(self, at_us: Ints, cpu_us: Ints, free_us: int = 0) -> tuple[Ints, Ints]:
         """When each job is done, and when each of the others [us]; these are ascending, and last in an instant.
 
-        The two are not put in one order: each pass over the jobs counts, as this is asked several times of each stretch.
+        The two are not put in one order: this is asked several times of each stretch, and passes count.
         """
         jobs, some = len(self._at_us), len(at_us) > 0
         places = self._at_us.searchsorted(at_us, "right")  # jobs before each of the others
