@@ -130,3 +130,52 @@ def test_a_packed_document_is_refused_as_soon_as_it_is_too_large(tmp_path, monke
         exports.document_of(tmp_path / "x.json")
 
     assert len(read) == 11
+
+
+def cloudwatch(value: object) -> str:
+    points = [{"Timestamp": f"2026-02-03T10:0{i}:00Z", "Sum": value if i else 3, "Unit": "Count"} for i in range(3)]
+    return json.dumps({"Label": "RequestCount", "Datapoints": points})
+
+
+def locust(from_s: int, to_s: int, requests: int) -> str:
+    rows = [f"{at_s},1,,Aggregated,1,0,5,{total},0" for at_s, total in ((from_s, 0), (to_s, requests))]
+    return "\n".join(["Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,Total Request Count,x", *rows, ""])
+
+
+def azure(count: str) -> str:
+    minutes = ",".join(map(str, range(1, 1_441)))
+    return f"HashOwner,HashApp,HashFunction,Trigger,{minutes}\na,b,c,http,{','.join([count] * 1_440)}\n"
+
+
+GRAFANA = "Time,a\n2026-02-03 10:00:00,1 req/s\n2026-02-03 10:01:00,{} req/s\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json", cloudwatch(float("nan")), "nan requests at 2026-02-03T10:01:00Z are impossible"),
+        ("a.json", cloudwatch(float("inf")), "endless requests at 2026-02-03T10:01:00Z are impossible"),
+        ("a.json", cloudwatch(10**83), "1e+83 requests at 2026-02-03T10:01:00Z are impossible"),
+        ("a.csv", locust(1_770_112_800, 1_770_112_801, 10**40), "1e+40 requests at 2026-02-03T10:00:00Z are impossible"),
+        ("a.csv", locust(1_577_836_800, 4_102_444_800, 5), "nothing between 2020-01-01T00:00:00Z and 2100"),
+        ("a.csv", GRAFANA.format("9" * 320), "endless requests at 2026-02-03T10:01:00Z are impossible"),
+        ("a.d01.csv", azure("1" * 30), "1.11111e+29 requests at 2019-07-15T00:00:00Z are impossible"),
+        ("a.d01.csv", azure("9" * 400), "endless requests at 2019-07-15T00:00:00Z are impossible"),
+    ],
+)
+def test_impossible_numbers_are_refused_with_their_place(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+
+    with pytest.raises(TraceError) as refused:
+        read_trace(path)
+
+    assert said in str(refused.value) and str(path) in str(refused.value)
+
+
+def test_a_line_of_a_day_that_does_not_exist_is_broken(tmp_path):
+    line = (EXPORTS / "envoy.log").read_text().splitlines()[0] + "\n"
+    path = tmp_path / "envoy.log"
+    path.write_text(line * 40 + line.replace("2026-02-03", "2026-02-30"))
+
+    assert read_trace(path).total == 40

@@ -20,11 +20,14 @@ from typing import Any
 
 from capsim.errors import TraceError
 from capsim.trace.formats import Found, Numbered
-from capsim.trace.instants import Stamps
+from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import Broken, lines_of
-from capsim.units import US_PER_MINUTE, US_PER_MS, US_PER_S
+from capsim.trace.model import LARGEST_RATE_HZ
+from capsim.units import US_PER_DAY, US_PER_MINUTE, US_PER_MS, US_PER_S
 
 LARGEST_DOCUMENT_BYTES = 256 << 20
+MOST_AT_ONCE = LARGEST_RATE_HZ * (US_PER_DAY // US_PER_S)  # requests of one bin: as many as in the widest, of a day
+LONGEST_HOLE_S = 7 * 86_400  # over which the requests of a Locust file are spread; it writes a line a second
 NO_LOAD = "is a level, not a number of requests; export a counter of requests or their rate"
 _ENVOY = re.compile(r'\[(\d{4}-\d\d-\d\dT[\d:.]+Z)\] "[A-Z-]+ ')
 _RATE_UNIT = re.compile(r"(-?[\d.]+)\s*(k)?\s*(req/s|reqps|rps|ops/s|ops|c/s|cps|/s|hz)?$", re.IGNORECASE)
@@ -180,7 +183,7 @@ def read_prometheus(path: Path, broken: Broken, stamps: Stamps) -> Found:
         raise TraceError(f"{path}: counters and rates in one file would be added up; query one of them")
     if "rate" in kinds:
         found.notes.append("Rates were multiplied by their step: requests are right in the sum, not one by one.")
-    _whole(found, sorted(together.items()))
+    _whole(path, found, sorted(together.items()))
     return found
 
 
@@ -200,7 +203,7 @@ def read_cloudwatch(path: Path, broken: Broken, stamps: Stamps) -> Found:
             points.append((stamps(point["Timestamp"]), float(point["Sum"])))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             broken.add(number, "", str(error))
-    _whole(found, sorted(points))
+    _whole(path, found, sorted(points))
     return found
 
 
@@ -259,11 +262,15 @@ def read_locust(path: Path, broken: Broken, stamps: Stamps) -> Found:
         seconds = (at_us - before_us) // US_PER_S
         if seconds < 1:
             continue
+        if seconds > LONGEST_HOLE_S:
+            raise TraceError(
+                f"{path}: nothing between {iso(before_us)} and {iso(at_us)}; give the two parts as files of their own"
+            )
         more = total - before if total >= before else total
         for second in range(seconds):
             spread[before_us + second * US_PER_S] = more / seconds
     found.notes.append("Requests/s of Locust is a mean over 10 s; the differences of its total were used.")
-    _whole(found, sorted(spread.items()))
+    _whole(path, found, sorted(spread.items()))
     return found
 
 
@@ -299,7 +306,7 @@ def read_envoy(path: Path, broken: Broken, stamps: Stamps) -> Found:
         if hit is None:
             broken.add(number, line, "no line of Envoy's default format")
         else:
-            found.times_us.append(stamps(hit[1]))
+            _take(found, broken, number, stamps, lambda h=hit: h[1])  # type: ignore[misc]
     return found
 
 
@@ -324,7 +331,7 @@ def read_grafana(path: Path, broken: Broken, stamps: Stamps) -> Found:
     points.sort()
     if len(points) > 1:
         step_us = min(b[0] - a[0] for a, b in pairwise(points))
-        _whole(found, [(at, rate * step_us / US_PER_S) for at, rate in points])
+        _whole(path, found, [(at, rate * step_us / US_PER_S) for at, rate in points])
     return found
 
 
@@ -343,7 +350,7 @@ def read_azure_2019(path: Path, broken: Broken, stamps: Stamps) -> Found:
         totals = [a + b for a, b in zip(totals, own, strict=True)]
     start_us = stamps(f"{day}T00:00:00Z")
     if found.lines:
-        _whole(found, [(start_us + m * US_PER_MINUTE, float(n)) for m, n in enumerate(totals)])
+        _whole(path, found, [(start_us + m * US_PER_MINUTE, n) for m, n in enumerate(totals)])
     return found
 
 
@@ -469,11 +476,20 @@ def _rows(path: Path, broken: Broken, found: Found) -> Iterator[tuple[int, dict[
         yield number, dict(zip(header, cells, strict=False))
 
 
-def _whole(found: Found, points: Iterable[tuple[int, float]]) -> None:
-    """Counts from parts of requests: rounded so that no sum is off by more than half a request."""
+def _whole(path: Path, found: Found, points: Iterable[tuple[int, float]]) -> None:
+    """Counts from parts of requests: rounded so that no sum is off by more than half a request.
+
+    Raises
+    ------
+    TraceError
+        Where a number is none, or more than any server gets in a day.
+    """
     assert found.counts is not None
     exact, given = 0.0, 0
     for at_us, number in points:
+        if not abs(number) <= MOST_AT_ONCE:
+            shown = f"{number:.6g}" if abs(number) < 1e300 else "nan" if number != number else "endless"
+            raise TraceError(f"{path}: {shown} requests at {iso(at_us)} are impossible; correct it, or leave the row out")
         exact += number
         whole = math.floor(exact + 0.5 + 1e-9) - given
         found.times_us.append(at_us // US_PER_MS * US_PER_MS)
