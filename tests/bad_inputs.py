@@ -136,6 +136,23 @@ SECTIONS: dict[str, list[Case]] = {
         Case("a bin twice", ("trace", "describe", "mine.csv"), {"mine.csv": COUNTS + "2026-03-02T18:01:00Z,1\n"}),
         Case("a time that is none", ("trace", "describe", "mine.csv"), {"mine.csv": COUNTS + "yesterday,4\n"}),
         Case(
+            "an export with a number that is none",
+            ("trace", "describe", "cloudwatch.json"),
+            {
+                "cloudwatch.json": '{"Label": "RequestCount", "Datapoints": ['
+                '{"Timestamp": "2026-02-03T10:00:00Z", "Sum": 3, "Unit": "Count"}, '
+                '{"Timestamp": "2026-02-03T10:01:00Z", "Sum": NaN, "Unit": "Count"}]}'
+            },
+        ),
+        Case(
+            "an export with a hole of eighty years",
+            ("trace", "describe", "stats_history.csv"),
+            {
+                "stats_history.csv": "Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,Total Request Count\n"
+                "1577836800,1,,Aggregated,1,0,5,0\n4102444800,1,,Aggregated,1,0,5,9\n"
+            },
+        ),
+        Case(
             "packed, and cut short",
             ("trace", "describe", "log.gz"),
             {"log.gz": gzip.compress(b"x" * 9_999, mtime=0)[:30]},

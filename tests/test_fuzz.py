@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from capsim.errors import LONGEST_PROBLEM, CapsimError
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "fuzz"))
 
+import odd  # noqa: E402
 import parsers  # noqa: E402
 from structure import exchanged  # noqa: E402
 
@@ -43,6 +45,29 @@ def test_a_table_with_anything_in_place_of_a_value_is_answered_or_refused_in_wor
 @pytest.mark.parametrize("name", [name for name, parser in parsers.PARSERS.items() if parser.example])
 def test_the_same_many_times(name):
     exchanged(name, examples=1_000)()
+
+
+def odd_inputs(name, count):
+    """Of a parser's inputs that somebody wrote, not a fuzzer, and of moderate size."""
+    paths = sorted((parsers.CORPUS / name).iterdir())
+    written = [path for path in paths if not re.fullmatch("[0-9a-f]{16}", path.name)]
+    for path in written:
+        data = path.read_bytes()
+        if len(data) < 20_000:
+            yield from odd.exchanged(data, max(count // len(written), 1))
+
+
+@pytest.mark.parametrize("name", parsers.PARSERS)
+def test_an_odd_value_in_place_of_another_is_answered_or_refused_in_words(name):
+    for data in odd_inputs(name, 60):
+        parsers.check(name, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", parsers.PARSERS)
+def test_all_odd_values(name):
+    for data in odd_inputs(name, 4_000):
+        parsers.check(name, data)
 
 
 def test_a_check_sees_what_is_no_refusal(monkeypatch):

@@ -384,7 +384,7 @@ def _parse(path: Path, name: str) -> PriceTable:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PriceError(f"{name}: cannot be read ({error.strerror}); give a price file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number or tables beyond what is read
         raise PriceError(f"{name}: is not TOML ({error}); correct it there") from None
     try:
         return PriceTable.model_validate({**data, "file": name})

@@ -56,12 +56,12 @@ def read_sizes(path: Path) -> Sizes:
         return Sizes.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise PriceError(f"{path}: cannot be read ({error.strerror}); give a price file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PriceError(f"{path}: is not TOML ({error}); see data/prices/README.md") from error
     except ValidationError as error:
         raise PriceError(
             *(f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}; see data/prices/README.md" for e in error.errors())
         ) from error
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number or tables beyond what is read
+        raise PriceError(f"{path}: is not TOML ({error}); see data/prices/README.md") from error
 
 
 @cache

@@ -113,8 +113,8 @@ def read(path: Path | None = None) -> ClaimsSpec:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise CapsimError(f"{path}: cannot be read ({reason}); give a TOML file of claims") from error
-    except tomllib.TOMLDecodeError as error:
-        raise CapsimError(f"{path}: is not TOML ({error})") from error
+    except (ValueError, RecursionError) as error:  # no TOML, or a number or tables beyond what is read
+        raise CapsimError(f"{path}: is not TOML ({error}); correct it") from error
     try:
         return ClaimsSpec.model_validate(data)
     except ValidationError as error:

@@ -44,7 +44,7 @@ class Effective:
     def number(self, key: str, default: int) -> int:
         """A whole number of ``deploy``; Railway's own examples write some as text."""
         value = self.deploy.get(key, default)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**6:
             raise CapsimError(f"{self.origin}: deploy.{key} is no whole number of 0 or more; correct it")

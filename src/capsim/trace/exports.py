@@ -254,7 +254,7 @@ def read_locust(path: Path, broken: Broken, stamps: Stamps) -> Found:
         if row.get("Name") != "Aggregated":
             continue
         try:
-            points.append((stamps(row["Timestamp"]), int(row["Total Request Count"])))
+            points.append((stamps(row["Timestamp"]), int(float(row["Total Request Count"]))))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             broken.add(number, "", str(error))
     spread: dict[int, float] = {}
@@ -489,7 +489,7 @@ def _whole(path: Path, found: Found, points: Iterable[tuple[int, float]]) -> Non
     for at_us, number in points:
         if not abs(number) <= MOST_AT_ONCE:
             shown = f"{number:.6g}" if abs(number) < 1e300 else "nan" if number != number else "endless"
-            raise TraceError(f"{path}: {shown} requests at {iso(at_us)} are impossible; correct it, or leave the row out")
+            raise TraceError(f"{path}: {shown} requests at {iso(at_us)} are impossible; correct it or leave it out")
         exact += number
         whole = math.floor(exact + 0.5 + 1e-9) - given
         found.times_us.append(at_us // US_PER_MS * US_PER_MS)

@@ -182,7 +182,8 @@ def _counts(path: Path, name: str, found: Found, digest: str, broken: int, notes
         raise TraceError(f"{path}: a single bin does not tell how wide it is; give at least two rows")
     steps, often = np.unique(np.diff(starts), return_counts=True)
     # The smallest step, if all others are whole multiples of it (absent bins); otherwise the usual one.
-    width_us = int(steps[0]) if not (steps % steps[0]).any() else int(steps[np.argmax(often)])
+    whole = steps[0] > 0 and not (steps % steps[0]).any()
+    width_us = int(steps[0]) if whole else int(steps[np.argmax(often)])
     if width_us > US_PER_DAY:
         raise TraceError(f"{path}: bins of {width_us / US_PER_DAY:.3g} days hide the load; give bins of a day or less")
     # from_counts() speaks of `name`; a reader of files speaks of the file.
