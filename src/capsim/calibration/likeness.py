@@ -62,7 +62,7 @@ class Likeness:
                 f"These samples are like the model (p {_told(self.p)}): the next one is as well predicted as in "
                 "simulated recordings"
             )
-        if self.p >= LEAST_P:
+        if float(self.misses_mib.max()) > MOST_MISS_MIB:  # plainer than p, and hardly another one on another processor
             most = int(np.argmax(self.misses_mib))
             return (
                 f"These samples are unlike the model: {SIZES[most]} is {self.misses_mib[most]:.2g} MiB off it from "

@@ -40,7 +40,13 @@ def little(seed: int) -> Iterator[tuple[str, int, int]]:
     happened = sampler.play(
         server,
         SimpleNamespace(
-            from_us=0, to_us=END_US, times=times, heartbeat_sessions=None, other_us=other_us, covered_us=((0, END_US),)
+            from_us=0,
+            to_us=END_US,
+            times=times,
+            heartbeat_sessions=None,
+            other_us=other_us,
+            covered_us=((0, END_US),),
+            in_order=None,
         ),
     )
     table = sampler.table()
