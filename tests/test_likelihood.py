@@ -186,6 +186,13 @@ def test_what_the_fit_misses_of_a_size_is_unlike_the_model_too():
     assert far.sentence().startswith("These samples are unlike the model: heapTotal is 1.1 MiB off it")
 
 
+def test_of_two_reasons_the_one_is_told_that_no_processor_changes():
+    """p is a count of simulated recordings, some of which come out otherwise with another library of mathematics."""
+    both = Likeness(0.0, np.ones(3), np.ones(3), np.array([6.2, 0.3, 0.3]))
+
+    assert "heapUsed is 6.2 MiB off it from sample to sample" in both.sentence()
+
+
 def test_by_default_the_likelihood_is_taken_where_the_samples_are_like_the_model(quick):
     found, _, method = fitting._automatic(quick, lambda share: None)
 

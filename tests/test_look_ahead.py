@@ -20,6 +20,7 @@ from capsim.run import Run, simulate
 from capsim.server import ahead, fleet
 from capsim.server.arrivals import Arrivals
 from capsim.server.model import Server
+from capsim.server.writer import Writer
 from capsim.specs import STREAMS, Scenario
 from twin_random import to_toml
 
@@ -143,13 +144,18 @@ def test_arrivals_that_are_moved_leave_the_load_as_it_was():
     assert given.tolist() == [10, 20, 30]
 
 
-def test_a_stretch_is_played_once_as_a_rule(monkeypatch):
-    """Its flushes are guessed first; without a guess more than half of the writers play again."""
-    played, looks = [], []
-    play, look = ahead._Player.play, ahead.LookAhead.play
+def test_a_stretch_is_played_once_as_a_rule_and_in_one_series(monkeypatch):
+    """Its flushes are guessed first; without a guess more than half of the writers play again.
+
+    A writer is asked for its next series to guess, to play, and in vain where none is left.
+    """
+    played, looks, series = [], [], []
+    play, look, regular = ahead._Player.play, ahead.LookAhead.play, Writer.regular_flushes
+    monkeypatch.setattr(Writer, "regular_flushes", lambda self, *given: (series.append(self), regular(self, *given))[1])
     monkeypatch.setattr(ahead._Player, "play", lambda self, *given: (played.append(self), play(self, *given))[1])
     monkeypatch.setattr(ahead.LookAhead, "play", lambda self, *given: (looks.append(self), look(self, *given))[1])
 
     simulate(load("after").replace("workload", {"rate_hz": 100, "duration_s": 6 * 3_600}), seed=1, month=False)
 
     assert len(played) < 1.2 * len(STREAMS) * len(looks)
+    assert len(series) < 4 * len(STREAMS) * len(looks)

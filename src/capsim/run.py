@@ -271,8 +271,8 @@ def _warnings(
     full = saturation(samples)
     if full.verdict != "stable":
         found.append(
-            f"the HTTP loop is {full.verdict}: its busiest minute brings {full.offered:.3g} times what one thread can "
-            f"do, its longest single job holds it for {samples['loop_block_max_ms'].max() / 1_000:,.3g} s, and "
+            f"the HTTP loop is {full.verdict}: its busiest minute brings {100 * full.offered:.3g} % of what one thread "
+            f"can do, its longest single job holds it for {samples['loop_block_max_ms'].max() / 1_000:,.3g} s, and "
             f"requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
         )
     if deaths:

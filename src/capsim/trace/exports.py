@@ -22,11 +22,10 @@ from capsim.errors import TraceError
 from capsim.trace.formats import Found, Numbered
 from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import Broken, lines_of
-from capsim.trace.model import LARGEST_RATE_HZ
-from capsim.units import US_PER_DAY, US_PER_MINUTE, US_PER_MS, US_PER_S
+from capsim.trace.model import LARGEST_COUNT
+from capsim.units import US_PER_MINUTE, US_PER_MS, US_PER_S
 
 LARGEST_DOCUMENT_BYTES = 256 << 20
-MOST_AT_ONCE = LARGEST_RATE_HZ * (US_PER_DAY // US_PER_S)  # requests of one bin: as many as in the widest, of a day
 LONGEST_HOLE_S = 7 * 86_400  # over which the requests of a Locust file are spread; it writes a line a second
 NO_LOAD = "is a level, not a number of requests; export a counter of requests or their rate"
 _ENVOY = re.compile(r'\[(\d{4}-\d\d-\d\dT[\d:.]+Z)\] "[A-Z-]+ ')
@@ -487,7 +486,7 @@ def _whole(path: Path, found: Found, points: Iterable[tuple[int, float]]) -> Non
     assert found.counts is not None
     exact, given = 0.0, 0
     for at_us, number in points:
-        if not abs(number) <= MOST_AT_ONCE:
+        if not abs(number) <= LARGEST_COUNT:
             shown = f"{number:.6g}" if abs(number) < 1e300 else "nan" if number != number else "endless"
             raise TraceError(f"{path}: {shown} requests at {iso(at_us)} are impossible; correct it or leave it out")
         exact += number

@@ -17,8 +17,7 @@ from pathlib import Path
 from capsim.errors import TraceError
 from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import Broken
-from capsim.trace.model import LARGEST_RATE_HZ, MOST_ITEMS
-from capsim.units import US_PER_DAY, US_PER_S
+from capsim.trace.model import LARGEST_COUNT, MOST_ITEMS
 
 TIME_NAMES = ("timestamp", "ts", "time", "@timestamp", "datetime", "date", "start", "minute", "t")
 COUNT_NAMES = ("count", "counts", "requests", "n", "hits", "value", "sum")
@@ -215,7 +214,7 @@ def _count(path: Path, number: int, text: str) -> int:
     except ValueError:
         raise ValueError(f"{text[:40]!r} is no count") from None
     remedy = "give whole numbers, 0 or more" if value == value else "leave the row out where there is no data"
-    if not 0 <= value <= LARGEST_RATE_HZ * (US_PER_DAY // US_PER_S) or value != int(value):
+    if not 0 <= value <= LARGEST_COUNT or value != int(value):
         raise TraceError(f"{path}: line {number}: a count of {text[:40]} is impossible; {remedy}")
     return int(value)
 

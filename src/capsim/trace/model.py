@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from capsim.errors import TraceError
 from capsim.trace.instants import instant_us, iso
-from capsim.units import US_PER_S
+from capsim.units import US_PER_DAY, US_PER_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 
 MOST_ITEMS = 200_000_000  # bins or events in memory, 8 to 16 bytes each
 LARGEST_RATE_HZ = 10_000_000  # a count above this, per second of its bin, is taken for a mistake
+LARGEST_COUNT = LARGEST_RATE_HZ * (US_PER_DAY // US_PER_S)  # in the widest bin, of a day
 
 
 def _none() -> Ints:
