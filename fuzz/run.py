@@ -107,8 +107,9 @@ def main() -> None:
             while cpu_s < share_s and not code:  # libFuzzer stops by the clock, of which it may have had a part
                 ran, took_s, code, lines = turn(name, way, min(math.ceil(share_s - cpu_s), LONGEST_TURN_S))
                 inputs, cpu_s = inputs + ran, cpu_s + took_s
-            end = "FAILED" if code else "nothing found"
-            print(f"{name}, {way}: {inputs} inputs in {cpu_s:.0f} s of CPU, {end}", flush=True)
+                # After every turn, so that what a run that is stopped has done is known.
+                end = "FAILED" if code else "nothing found"
+                print(f"{name}, {way}: {inputs} inputs in {cpu_s:.0f} s of CPU, {end}", flush=True)
             if code:
                 failed.append(name)
                 print("\n".join("    " + line[:300] for line in lines if not line.startswith("#"))[-4_000:], flush=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from capsim_model import writer
 from job import main
 
-from capsim.server.chains import CHAINS
+from capsim.kernels import PROCESS
 
 if __name__ == "__main__":
-    CHAINS.load()
+    PROCESS.load()
     main({"writer": writer})

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.server.chains import CHAINS, NEAR
+from capsim.server.chains import NEAR, follow
 
 Times = NDArray[np.int64]
 
@@ -134,7 +134,7 @@ class Arrivals:
 
         As far as arrivals are known, and about ``most`` of them.
         """
-        return CHAINS.follow(self._times, number - self._base, apart_us, most) + self._base
+        return follow(self._times, number - self._base, apart_us, most) + self._base
 
     def look(self) -> None:
         """Nothing to note; see `forget_after`."""

@@ -1,24 +1,21 @@
 """Chains of timers: the first arrival, then always the first one a delay or more after the one before.
 
 Each is found from the one before, which no array pass can do. In the interpreter a step is a bisection; machine code
-takes a fortieth of that, but has to be loaded first, for which a process must have enough to follow.
+takes a fortieth of that.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.kernels import Kernel
+
 Times = NDArray[np.int64]
-Way = Callable[[Times, int, int, int], Times]
 
 NEAR = 512  # most bisections end this close to where they begin
-# Steps in the interpreter that take as long as loading numba and the kept machine code: 0.4 us and 0.75 s, measured
-# (2026-11-27, AMD EPYC). Who loads after that many spends at most twice what the better way would have taken.
-WORTH_LOADING = 2_000_000
 
 
 def bisected(times_us: Times, place: int, apart_us: int, most: int) -> Times:
@@ -72,43 +69,26 @@ def galloped(times_us: Times, place: int, apart_us: int, most: int) -> Times:
     return places[:count]
 
 
-class Chains:
-    """Follows chains, from `WORTH_LOADING` steps on by machine code where numba is installed.
+GALLOPED = Kernel(galloped, saves_ns=375)  # measured (2026-11-27, AMD EPYC)
+
+
+def follow(times_us: Times, place: int, apart_us: int, most: int) -> Times:
+    """Places from ``place`` on, each of the first arrival at least ``apart_us`` after the one before.
+
+    Parameters
+    ----------
+    times_us : int64 array, contiguous
+        Ascending [us].
+    most : int
+        So many steps at most.
 
     Examples
     --------
-    >>> Chains().follow(np.array([0, 2, 5, 6, 11]), 0, apart_us=5, most=9).tolist()
+    >>> follow(np.array([0, 2, 5, 6, 11]), 0, apart_us=5, most=9).tolist()
     [0, 2, 4]
     """
-
-    def __init__(self) -> None:
-        self._way: Way = bisected
-        self._left: float = WORTH_LOADING
-
-    def follow(self, times_us: Times, place: int, apart_us: int, most: int) -> Times:
-        """Places from ``place`` on, each of the first arrival at least ``apart_us`` after the one before.
-
-        Parameters
-        ----------
-        times_us : int64 array, contiguous
-            Ascending [us].
-        most : int
-            So many steps at most.
-        """
-        places = self._way(times_us, place, apart_us, most)
-        self._left -= len(places)
-        if self._left <= 0:
-            self.load()
-        return places
-
-    def load(self) -> None:
-        """Load the machine code, unless numba is not installed or of no use here."""
-        self._left = float("inf")
-        try:
-            from capsim.compiled import compiled
-        except ImportError:
-            return
-        self._way = compiled(galloped)
-
-
-CHAINS = Chains()  # of this process: what is loaded once serves all runs
+    if GALLOPED.loaded:
+        return GALLOPED(times_us, place, apart_us, most)
+    places = bisected(times_us, place, apart_us, most)
+    GALLOPED.missed(len(places))
+    return places

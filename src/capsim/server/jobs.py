@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.kernels import Kernel
 from capsim.specs import STREAMS
 
 Ints = NDArray[np.int64]
@@ -97,6 +99,33 @@ def finished(at_us: Ints, cpu_us: Ints, free_us: int = 0) -> Ints:
     return Queue(at_us, cpu_us).finished(free_us)
 
 
+def one_after_another(
+    at_us: Ints, cpu_us: Ints, others_at_us: Ints, others_cpu_us: Ints, free_us: int
+) -> tuple[Ints, Ints]:
+    """What `Queue.with_others` says, for numba to compile: the server takes one job after the other.
+
+    Examples
+    --------
+    >>> done_us, others_us = one_after_another(*(np.array(a) for a in ([0, 1, 9], [3, 3, 3], [1], [2])), 0)
+    >>> done_us.tolist(), others_us.tolist()
+    ([3, 6, 12], [8])
+    """
+    done_us, others_done_us = np.empty(len(at_us), np.int64), np.empty(len(others_at_us), np.int64)
+    job = 0
+    for other in range(len(others_at_us)):
+        when_us = others_at_us[other]
+        while job < len(at_us) and at_us[job] <= when_us:
+            free_us = done_us[job] = max(free_us, at_us[job]) + cpu_us[job]
+            job += 1
+        free_us = others_done_us[other] = max(free_us, when_us) + others_cpu_us[other]
+    for last in range(job, len(at_us)):
+        free_us = done_us[last] = max(free_us, at_us[last]) + cpu_us[last]
+    return done_us, others_done_us
+
+
+ONE_AFTER_ANOTHER = Kernel(one_after_another, saves_ns=6)  # measured (2026-11-27, AMD EPYC)
+
+
 class Queue:
     """Jobs of a single first-in-first-out server, and when they are done if others come between them.
 
@@ -115,9 +144,17 @@ class Queue:
 
     def __init__(self, at_us: Ints, cpu_us: Ints) -> None:
         self._at_us = at_us
-        self._work_us = np.concatenate(([0], np.cumsum(cpu_us)))  # before each job, and all of it
-        # An arrival less all the work before it; the latest such is the last idle moment.
-        self._begin_us = at_us - self._work_us[:-1]
+        self._cpu_us = cpu_us
+
+    @cached_property
+    def _work_us(self) -> Ints:
+        """Work before each job, and all of it [us]."""
+        return np.concatenate(([0], np.cumsum(self._cpu_us)))
+
+    @cached_property
+    def _begin_us(self) -> Ints:
+        """An arrival less all the work before it [us]; the latest such is the last idle moment."""
+        return self._at_us - self._work_us[:-1]
 
     def finished(self, free_us: int = 0) -> Ints:
         """When each job is done without others [us]."""
@@ -126,8 +163,11 @@ class Queue:
     def with_others(self, at_us: Ints, cpu_us: Ints, free_us: int = 0) -> tuple[Ints, Ints]:
         """When each job is done, and when each of the others [us]; these are ascending, and last in an instant.
 
-        The two are not put in one order: this is asked several times of each stretch, and passes count.
+        By passes the two are not put in one order: this is asked several times of each stretch, and passes count.
         """
+        if ONE_AFTER_ANOTHER.loaded:
+            return ONE_AFTER_ANOTHER(self._at_us, self._cpu_us, at_us, cpu_us, free_us)
+        ONE_AFTER_ANOTHER.missed(len(self._at_us))
         jobs, some = len(self._at_us), len(at_us) > 0
         places = self._at_us.searchsorted(at_us, "right")  # jobs before each of the others
         work_us = np.cumsum(cpu_us)

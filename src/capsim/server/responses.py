@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.kernels import Kernel
 from capsim.server.jobs import CLASSES, JOB, Served
 from capsim.units import US_PER_MS
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Small = NDArray[np.integer]
 
 RELATIVE_ERROR = 1 / 128  # of a percentile; mean and maximum are exact
 QUANTILES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
@@ -50,7 +52,39 @@ def middle_us(bins: Ints) -> Floats:
 
 
 _SOON_US = 1 << 15
-_SOON_BINS = np.flatnonzero(np.diff(bin_of(np.arange(_SOON_US)), prepend=-1))  # where each of these bins begins [us]
+_SOON_BIN = bin_of(np.arange(_SOON_US)).astype(np.int16)
+_SOON_BINS = np.flatnonzero(np.diff(_SOON_BIN, prepend=-1))  # where each of these bins begins [us]
+
+
+def counted(
+    took_us: Ints, kind: Small, soon_bin: Small, counts: Ints, sums_us: Ints, largest_us: Ints
+) -> None:
+    """Add times to counts by class and bin, to sums and maxima by class [us], for numba to compile.
+
+    ``soon_bin`` is the bin of each time that it reaches; later ones are found as by `bin_of`.
+
+    Examples
+    --------
+    >>> counts, sums_us, largest_us = np.zeros((1, 300), int), np.zeros(1, int), np.zeros(1, int)
+    >>> counted(np.array([3, 3, 130]), np.array([0, 0, 0]), np.arange(128), counts, sums_us, largest_us)
+    >>> np.flatnonzero(counts).tolist(), int(counts[0, 3]), int(sums_us[0]), int(largest_us[0])
+    ([3, 129], 2, 136, 130)
+    """
+    for item in range(len(took_us)):
+        time_us, own = took_us[item], kind[item]
+        if time_us < len(soon_bin):
+            place = soon_bin[time_us]
+        else:
+            shift = 0
+            while time_us >> shift >= 2 * _STEPS:
+                shift += 1
+            place = _STEPS * shift + (time_us >> shift)
+        counts[own, place] += 1
+        sums_us[own] += time_us
+        largest_us[own] = max(largest_us[own], time_us)
+
+
+COUNTED = Kernel(counted, saves_ns=4)  # measured (2026-11-27, AMD EPYC)
 
 
 class Responses:
@@ -79,13 +113,18 @@ class Responses:
         """The requests of a block."""
         self.count(*served.of_requests("at_us", "kind", "done_us"))
 
-    def count(self, at_us: Ints, kind: NDArray[np.integer], done_us: Ints) -> None:
+    def count(self, at_us: Ints, kind: Small, done_us: Ints) -> None:
         """Requests by arrival (ascending), class and end [us]."""
         bounds = [0, *at_us.searchsorted(self._ends_us).tolist(), len(at_us)]
         for window, (low, high) in enumerate(pairwise(bounds)):
             took_us, own = done_us[low:high] - at_us[low:high], kind[low:high]
             if not len(took_us):
                 continue
+            if COUNTED.loaded:
+                tables = self._counts[window], self._sums_us[window], self._largest_us[window]
+                COUNTED(took_us, own, _SOON_BIN, *tables)
+                continue
+            COUNTED.missed(len(took_us))
             # Most requests are done soon: counted by the microsecond, all else follows from the counts.
             if took_us.max() >= _SOON_US:
                 late = took_us >= _SOON_US
@@ -98,7 +137,7 @@ class Responses:
             longest_us = np.where(by_us.any(axis=1), _SOON_US - 1 - (by_us[:, ::-1] > 0).argmax(axis=1), 0)
             self._largest_us[window] = np.maximum(self._largest_us[window], longest_us)
 
-    def _count_singly(self, window: int, took_us: Ints, kind: NDArray[np.integer]) -> None:
+    def _count_singly(self, window: int, took_us: Ints, kind: Small) -> None:
         places = bin_of(took_us) + kind * np.int64(_BINS)
         self._counts[window] += np.bincount(places, minlength=len(CLASSES) * _BINS).reshape(len(CLASSES), _BINS)
         np.add.at(self._sums_us[window], kind, took_us)
@@ -163,41 +202,88 @@ def saturation(samples: pd.DataFrame) -> Saturation:
     return Saturation(verdict, offered, 1 / offered - 1 if offered else np.inf)
 
 
-def bins(served: Served, edges_us: Ints) -> dict[str, NDArray[np.generic]]:
-    """The loop's columns of `capsim.tables.SAMPLES` for the bins of one block."""
-    size = len(edges_us) - 1
-    width_us = np.diff(edges_us)
-    bounds, flush_bounds = served.at_us.searchsorted(edges_us), served.flush_us.searchsorted(edges_us)
+class _Work(NamedTuple):
+    """What the jobs of each bin were, shape (bins,)."""
 
-    def largest(values_us: Ints, bounds: NDArray[np.intp]) -> Ints:
-        found = np.zeros(size, np.int64)
-        some = np.diff(bounds) > 0
-        if some.any():
-            found[some] = np.maximum.reduceat(values_us, bounds[:-1][some])
-        return found
+    requests: Ints
+    offered_us: Ints  # CPU of all
+    longest_us: Ints  # CPU of the longest
+    waited_us: Ints  # the longest wait of a request
 
-    # Jobs end in order of arrival, so the last one to have come ends last.
-    end_us = np.full(size + 1, served.free_us)
-    for done_us, places in ((served.done_us, bounds), (served.flush_done_us, flush_bounds)):
-        end_us = np.maximum(end_us, np.concatenate(([0], done_us))[places])
-    backlog_us = np.maximum(end_us - edges_us, 0)
-    offered_us = sums(served.cpu_us, bounds) + sums(served.flush_cpu_us, flush_bounds)
-    longest_us = np.maximum(largest(served.cpu_us, bounds), largest(served.flush_cpu_us, flush_bounds))
+
+def work_of(
+    at_us: Ints, kind: Small, cpu_us: Ints, done_us: Ints, bounds: NDArray[np.intp]
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """The fields of `_Work` of the bins between ``bounds``, for numba to compile.
+
+    Examples
+    --------
+    >>> columns = (np.array(column) for column in ([0, 1], [0, 0], [3, 4], [3, 7]))
+    >>> [found.tolist() for found in work_of(*columns, np.array([0, 2]))]
+    [[2], [7], [4], [2]]
+    """
+    size = len(bounds) - 1
+    requests, offered_us = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    longest_us, waited_us = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for own in range(size):
+        for job in range(bounds[own], bounds[own + 1]):
+            offered_us[own] += cpu_us[job]
+            longest_us[own] = max(longest_us[own], cpu_us[job])
+            if kind[job] != JOB:
+                requests[own] += 1
+                waited_us[own] = max(waited_us[own], done_us[job] - cpu_us[job] - at_us[job])
+    return requests, offered_us, longest_us, waited_us
+
+
+WORK_OF = Kernel(work_of, saves_ns=5)  # measured (2026-11-27, AMD EPYC)
+
+
+def _work_of(served: Served, bounds: NDArray[np.intp]) -> _Work:
+    """The work in the bins between ``bounds``."""
+    if WORK_OF.loaded:
+        return _Work(*WORK_OF(served.at_us, served.kind, served.cpu_us, served.done_us, bounds))
+    WORK_OF.missed(len(served.at_us))
     waited_us = served.done_us - served.cpu_us
     waited_us -= served.at_us
     requests, is_request = np.diff(bounds), served.kind != JOB
     if not is_request.all():
         requests, waited_us = sums(is_request, bounds), waited_us * is_request
+    return _Work(requests, sums(served.cpu_us, bounds), _largest(served.cpu_us, bounds), _largest(waited_us, bounds))
+
+
+def bins(served: Served, edges_us: Ints) -> dict[str, NDArray[np.generic]]:
+    """The loop's columns of `capsim.tables.SAMPLES` for the bins of one block."""
+    size = len(edges_us) - 1
+    width_us = np.diff(edges_us)
+    bounds, flush_bounds = served.at_us.searchsorted(edges_us), served.flush_us.searchsorted(edges_us)
+    # Jobs end in order of arrival, so the last one to have come ends last.
+    end_us = np.full(size + 1, served.free_us)
+    for done_us, places in ((served.done_us, bounds), (served.flush_done_us, flush_bounds)):
+        some = places > 0
+        end_us[some] = np.maximum(end_us[some], done_us[places[some] - 1])
+    backlog_us = np.maximum(end_us - edges_us, 0)
+    work = _work_of(served, bounds)
+    offered_us = work.offered_us + sums(served.flush_cpu_us, flush_bounds)
+    longest_us = np.maximum(work.longest_us, _largest(served.flush_cpu_us, flush_bounds))
     return {
-        "requests": requests,
+        "requests": work.requests,
         "requests_late": sums(served.late, bounds),
         "requests_given_up": sums(served.given_up, bounds),
         "loop_offered": offered_us / width_us,
         "loop_utilisation": (backlog_us[:-1] + offered_us - backlog_us[1:]) / width_us,
-        "loop_wait_max_ms": largest(waited_us, bounds) / US_PER_MS,
+        "loop_wait_max_ms": work.waited_us / US_PER_MS,
         "loop_block_max_ms": longest_us / US_PER_MS,
         "loop_backlog_ms": backlog_us[1:] / US_PER_MS,
     }
+
+
+def _largest(values_us: Ints, bounds: NDArray[np.intp]) -> Ints:
+    """Largest value of each bin, of which one begins at each bound but the last; 0 where there is none."""
+    found = np.zeros(len(bounds) - 1, np.int64)
+    some = np.diff(bounds) > 0
+    if some.any():
+        found[some] = np.maximum.reduceat(values_us[: bounds[-1]], bounds[:-1][some])
+    return found
 
 
 def sums(values: NDArray[np.generic], bounds: NDArray[np.intp]) -> Ints:
