@@ -1,4 +1,4 @@
-"""capsim's own parts with machine code for chains of timers, as in a process that has followed many."""
+"""capsim's own parts with their kernels as machine code, as in a process that has had much to do."""
 
 from __future__ import annotations
 
