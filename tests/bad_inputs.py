@@ -95,6 +95,7 @@ SECTIONS: dict[str, list[Case]] = {
         Case("not TOML", CHECK, {"my.toml": "name = x\n"}),
         Case("not text", CHECK, {"my.toml": b"\xff\xfe\x00n\x00a"}),
         Case("a folder", ("scenario", "check", "folder"), {"folder/x": ""}),
+        Case("a key that takes hours to read", CHECK, {"my.toml": "a" + ".a" * 100_000 + " = 1"}),
         Case("larger than any scenario", CHECK, {"my.toml": "#" * (1 << 21)}),
         Case("an unknown key", CHECK, more("[server.pool]\nlimti = 5\n")),
         Case("a number in quotes", CHECK, scenario(rate_hz='rate_hz = "5"')),

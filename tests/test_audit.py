@@ -81,7 +81,7 @@ unit = "MiB"
         (2 * CLAIM.format(id="a", figure="server_rss_mean", range="most = 1.0"), "two claims 'a'"),
         (CLAIM.format(id="a", figure="server_rss_mean", range='most = "x"'), "claim a.most: .*number"),
         (CLAIM.format(id="a", figure="server_rss_mean", range="most = 1.0").replace("logger", "loger"), "loger"),
-        ("[[claim]\n", "is not TOML"),
+        ("[[claim]\n", "not TOML"),
     ],
 )
 def test_a_claim_that_makes_no_sense_is_one_line_that_names_it(tmp_path: Path, claims: str, says: str) -> None:

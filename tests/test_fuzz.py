@@ -99,7 +99,7 @@ def test_a_refusal_is_short_and_can_be_printed_whatever_it_quotes():
         ("time", "UTC\n" + "9" * 400 + "h", "is no length of time"),
         ("billed", '{"a":[{"measurement":"CPU_USAGE","values":[null]}]}', "no list of samples"),
         ("billed", f'{{"a":[{{"measurement":"CPU_USAGE","value":{10**400}}}]}}', "must be a number from 0 to 1e+15"),
-        ("slo", "a = " + "[" * 2_000 + "]" * 2_000, "is not TOML"),
+        ("slo", "a = " + "[" * 2_000 + "]" * 2_000, "deep nesting"),
         ("design", "server.pool.limit=1e400\n\ngrid", "beyond all numbers"),
         ("design", "\nserver.pool.limit=1:5\nlhs:²", "design lhs:² is not known"),
         ("journal", "[" * 100_000 + "\n", "is not a finished run"),

@@ -24,8 +24,8 @@ KERNELS = (GALLOPED, ONE_AFTER_ANOTHER, COUNTED, WORK_OF)
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """A process that has done nothing yet, whatever other tests did in this one."""
-    monkeypatch.setattr(PROCESS, "loaded", False)
-    monkeypatch.setattr(PROCESS, "left_ns", kernels.LOADING_NS)
+    for name, value in vars(type(PROCESS)()).items():
+        monkeypatch.setattr(PROCESS, name, value)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ wording of errors cannot disagree.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from capsim.spec import Spec
 from capsim.specs import Scenario
+from capsim.toml import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,23 +116,6 @@ class Node:
     def accepts(self) -> str:
         """What may stand here, in words."""
         return " or ".join(_accepts(branch) for branch in self.branches())
-
-
-def shown(value: Any) -> str:
-    """A value as it would be typed into the file, cut where it is long.
-
-    Examples
-    --------
-    >>> shown("hobby"), shown(True)
-    ('"hobby"', 'true')
-    """
-    if isinstance(value, dict | list | tuple):
-        return "a table" if isinstance(value, dict) else f"a list of {len(value)}"
-    if isinstance(value, str | bool):
-        text = json.dumps(value, ensure_ascii=False)
-    else:
-        text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _accepts(branch: dict[str, Any]) -> str:

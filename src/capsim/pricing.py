@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import tomllib
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -22,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from capsim import paths
 from capsim.errors import PriceError
+from capsim.toml import read_toml
 from capsim.units import BILLED_MONTH_MINUTES
 
 Meter = Literal["memory", "cpu", "egress", "volume", "backups"]
@@ -380,12 +380,7 @@ def read_prices(path: str | Path) -> PriceTable:
 
 
 def _parse(path: Path, name: str) -> PriceTable:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PriceError(f"{name}: cannot be read ({error.strerror}); give a price file") from None
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number or tables beyond what is read
-        raise PriceError(f"{name}: is not TOML ({error}); correct it there") from None
+    data = read_toml(path, name, what="price file", remedy="give a price file", error=PriceError)
     try:
         return PriceTable.model_validate({**data, "file": name})
     except ValidationError as error:

@@ -6,7 +6,6 @@ They charge the size that is reserved, which must cover the peak; Railway charge
 from __future__ import annotations
 
 import datetime as dt
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from capsim import paths
 from capsim.errors import PriceError
 from capsim.pricing import Amount
+from capsim.toml import read_toml
 
 
 class Size(BaseModel):
@@ -52,16 +52,13 @@ def read_sizes(path: Path) -> Sizes:
     PriceError
         If the file cannot be read, or a row is incomplete, of another unit or of another currency.
     """
+    data = read_toml(path, str(path), what="price file", remedy="give a price file", error=PriceError)
     try:
-        return Sizes.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise PriceError(f"{path}: cannot be read ({error.strerror}); give a price file") from error
+        return Sizes.model_validate(data)
     except ValidationError as error:
         raise PriceError(
             *(f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}; see data/prices/README.md" for e in error.errors())
         ) from error
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number or tables beyond what is read
-        raise PriceError(f"{path}: is not TOML ({error}); see data/prices/README.md") from error
 
 
 @cache

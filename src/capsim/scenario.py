@@ -9,7 +9,6 @@ import datetime as dt
 import difflib
 import os
 import re
-import tomllib
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
@@ -17,15 +16,12 @@ from pydantic import ValidationError
 
 from capsim import paths
 from capsim.errors import ScenarioError
-from capsim.knobs import Key, Node, keys, schema, shown, shown_table, suggestion
+from capsim.knobs import Key, Node, keys, schema, shown_table, suggestion
 from capsim.spec import Spec
 from capsim.specs import STREAMS, SUPERUSERS, LatencySpec, MixSpec, RedisSpec, Scenario, WriterSpec
+from capsim.toml import shown, text_of, toml_of
 
 __all__ = ["Key", "dumps", "keys", "load", "loads", "names", "schema", "validated", "warnings"]
-
-LARGEST_FILE_BYTES = (
-    1 << 20
-)  # scenarios are a few kilobytes: a larger file is something else, given by mistake
 
 SpecT = TypeVar("SpecT", bound=Spec)
 Place = tuple[str | int, ...]
@@ -94,26 +90,11 @@ def _path_of(path_or_name: str | os.PathLike[str]) -> Path:
 
 
 def _text(path: Path, source: str) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
-        if len(content) > LARGEST_FILE_BYTES:
-            raise ScenarioError(f"{source}: larger than 1 MiB, so it is no scenario; give a TOML file")
-        return content.decode("utf-8-sig")
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.stem, names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ScenarioError(
-            f"{source}: no such file and no bundled scenario; {hint}bundled ones: {', '.join(names())}"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(
-            f"{source}: byte {error.start} is not UTF-8; save the file as UTF-8 text"
-        ) from None
-    except OSError as error:
-        raise ScenarioError(
-            f"{source}: cannot be read ({error.strerror}); give a readable TOML file"
-        ) from None
+    near = difflib.get_close_matches(path.stem, names(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    missing = f"no such file and no bundled scenario; {hint}bundled ones: {', '.join(names())}"
+    remedy = "give a readable TOML file"
+    return text_of(path, source, what="scenario", remedy=remedy, missing=missing, error=ScenarioError)
 
 
 def loads(text: str, source: str = "scenario") -> Scenario:
@@ -125,26 +106,7 @@ def loads(text: str, source: str = "scenario") -> Scenario:
     >>> loads(text).workload.rate_hz
     5.0
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(_syntax_problem(str(error), text, source)) from None
-    except (ValueError, RecursionError):
-        raise ScenarioError(f"{source}: an absurdly long number or deep nesting; give plain tables") from None
-    return validated(Scenario, data, source)
-
-
-def _syntax_problem(message: str, text: str, source: str) -> str:
-    what, _, where = message.rstrip(")").rpartition(" (at ")
-    place = re.fullmatch(r"line (\d+), column (\d+)", where)
-    lines = text.splitlines() or [""]
-    line = int(place[1]) if place else len(lines)
-    column = int(place[2]) if place else len(lines[-1]) + 1
-    # tomllib points behind the statement, which after a line break is the line that follows it.
-    written = lines[min(line, len(lines)) - 1].strip()
-    twice = re.match(r"Cannot (overwrite|declare)", what)
-    problem = "this key or table was already given; leave one of them out" if twice else f"not TOML: {what}"
-    return f"{source}:{line}:{column}: {shown(written)}: {problem}"
+    return validated(Scenario, toml_of(text, source, ScenarioError), source)
 
 
 def validated(cls: type[SpecT], data: dict[str, Any], source: str) -> SpecT:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from capsim.scenario import load
 from capsim.spec import Share, Spec
 from capsim.specs import Scenario
 from capsim.target import Target
+from capsim.toml import read_toml
 
 SAVING = "bill_saving"
 
@@ -89,14 +89,11 @@ def read(name: str) -> SloSpec:
     bundled = paths.data_dir() / "slo" / f"{name}.toml"
     if not path.is_file() and bundled.is_file():
         path = bundled
+    data = read_toml(path, name, what="file of targets", remedy="give a TOML file, or: seed")
     try:
-        return SloSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CapsimError(f"{name}: cannot be read ({error.strerror}); give a TOML file, or: seed") from error
+        return SloSpec.model_validate(data)
     except ValidationError as error:
         raise CapsimError(*(_line(name, problem["loc"], problem["msg"]) for problem in error.errors())) from error
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number or tables beyond what is read
-        raise CapsimError(f"{name}: is not TOML ({error}); correct it") from error
 
 
 def _line(name: str, place: Sequence[int | str], text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +13,7 @@ from capsim.audit.sides import AS_DEPLOYED, PLAN, STEPS
 from capsim.errors import CapsimError
 from capsim.plan import FUTURE
 from capsim.spec import Positive, Spec
+from capsim.toml import read_toml
 
 FILE = "claims.toml"
 # What is held against the claimed range, of a figure without and with a change.
@@ -108,13 +108,7 @@ def read(path: Path | None = None) -> ClaimsSpec:
     True
     """
     path = paths.data_dir() / FILE if path is None else path
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise CapsimError(f"{path}: cannot be read ({reason}); give a TOML file of claims") from error
-    except (ValueError, RecursionError) as error:  # no TOML, or a number or tables beyond what is read
-        raise CapsimError(f"{path}: is not TOML ({error}); correct it") from error
+    data = read_toml(path, str(path), what="file of claims", remedy="give a TOML file of claims")
     try:
         return ClaimsSpec.model_validate(data)
     except ValidationError as error:

@@ -8,6 +8,7 @@ import tomllib
 from typing import Any
 
 from capsim.errors import CapsimError
+from capsim.toml import tables
 
 
 def json_of(text: str, source: str) -> Any:
@@ -41,7 +42,7 @@ def json_table(text: str, source: str) -> dict[str, Any]:
 def toml_table(text: str, source: str) -> dict[str, Any]:
     """A TOML document."""
     try:
-        return tomllib.loads(text)
+        return tables(text)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"line (\d+), column (\d+)", str(error))
         place = f":{where[1]}:{where[2]}" if where else ""

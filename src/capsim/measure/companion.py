@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from capsim.errors import CapsimError
 from capsim.spec import Count, NotNegative, Positive, Share
+from capsim.toml import read_toml
 
 SUFFIX = ".run.toml"
 
@@ -238,22 +238,10 @@ def read_companion(series: Path) -> Companion:
         If there is none, or it cannot be used: file, key, problem and remedy, a line each.
     """
     path = companion_path(series)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise CapsimError(
-            f"{series}: has no companion {path.name} that says what was measured; write one (docs/measuring.md)"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise CapsimError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
-    except OSError as error:
-        raise CapsimError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
-    except (ValueError, RecursionError) as error:
-        raise CapsimError(f"{path}: not TOML: {error}; mend it there") from None
+    missing = f"there is none, and {series.name} needs it to say what was measured; write it (docs/measuring.md)"
+    data = read_toml(path, str(path), what="companion", remedy="give a readable file", missing=missing)
     try:
         return Companion.model_validate(data)
-    except RecursionError:
-        raise CapsimError(f"{path}: tables nested without end; docs/measuring.md lists the keys") from None
     except ValidationError as error:
         raise CapsimError(*(_problem(path, data, e) for e in error.errors())) from None
 
