@@ -27,6 +27,9 @@ class CapsimError(Exception):
 _USER = re.compile(r"(?<![^\s/'\"(])(?!user:password@)[^\s/:@]+:(?!/)[^\s@]+@")
 _QUERY = re.compile(r"(?i)\bhttps?:/{1,2}[^\s?]*\?\S+")
 _VALUE = re.compile(r"=[^&\s]*?(?=[:;,.]?(?:&|$))")
+# The search for addresses takes a time that grows with the square of a word: hours for one of a mebibyte.
+_SEARCHED, _LONG_WORD = 10_000, re.compile(r"(?<!\S)\S{2000,}")
+_SECRET_FROM = re.compile(r"[:@?=]")
 
 
 def concealed(text: str) -> str:
@@ -39,7 +42,17 @@ def concealed(text: str) -> str:
     >>> concealed("http://me:secret@host/api?token=abc: no such file")
     'http://...@host/api?token=...: no such file'
     """
+    text = _searchable(text)
     return _QUERY.sub(lambda found: _VALUE.sub("=...", found[0]), _USER.sub("...@", text))
+
+
+def _searchable(text: str) -> str:
+    """A text without its middle and the ends of its words where they are long, so that no secret is cut in two."""
+    text = _LONG_WORD.sub(lambda found: _SECRET_FROM.split(found[0][:100])[0] + "[...]", text)
+    if len(text) <= 2 * _SEARCHED:
+        return text
+    head, tail = text[:_SEARCHED].rsplit(None, 1)[0], text[-_SEARCHED:].split(None, 1)[-1]
+    return f"{head} [...] {tail}"
 
 
 def printable(text: str) -> str:

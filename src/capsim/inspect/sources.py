@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 KNOWN = ("railway.json", "railway.toml", ".railway/railway.ts", "railway.ts", ".env", "package.json", "Dockerfile")
 OLD_FORMAT = ("railway.json", "railway.toml")  # not read by the platform from 2026-12-01 (facts: railway §4)
 _LARGEST_BYTES = 1 << 20
+MOST_BLANKS = 200  # dotenv takes a time that grows with the square of a row of them: an hour for a mebibyte
+_BLANKS = re.compile(rf"(?<![^\S\n])[^\S\n]{{{MOST_BLANKS}}}")
 
 
 @dataclass
@@ -130,6 +132,9 @@ def _env(text: str, source: str) -> Iterator[tuple[str, str, int]]:
     except ModuleNotFoundError:
         raise CapsimError(EXTRA) from None
 
+    if found := _BLANKS.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise CapsimError(f"{source}:{line}: {MOST_BLANKS} blanks in a row; take them out")
     # Line ends of Windows would otherwise stay at the end of values without quotes.
     for binding in parse_stream(io.StringIO(text.replace("\r\n", "\n"))):
         before = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
