@@ -1,6 +1,7 @@
-"""Odd values in the place of others: of each number, text and day of a correct input, one that some library chokes on.
+"""Odd values in the place of others, and pieces that are repeated: what some library chokes on.
 
-Bytes that a fuzzer mutates seldom become a number of 400 digits or the 30th of February; these do at once.
+Bytes that a fuzzer mutates seldom become a number of 400 digits or the 30th of February; these do at once. Nor does it
+make inputs so long that a reader whose time grows with their square is seen to hang.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ TEXTS = [
     b"9" * 4_400,
 ]  # fmt: skip
 DAYS = [b"2026-02-30", b"0000-00-00", b"9999-99-99"]
+PIECES = [
+    b'.a', b'[', b'{', b'{"a":', b'a=', b'"', b"'", b'\\', b'#', b'$', b'${', b'${a', b'$(', b'(', b')', b',', b';',
+    b'\n', b' ', b'\t', b'a', b'0', b'-', b':', b'/', b'%', b'@', b'=', b'&', b'&a=b', b'|', b'<', b'>', b'a b ',
+    b'\r', b'\r\n', b'\xc3\xa9', b'a\n', b'a=1\n', b'a,', b'",', b'\\\n', b'[]', b'"a",', b'{},', b'-a ', b'--a=b ',
+    b'a:b@', b'1,', b'*', b'`', b'a=$a\n', b'# a\n', b'0:', b'..', b'a/', b'%25', b'\x00', b'<!--', b'/*', b'*/',
+    b'//', b'a(', b'=>', b'a?', b'1d ',
+]  # fmt: skip
+REPEATED_BYTES = 200_000  # what takes a millisecond for a thousand takes 40 s for these if it grows with the square
 KINDS = [
     (re.compile(rb"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"), NUMBERS),
     (re.compile(rb'(?<=")[^"\n]*(?=")'), TEXTS),
@@ -34,3 +43,11 @@ def exchanged(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
     every = [(begin, end, value) for (begin, end), values in places for value in values]
     for begin, end, value in random.Random(seed).sample(every, min(count, len(every))):
         yield data[:begin] + value + data[end:]
+
+
+def repeated(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
+    """Inputs with a piece put in at some place, as often as `REPEATED_BYTES` hold: ``count`` of them by chance."""
+    rng = random.Random(seed)
+    for piece in rng.choices(PIECES, k=count):
+        place = rng.randrange(len(data) + 1)
+        yield data[:place] + piece * (REPEATED_BYTES // len(piece)) + data[place:]

@@ -47,14 +47,14 @@ def test_the_same_many_times(name):
     exchanged(name, examples=1_000)()
 
 
-def odd_inputs(name, count):
+def odd_inputs(name, count, made=odd.exchanged):
     """Of a parser's inputs that somebody wrote, not a fuzzer, and of moderate size."""
     paths = sorted((parsers.CORPUS / name).iterdir())
     written = [path for path in paths if not re.fullmatch("[0-9a-f]{16}", path.name)]
     for path in written:
         data = path.read_bytes()
         if len(data) < 20_000:
-            yield from odd.exchanged(data, max(count // len(written), 1))
+            yield from made(data, max(count // len(written), 1))
 
 
 @pytest.mark.parametrize("name", parsers.PARSERS)
@@ -67,6 +67,21 @@ def test_an_odd_value_in_place_of_another_is_answered_or_refused_in_words(name):
 @pytest.mark.parametrize("name", parsers.PARSERS)
 def test_all_odd_values(name):
     for data in odd_inputs(name, 4_000):
+        parsers.check(name, data)
+
+
+@pytest.mark.parametrize("name", parsers.PARSERS)
+@pytest.mark.timeout(120)  # of which it takes a few; readers whose time grew with the square took from minutes to hours
+def test_a_piece_repeated_without_end_is_answered_or_refused_in_words(name):
+    for data in odd_inputs(name, 6, odd.repeated):
+        parsers.check(name, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", parsers.PARSERS)
+@pytest.mark.timeout(1_200)
+def test_many_pieces_repeated(name):
+    for data in odd_inputs(name, 400, odd.repeated):
         parsers.check(name, data)
 
 

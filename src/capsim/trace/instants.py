@@ -10,6 +10,7 @@ from capsim.errors import TraceError
 from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_MS, US_PER_S
 
 NO_TIME = "no ISO 8601 or epoch time"
+LONGEST_ZONE = 100  # characters; no zone's name has half as many
 LATEST_US = 7_258_118_400 * US_PER_S  # 2200-01-01; later stamps, and those before 1970, are taken for mistakes
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -60,6 +61,8 @@ def zone_of(name: str) -> dt.tzinfo:
         if int(match[2]) < 24 and int(match[3]) < 60:
             return dt.timezone(sign * dt.timedelta(hours=int(match[2]), minutes=int(match[3])))
     try:
+        if len(name) > LONGEST_ZONE:
+            raise zoneinfo.ZoneInfoNotFoundError(name)
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise TraceError(

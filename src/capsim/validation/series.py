@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FEWEST_SAMPLES = 5  # of a process; fewer tell nothing
 LARGE_GAP = 5  # times the usual step, and at least so many seconds
+MOST_COLUMNS = 1_000  # more are no series, and pandas takes half a millisecond for each
 PLAUSIBLE_RSS_MIB = (5.0, 200_000.0)  # a bare Node has 40 MiB
 PLAUSIBLE_STEP_S = (0.005, 120.0)
 
@@ -71,7 +72,12 @@ def _read(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             # Lines with more cells than the head: pandas would shift every column by one, or cut and only warn.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            raw = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+            with path.open(encoding="utf-8", newline="") as file:
+                columns = file.readline().count(",") + 1
+                if columns > MOST_COLUMNS:
+                    raise CapsimError(f"{path}: has {columns:,} columns; give a series of at most {MOST_COLUMNS:,}")
+                file.seek(0)
+                raw = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
     except FileNotFoundError:
         raise CapsimError(f"{path}: no such file; give a series in CSV") from None
     except pd.errors.EmptyDataError:
