@@ -218,6 +218,7 @@ SECTIONS: dict[str, list[Case]] = {
             ("inspect", "railway.json"),
             {"railway.json": json.dumps({"deploy": {"startCommand": "node $(touch pwned) server.js"}})},
         ),
+        Case("a mebibyte of blanks in .env", ("inspect", ".env"), {".env": "A=1" + " " * 1_000_000 + "\n"}),
         Case("railway.json that is not JSON", ("inspect", "railway.json"), {"railway.json": "{"}),
         Case("an address without a host", ("inspect", "postgresql://")),
         Case("a limit that is none", ("inspect", "postgresql://u:secret@h/db?connection_limit=many")),
@@ -294,6 +295,7 @@ SECTIONS: dict[str, list[Case]] = {
     ],
     "Checks": [
         Case("recorded cases that are none", ("validate", "oracle", "cases.json"), {"cases.json": "{}"}),
+        Case("a recording of 200,000 columns", ("calibrate", "after", "r.csv"), {"r.csv": "," * 200_000}),
         Case("a series without its columns", ("validate", "memory", "run.csv"), {"run.csv": "a,b\n1,2\n"}),
         Case("a notebook that is none", ("report", "x.ipynb"), {"x.ipynb": "{}"}),
         Case("an unknown command", ("simulate", "after")),
