@@ -36,4 +36,5 @@ def test_what_follows_a_long_word_stays():
     long = '9' * 5_000
 
     assert concealed(f"key is {long} of 3; give another") == f"key is {long[:100]}[...] of 3; give another"
+    assert concealed(f"key is '{long}'; give another") == f"key is '{long[:99]}[...]'; give another"
     assert concealed("a" * 1_999) == "a" * 1_999

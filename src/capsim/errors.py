@@ -29,6 +29,7 @@ _QUERY = re.compile(r"(?i)\bhttps?:/{1,2}[^\s?]*\?\S+")
 _VALUE = re.compile(r"=[^&\s]*?(?=[:;,.]?(?:&|$))")
 # The search for addresses takes a time that grows with the square of a word: hours for one of a mebibyte.
 _SEARCHED, _LONG_WORD = 10_000, re.compile(r"(?<!\S)\S{2000,}")
+_PUNCTUATION = ";,.:)'\""
 _SECRET_FROM = re.compile(r"[:@?=]")
 
 
@@ -48,11 +49,17 @@ def concealed(text: str) -> str:
 
 def _searchable(text: str) -> str:
     """A text without its middle and the ends of its words where they are long, so that no secret is cut in two."""
-    text = _LONG_WORD.sub(lambda found: _SECRET_FROM.split(found[0][:100])[0] + "[...]", text)
+    text = _LONG_WORD.sub(_beginning, text)
     if len(text) <= 2 * _SEARCHED:
         return text
     head, tail = text[:_SEARCHED].rsplit(None, 1)[0], text[-_SEARCHED:].split(None, 1)[-1]
     return f"{head} [...] {tail}"
+
+
+def _beginning(word: re.Match[str]) -> str:
+    """A long word up to what may be a secret, and the punctuation at its end."""
+    end = word[0][-3:]
+    return f"{_SECRET_FROM.split(word[0][:100])[0]}[...]{end[len(end.rstrip(_PUNCTUATION)) :]}"
 
 
 def printable(text: str) -> str:

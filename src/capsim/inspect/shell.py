@@ -26,7 +26,9 @@ SHELLS = ("sh", "bash", "dash", "ash")
 INITS = ("tini", "dumb-init")  # process 1 that hands signals on
 _WRAPPERS = ("exec", "command", "nohup", "time", "env", "cross-env", *INITS)
 _DEEPEST = 8  # scripts that call scripts
-_MOST_READ = 200_000  # characters of a start command with everything that it expands to
+# Characters of a start command with everything that it expands to. The grammar takes a second for so many patterns, and
+# four times as long for twice as many.
+_MOST_READ = 10_000
 _READ = {
     "program",
     "list",
