@@ -214,7 +214,12 @@ def keys() -> list[Key]:
     >>> next(k for k in keys() if k.name == "server.pool.limit").default
     '10'
     """
-    return list(walk(Node.of(Scenario)))
+    return list(_keys())
+
+
+@cache  # a sweep asks for each of its values
+def _keys() -> tuple[Key, ...]:
+    return tuple(walk(Node.of(Scenario)))
 
 
 def flat(spec: Spec) -> dict[str, Any]:
