@@ -191,3 +191,16 @@ def test_without_numba_all_goes_on_in_the_interpreter(monkeypatch):
 
     assert not PROCESS.loaded
     assert follow(np.arange(9), 0, apart_us=4, most=9).tolist() == [0, 4, 8]
+
+
+@pytest.mark.parametrize("took_us", [127, 128, 32_767, 32_768, 32_769])
+def test_times_at_the_edge_of_what_is_counted_by_the_microsecond(machine_code, took_us):
+    def table():
+        responses = Responses([10**9])
+        responses.count(np.array([0, 7]), np.array([0, 1]), np.array([took_us, took_us + 7]))
+        return responses.table(10**9)
+
+    for way in (PASSES, MACHINE_CODE):
+        found = way(table)
+        assert found["max_ms"].iloc[:2].tolist() == [took_us / 1_000] * 2
+        assert found["requests"].tolist() == [1, 1, 0, 0]

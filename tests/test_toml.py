@@ -69,6 +69,13 @@ def test_what_never_ends_is_refused_after_its_bound():
         read_toml(Path("/dev/zero"), "zero", what="price file", remedy="give another")
 
 
+def test_a_file_as_large_as_the_bound_is_read(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("a = 1\n".ljust(1 << 20, "#"))
+
+    assert read_toml(path, "x", what="table", remedy="give it") == {"a": 1}
+
+
 def test_a_file_that_is_missing_or_impossible_is_named(tmp_path):
     for path, missing, expected in (
         (tmp_path / "none", "", "x: cannot be read (No such file or directory); give it"),
