@@ -239,6 +239,7 @@ def test_percentiles_are_within_their_stated_error():
         true_ms = np.sort(took_us)[int(np.ceil(share * 20_000)) - 1] / 1e3
         assert abs(row[name] - true_ms) <= RELATIVE_ERROR * true_ms, name
     assert row["max_ms"] == took_us.max() / 1e3
+    assert row["mean_ms"] == pytest.approx(took_us.mean() / 1e3, rel=1e-12)
 
 
 def test_every_time_is_close_to_the_middle_of_its_bin():
