@@ -102,6 +102,7 @@ def test_tables_may_be_as_deep_as_any_of_ours():
     assert toml_of(f"a = '{'. ' * 9_000}'  # {'1.2 ' * 9_000}", "x")
 
     many = DEEPEST
-    for text in ("a" + ".a" * many + " = 1", "a = " + "[" * many + "]" * many, "a" + " . 'a'" * many + "=1"):
+    for text in ("a" + ".a" * many + " = 1", "a = " + "[" * many + "]" * many, "a" + " . 'a'" * many + "=1",
+                 "a = " + "[" * 2 * many + "]" * 2 * many):  # fmt: skip
         with pytest.raises(CapsimError):
             toml_of(text, "x")
