@@ -45,9 +45,9 @@ def exchanged(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
         yield data[:begin] + value + data[end:]
 
 
-def repeated(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
+def repeated(data: bytes, count: int) -> Iterator[bytes]:
     """Inputs with a piece put in at some place, as often as `REPEATED_BYTES` hold: ``count`` of them by chance."""
-    rng = random.Random(seed)
+    rng = random.Random(data)  # other pieces in each input: one seed for all would try the same few everywhere
     for piece in rng.choices(PIECES, k=count):
         place = rng.randrange(len(data) + 1)
         yield data[:place] + piece * (REPEATED_BYTES // len(piece)) + data[place:]

@@ -28,7 +28,7 @@ def read_toml(
     source : str
         What to call it: begins every problem.
     what, remedy : str
-        What the file should be, as in "no scenario", and what to do if it cannot be read.
+        What the file should be, "scenario" say, and what to do if it cannot be read.
     missing : str, optional
         What to say if there is no such file.
     error : type of CapsimError
