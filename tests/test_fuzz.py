@@ -115,6 +115,10 @@ def test_a_refusal_is_short_and_can_be_printed_whatever_it_quotes():
         ("billed", '{"a":[{"measurement":"CPU_USAGE","values":[null]}]}', "no list of samples"),
         ("billed", f'{{"a":[{{"measurement":"CPU_USAGE","value":{10**400}}}]}}', "must be a number from 0 to 1e+15"),
         ("slo", "a = " + "[" * 2_000 + "]" * 2_000, "deep nesting"),
+        ("dockerfile", "CMD " + "a?" * 8_000, "comes to more than 10,000 characters"),
+        ("env", "A=1" + " " * 200 + "\n", "200 blanks in a row"),
+        ("recording-csv", "," * 2_000, "is no table that capsim record wrote"),
+        ("time", "a/" * 5_000 + "a\n1h", "is not known here"),
         ("design", "server.pool.limit=1e400\n\ngrid", "beyond all numbers"),
         ("design", "\nserver.pool.limit=1:5\nlhs:²", "design lhs:² is not known"),
         ("journal", "[" * 100_000 + "\n", "is not a finished run"),
@@ -123,6 +127,13 @@ def test_a_refusal_is_short_and_can_be_printed_whatever_it_quotes():
 )
 def test_what_once_broke_a_parser_is_told_with_its_remedy(name, data, says):
     assert says in parsers.check(name, data.encode())
+
+
+def test_a_series_of_thousands_of_columns_is_refused_before_pandas_makes_them():
+    companion = next(data for path in sorted((parsers.CORPUS / "series").iterdir())
+                     if not parsers.check("series", data := path.read_bytes())).split(parsers.BETWEEN)[0]  # fmt: skip
+
+    assert "has 2,001 columns" in parsers.check("series", companion + parsers.BETWEEN + b"," * 2_000 + b"\n")
 
 
 def test_numbers_of_railway_ts_are_read_as_javascript_writes_them(tmp_path):
