@@ -13,10 +13,13 @@ from click.testing import CliRunner
 
 from capsim.cli import main
 from capsim.errors import CapsimError
+from capsim.explorer import Settings
 from capsim.fidelity import check_law, loop_law
+from capsim.play import play
 from capsim.run import Run, simulate
 from capsim.server.poisson import PoissonArrivals
 from capsim.specs import STREAMS, Scenario
+from capsim.workload import load_of
 
 LEVEL = 0.01  # of all tests of a case together: a true equality fails so rarely
 
@@ -135,6 +138,17 @@ def test_the_same_distributions_over_ten_thousand_runs(case: str) -> None:
         tests, worst, value = compare(case, 10_000, lambda *columns: pool.map(*columns, chunksize=100))
     print(f"{case:28} {tests} figures, least p {value:.2g} ({worst}), allowed {LEVEL / tests:.2g}")
     assert value > LEVEL / tests
+
+
+def test_where_one_connection_is_missing_now_and_then_most_flushes_are_still_played_ahead() -> None:
+    """A look that gains nothing costs more than it saves; but to stop looking for an hour cost twenty seconds a day."""
+    scenario = Settings(pool=1, load=30).scenario().replace("workload.duration_s", 4 * 3_600.0)
+    played, _ = play(
+        scenario, load_of(scenario, seed=1), seed=1, replicate=0, resolution_s=60, keep=False, progress=None,
+        fidelity="law",
+    )  # fmt: skip
+    server, samples = played.fleet.processes[0].server, played.samples()
+    assert server.ahead.flushes > sum(samples[f"{stream}_flushes"].sum() for stream in STREAMS) / 2
 
 
 # --- arrivals that are drawn when somebody asks -------------------------------------------------------------------

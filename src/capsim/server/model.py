@@ -286,7 +286,13 @@ class Server:
     def _stretches(self, to_us: int) -> Stepping:
         """Look ahead from one thing that disturbs to the next, as long as enough is played that way."""
         looks = MOST_LOOKS
-        while looks > 0:
+        while True:
+            if looks == 0:  # look again later; where no connection can be missing, in the next stretch
+                rest_us = self.env.now + LOOKS_IN_A_STRETCH * self._reach_us
+                yield from self._step_while(lambda: self.env.peek() < rest_us, to_us)  # noqa: B023
+                if rest_us >= to_us:
+                    break
+                looks = MOST_LOOKS
             played, outside_us = self.ahead.flushes, self._next_outside_us()
             horizon_us = min(to_us, outside_us, self.env.now + self._reach_us)
             yield from self._look_ahead(horizon_us)
