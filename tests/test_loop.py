@@ -13,7 +13,7 @@ from capsim.server import loop
 from capsim.server.ahead import _Batches
 from capsim.server.arrivals import Arrivals
 from capsim.server.database import Database, Outcome
-from capsim.server.jobs import CLASSES, Queue, finished
+from capsim.server.jobs import CLASSES, Queue, finished, joined
 from capsim.server.model import Server
 from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation
 from capsim.server.writer import Writer
@@ -306,3 +306,25 @@ def test_a_moved_item_matters_only_where_it_decides_something(
     )
 
     assert batches.change_by(np.array([number]), np.array([from_us]), np.array([to_us])) == changes
+
+
+@pytest.mark.parametrize(
+    ("cut", "copied"),
+    [
+        pytest.param(lambda a: (a[2:5], a[5:5], a[5:9]), False, id="side by side, one empty"),
+        pytest.param(lambda a: (a[2:5], a[6:9]), True, id="a gap"),
+        pytest.param(lambda a: (a[5:9], a[2:5]), True, id="the other way round"),
+        pytest.param(lambda a: (a[2:5], a[4:9]), True, id="overlapping"),
+        pytest.param(lambda a: (a[0:6:2], a[6:12:2]), True, id="every other one"),
+        pytest.param(lambda a: (a[2:5], a[5:9].copy()), True, id="of two arrays"),
+        pytest.param(lambda a: (a[2:5], a.view(np.uint64)[5:9]), True, id="of two types"),
+        pytest.param(lambda a: (a.reshape(3, 4)[0], a.reshape(3, 4)[1]), False, id="rows of one table"),
+        pytest.param(lambda a: (a, a), True, id="the array itself, twice"),
+    ],
+)
+def test_columns_are_joined_without_a_copy_only_where_they_lie_side_by_side(cut, copied):
+    column = np.arange(12, dtype=np.int64)
+    parts = cut(column)
+    found = joined(*parts)
+    assert found.tolist() == np.concatenate(parts).tolist()
+    assert np.shares_memory(found, column) is not copied

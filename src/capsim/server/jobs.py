@@ -197,11 +197,30 @@ def merged(*parts: Jobs) -> Jobs:
 
 
 def joined(*parts: NDArray[Any]) -> NDArray[Any]:
-    """Columns as one; where all repeat one number (see `jobs`) it does so too, and nothing is copied."""
-    repeated = [values for values in parts if len(values)]
-    if repeated and all(values.strides == (0,) and values[0] == repeated[0][0] for values in repeated):
-        return np.broadcast_to(repeated[0][:1].reshape(()), sum(map(len, parts)))
-    return np.concatenate(parts)
+    """Columns as one; nothing is copied where all repeat one number (see `jobs`) or lie side by side in one array."""
+    some = [values for values in parts if len(values)]
+    if some and all(values.strides == (0,) and values[0] == some[0][0] for values in some):
+        return np.broadcast_to(some[0][:1].reshape(()), sum(map(len, parts)))
+    whole = _side_by_side(some)
+    return np.concatenate(parts) if whole is None else whole
+
+
+def _side_by_side(parts: list[NDArray[Any]]) -> NDArray[Any] | None:
+    """The stretch of an array that slices of it are, each of which begins where the one before it ends."""
+    if not parts or not isinstance(base := parts[0].base, np.ndarray) or base.ndim != 1 or not base.flags.contiguous:
+        return None
+    first = place = (_address(parts[0]) - _address(base)) // base.itemsize
+    for values in parts:
+        if values.base is not base or values.dtype != base.dtype or values.strides != base.strides:
+            return None
+        if _address(values) != _address(base) + place * base.itemsize:
+            return None
+        place += len(values)
+    return base[first:place]
+
+
+def _address(values: NDArray[Any]) -> int:
+    return int(values.__array_interface__["data"][0])
 
 
 def _ordered(column: tuple[NDArray[Any], ...], order: NDArray[np.intp]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ Timers and answers of the database are taken to be seen at once, whatever the lo
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -57,9 +58,9 @@ FLUSH = -1  # tag of the building of an insert; other tags say which visit a job
 class _Inserted:
     """Jobs that came up in a stretch, in order of their start: inserts being built, results of visits."""
 
-    at_us: list[int] = field(default_factory=list)
-    cpu_us: list[int] = field(default_factory=list)
-    tag: list[int] = field(default_factory=list)
+    at_us: array[int] = field(default_factory=lambda: array("q"))
+    cpu_us: array[int] = field(default_factory=lambda: array("q"))
+    tag: array[int] = field(default_factory=lambda: array("q"))
 
 
 class Loop:
@@ -125,6 +126,8 @@ class Loop:
             ]
         alone = len(requests) == 1 and not any(len(others.at_us) for others in rest)
         self._waiting = requests[0] if alone else merged(*requests, *rest)
+        if self._clients is None:  # nobody comes back, so their order is known, and with it their costs
+            self._waiting = self._waiting._replace(cpu_us=self._costs(self._waiting))
         self._later = self._later.where(~due)
         self._block_us = (block.from_us, block.to_us)
         self._free_before_us = self._free_us
@@ -145,8 +148,9 @@ class Loop:
         self._waiting = self._waiting.where(slice(len(found.at_us), None))
         if self._clients is not None:
             found = merged(found, self._clients.returning(to_us))
+            found = found._replace(cpu_us=self._costs(found))
         self._block_us = (to_us, end_us)
-        self._jobs = found._replace(cpu_us=self._costs(found))
+        self._jobs = found
         self._inserted, self._inserted_done_us, self._inserted_ends_us = _Inserted(), 0, None
         self._queue = Queue(self._jobs.at_us, self._jobs.cpu_us)
         self._done_us = self._queue.finished(self._free_us)
@@ -238,7 +242,8 @@ class Loop:
     def accept(self, starts_us: Ints, cpu_us: Ints, tags: Ints, ends_us: Ints) -> None:
         """These jobs do come up; ``ends_us`` is what `with_inserted` said of them, and what else it said is shown."""
         at_us, all_cpu_us = self._inserted_arrays(starts_us, cpu_us)
-        self._inserted = _Inserted(at_us.tolist(), all_cpu_us.tolist(), [*self._inserted.tag, *tags.tolist()])
+        self._inserted.tag.frombytes(tags.tobytes())
+        self._inserted = _Inserted(_items(at_us), _items(all_cpu_us), self._inserted.tag)
         self._inserted_ends_us = ends_us
         self._inserted_done_us = int(ends_us[-1]) if len(ends_us) else 0
 
@@ -259,8 +264,9 @@ class Loop:
 
     def _inserted_arrays(self, starts_us: Ints, cpu_us: Ints) -> tuple[Ints, Ints]:
         """Starts and CPU of the jobs that have come up, and of these after them [us]."""
-        begun = np.array((self._inserted.at_us, self._inserted.cpu_us), np.int64)
-        return np.concatenate((begun[0], starts_us)), np.concatenate((begun[1], cpu_us))
+        begun = self._inserted
+        at_us, own_cpu_us = np.frombuffer(begun.at_us, np.int64), np.frombuffer(begun.cpu_us, np.int64)
+        return np.concatenate((at_us, starts_us)), np.concatenate((own_cpu_us, cpu_us))
 
     def _tell(self, start: int, stop: int) -> None:
         """The writers' items among jobs ``start`` to ``stop`` come when those are done."""
@@ -285,7 +291,7 @@ class Loop:
             done_us, flush_done_us = self._queue.with_others(flush_us, flush_cpu_us, self._free_us)
         ends = [self._free_us, *(int(ends_us[-1]) for ends_us in (done_us, flush_done_us) if len(ends_us))]
         self._free_us = max(ends)
-        self._requests += int((self._jobs.kind != JOB).sum())
+        self._requests += int(np.count_nonzero(self._jobs.kind != JOB))
         nobody: NDArray[np.bool_] = np.broadcast_to(np.False_, len(done_us))
         late = given_up = nobody
         if self._clients is not None:
@@ -321,3 +327,7 @@ class Loop:
         previous = np.concatenate([part for _, part in self._reached[stream] if part is not None]) if keyed else None
         self._reached[stream] = [(times_us[count:], None if previous is None else previous[count:])]
         return times_us[:count], None if previous is None else previous[:count]
+
+
+def _items(values: Ints) -> array[int]:
+    return array("q", values.tobytes())

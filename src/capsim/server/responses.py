@@ -288,6 +288,8 @@ def _largest(values_us: Ints, bounds: NDArray[np.intp]) -> Ints:
 
 def sums(values: NDArray[np.generic], bounds: NDArray[np.intp]) -> Ints:
     """Sum of the values of each bin, of which one begins at each bound but the last."""
+    if len(values) and values.strides == (0,):  # one number, repeated
+        return np.diff(bounds) * np.int64(values[0])
     found = np.zeros(len(bounds) - 1, np.int64)
     some = np.diff(bounds) > 0
     if values.dtype == bool:
