@@ -54,11 +54,11 @@ class Way:
 PASSES, LOOPS, MACHINE_CODE = (Way(name) for name in ("passes", "loops", "machine code"))
 
 
-def one_by_one(times_us: np.ndarray, place: int, apart_us: int, most: int) -> list[int]:
+def one_by_one(times_us: np.ndarray, place: int, apart_us: int, rows: int, most: int) -> list[int]:
     """The slow twin of a chain: look at every arrival."""
     places, last_us = [place], times_us[place]
     for number in range(place + 1, len(times_us)):
-        if times_us[number] >= last_us + apart_us and len(places) <= most:
+        if (times_us[number] >= last_us + apart_us or number == places[-1] + rows) and len(places) <= most:
             places.append(number)
             last_us = times_us[number]
     return places
@@ -69,23 +69,24 @@ def test_every_way_finds_the_same_chain(times_us, data):
     pytest.importorskip("numba")
     place = data.draw(st.integers(0, len(times_us) - 1))
     apart_us = data.draw(st.integers(1, 6_000))
+    rows = data.draw(st.integers(1, 700))
     most = data.draw(st.integers(0, 800))
-    expected = one_by_one(times_us, place, apart_us, most)
+    expected = one_by_one(times_us, place, apart_us, rows, most)
 
     for way in (PASSES, LOOPS, MACHINE_CODE):
-        assert way(follow, times_us, place, apart_us, most).tolist() == expected
+        assert way(follow, times_us, place, apart_us, rows, most).tolist() == expected
 
 
 def test_arrivals_that_may_not_be_written_to_are_followed_too(machine_code):
     times_us = np.arange(0, 100, 3)
     times_us.flags.writeable = False
 
-    assert follow(times_us, 0, 5, 99).tolist() == bisected(times_us, 0, 5, 99).tolist()
+    assert follow(times_us, 0, 5, 9, 99).tolist() == bisected(times_us, 0, 5, 9, 99).tolist()
 
 
 def test_a_delay_of_nothing_stays_where_it_is(machine_code):
     for way in (PASSES, LOOPS, MACHINE_CODE):
-        assert way(follow, np.arange(9), 4, 0, 3).tolist() == [4, 4, 4, 4]
+        assert way(follow, np.arange(9), 4, 0, 9, 3).tolist() == [4, 4, 4, 4]
 
 
 @st.composite
@@ -190,7 +191,7 @@ def test_without_numba_all_goes_on_in_the_interpreter(monkeypatch):
     PROCESS.load()
 
     assert not PROCESS.loaded
-    assert follow(np.arange(9), 0, apart_us=4, most=9).tolist() == [0, 4, 8]
+    assert follow(np.arange(9), 0, apart_us=4, rows=9, most=9).tolist() == [0, 4, 8]
 
 
 @pytest.mark.parametrize("took_us", [127, 128, 32_767, 32_768, 32_769])

@@ -139,7 +139,7 @@ class LookAhead:
                 player.play(horizon_us, again)
             self.short_from_us = self._more_connections_from_us(marks[2], players[-1].visits_since_us)
             if not self.short:
-                again = set() if self._loop is None else self._round(self._loop, marks)
+                again = set() if self._loop is None else self._round(self._loop, marks, horizon_us)
                 if not again:
                     self.flushes += len(self._takes) - marks[0]
                     return True
@@ -190,12 +190,12 @@ class LookAhead:
         """Flushes that are left to the engine."""
         return [flusher.begun for flusher in self._flushers.values() if flusher.begun is not None]
 
-    def _round(self, loop: Loop, marks: Sequence[int]) -> set[Stream]:
+    def _round(self, loop: Loop, marks: Sequence[int], horizon_us: int) -> set[Stream]:
         """Whose flushes were not those that follow from all flushes; if there are any, the writers are shown more."""
         takes, attempts = self._takes.since(marks[0]), self._attempts.since(marks[1])
         shown = self._shown(loop, takes)
         moved = loop.moved(shown.done_us)
-        disturbed = self._disturbed(moved, takes, attempts)
+        disturbed = self._disturbed(moved, takes, attempts) | _coming_into_sight(moved, horizon_us)
         loop.show(shown.done_us, moved)
         if not disturbed:
             loop.accept(shown.starts_us, shown.cpu_us, shown.tags, shown.ends_us)
@@ -238,6 +238,18 @@ class LookAhead:
             if batches.change_by(numbers, np.minimum(shown_us, done_us), np.maximum(shown_us, done_us)):
                 disturbed.add(stream)
         return disturbed
+
+
+def _coming_into_sight(moved: Moved, horizon_us: int) -> set[Stream]:
+    """Writers with items that come before the horizon and were shown to come after it: a flush may follow from them.
+
+    A guess can show items too late, when it contains a flush that is not to be.
+    """
+    return {
+        stream
+        for stream, (_, shown_us, done_us) in moved.items()
+        if ((done_us < horizon_us) & (shown_us >= horizon_us)).any()
+    }
 
 
 class _Batches:

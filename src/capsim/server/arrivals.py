@@ -7,6 +7,7 @@ stretch and not by the length of the load.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,16 @@ from numpy.typing import NDArray
 from capsim.server.chains import NEAR, follow
 
 Times = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class Batches(NamedTuple):
+    """Batches that follow one another: the arrival after each, when it is started, whether it is full."""
+
+    following: Times
+    start_us: Times
+    full: Flags
+    certain: Flags  # where that can be said without asking for what else happens in the instant
 
 
 class Arrivals:
@@ -124,17 +135,34 @@ class Arrivals:
         """About how many arrivals come from ``number`` on before ``until_us``; here exactly, of those known."""
         return int(self._times[number - self._base :].searchsorted(until_us))
 
-    def full_batches(self, first: int, rows: int, count: int) -> tuple[Times, Times]:
-        """Times of the arrivals that complete batches of ``rows`` from number ``first`` on, and of those after them."""
-        last = first + rows * count
-        return self.times(slice(first + rows - 1, last, rows)), self.times(slice(first + rows, last + 1, rows))
+    def batches(
+        self, first: int, second: int, due_us: int | None, *, rows: int, apart_us: int, most: int, until_us: int
+    ) -> Batches | None:
+        """Batches that follow one another, as far as arrivals are known; None if not even the first one is.
 
-    def chain(self, number: int, apart_us: int, most: int) -> Times:
-        """Numbers from ``number`` on, each of the first arrival at least ``apart_us`` after the one before.
-
-        As far as arrivals are known, and about ``most`` of them.
+        Parameters
+        ----------
+        first, second : int
+            Numbers of the arrivals with which the first and the second of them begin.
+        due_us : int or None
+            When a timer starts the first; None if it is full before [us].
+        rows, apart_us : int
+            A batch is started by its last arrival, or so long after its first [us], whichever comes first.
+        most, until_us : int
+            At most about so many, and not many that start later than that [us].
         """
-        return follow(self._times, number - self._base, apart_us, most) + self._base
+        if second >= self.known:
+            return None
+        at_most = (until_us - self.time_us(second)) // max(apart_us, 1) + self.about(second, until_us) // rows + 2
+        following = follow(self._times, second - self._base, apart_us, rows, min(most, max(at_most, 1))) + self._base
+        full = np.diff(following, prepend=first) == rows
+        full[0] = due_us is None
+        next_us = self.times(following)
+        start_us = np.concatenate(([0 if due_us is None else due_us], next_us[:-1] + apart_us))
+        start_us[full] = self.times(following[full] - 1)
+        # In the instant of its last arrival a batch takes others too.
+        certain = ~full | (next_us > start_us)
+        return Batches(following, start_us, full, certain)
 
     def look(self) -> None:
         """Nothing to note; see `forget_after`."""

@@ -226,7 +226,7 @@ class Flusher:
         if many is None:
             return []
         first, following = np.array([batch.first_item]), np.array([batch.first_item + batch.rows])
-        series = Series(first, following, np.array([batch.taken_us]), batch.phase, batch.number)
+        series = Series(first, following, np.array([batch.taken_us]), np.array([batch.phase]), batch.number)
         result = many(self._database, self.writer.stream, series)
         end_us = series.start_us + result.durations_us
         if end_us[0] >= horizon_us or not (result.certain & self._database.steady(series.start_us, end_us))[0]:
@@ -235,7 +235,7 @@ class Flusher:
         return [Played(1, batch.taken_us, int(end_us[0]), int(result.calls[0]), ended)]
 
     def _regular_flushes(self, phase: int, horizon_us: int, most: int) -> tuple[int, int] | None:
-        """Play flushes of one kind that disturb no one, by array: until when, and how many; None if not even one."""
+        """Play flushes that disturb no one, by array: until when, and how many; None if not even one."""
         writer, part = self.writer, self.part
         many = MANY.get(self._rules)
         series = writer.regular_flushes(phase, most, horizon_us) if many is not None else None
@@ -246,7 +246,7 @@ class Flusher:
         regular = result.certain & self._database.steady(start_us, end_us) & (end_us < horizon_us)
         # A flush that lasts until the next one is due is for the rules one by one, and so is the last, whose next is
         # not known. (An end comes before a request in the same instant, but after a timer.)
-        regular[:-1] &= end_us[:-1] <= start_us[1:] if phase == clock.REQUEST else end_us[:-1] < start_us[1:]
+        regular[:-1] &= end_us[:-1] < start_us[1:] + (series.phases[1:] == clock.REQUEST)
         regular[-1] = False
         count = int(regular.argmin())
         if count == 0:
@@ -254,7 +254,7 @@ class Flusher:
         start_us, end_us = start_us[:count], end_us[:count]
         first, following = series.first_items[:count], series.next_items[:count]
         rows = following - first
-        self._takes.add_all(part, start_us, phase, rows, first, following, following)
+        self._takes.add_all(part, start_us, series.phases[:count], rows, first, following, following)
         self._attempts.add_all(part, series.number + np.arange(count), 1, start_us, end_us, 1, rows,
                                result.calls[:count], rows, result.inserted[:count], first, following,
                                following, 1, 0)  # fmt: skip

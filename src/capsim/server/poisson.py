@@ -16,6 +16,8 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.server.arrivals import Batches
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -168,6 +170,26 @@ class PoissonArrivals:
             return times[:-1], times[1:]
         times = self.times(np.column_stack((numbers - 1, numbers)).ravel())
         return times[0::2], times[1::2]
+
+    def batches(
+        self, first: int, second: int, due_us: int | None, *, rows: int, apart_us: int, most: int, until_us: int
+    ) -> Batches | None:
+        """Batches that follow one another, of which those are certain that are started as the first one is.
+
+        For the parameters see `capsim.server.arrivals.Arrivals.batches`.
+        """
+        if due_us is None:
+            count = min(most, self.about(first, until_us) // rows + 2)
+            if count < 2:
+                return None
+            start_us, after_us = self.full_batches(first, rows, count)
+            following = first + rows * np.arange(1, count + 1)
+            timers_us = np.concatenate(([ENDLESS], after_us[:-1] + apart_us))
+            return Batches(following, start_us, np.ones(count, bool), (start_us < timers_us) & (after_us > start_us))
+        # A batch begins with the first arrival after the last take, and its timer takes what came before it fired.
+        following = self.chain(second, apart_us, min(most, (until_us - due_us) // max(apart_us, 1) + 2))
+        start_us = np.concatenate(([due_us], self.times(following[:-1]) + apart_us))
+        return Batches(following, start_us, np.zeros(len(following), bool), np.diff(following, prepend=first) < rows)
 
     def chain(self, number: int, apart_us: int, most: int) -> Ints:
         """Numbers from ``number`` on, each of the first arrival at least ``apart_us`` after the one before.

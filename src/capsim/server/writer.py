@@ -48,12 +48,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Flushes that follow one another and are all started in the same way."""
+    """Flushes that follow one another, each over before the next one is due."""
 
     first_items: NDArray[np.int64]  # first arrival of each batch
     next_items: NDArray[np.int64]  # first arrival after it
     start_us: NDArray[np.int64]
-    phase: int
+    phases: NDArray[np.int64]  # `clock.TIMER` or `clock.REQUEST`
     number: int  # of the first of them
 
 
@@ -135,7 +135,7 @@ class Writer:
         return known_to_us, LOOK
 
     def regular_flushes(self, phase: int, most: int, until_us: int) -> Series | None:
-        """The next flushes as arrays, as long as all are started in the same way and nothing is refused.
+        """The next flushes as arrays, as long as nothing is refused.
 
         Only the arrivals are looked at: whether a flush lasts so long that it changes the next one is for the caller to
         see. At most about ``most``, and not many that start after ``until_us``; None if there are not even two, as the
@@ -152,47 +152,32 @@ class Writer:
             return None  # a batch that is out may leave too little room for the next one
         if self._due_us == SPENT or (self.count > 0 and self._due_us is None) or self._batch_rows > self._cap:
             return None
-        self.arrivals.look()
-        due_us = self.arrivals.time_us(self.seen) + self.delay_us if self._due_us is None else self._due_us
-        if phase == clock.TIMER:  # each is at least a delay after the one before
-            return self._timed(due_us, min(most, (until_us - due_us) // max(self.delay_us, 1) + 2))
-        coming = self.count + self.arrivals.about(self.seen, until_us)
-        return self._filled(due_us, min(most, coming // self._batch_rows + 2))
-
-    def _filled(self, due_us: int, most: int) -> Series | None:
-        """Batches that their last arrival completes, before their timers."""
-        arrivals, rows = self.arrivals, self._batch_rows
-        known = min(most, (arrivals.known - self.head - 1) // rows)
-        if known < 2:
+        arrivals, timed = self.arrivals, phase == clock.TIMER
+        arrivals.look()
+        due_us = second = None
+        if timed:
+            due_us = arrivals.time_us(self.seen) + self.delay_us if self._due_us is None else self._due_us
+            second = arrivals.before(due_us, self.seen)  # its timer takes what came before it fires
+        found = arrivals.batches(
+            self.head,
+            self.head + self._batch_rows if second is None else second,
+            due_us,
+            rows=self._batch_rows,
+            apart_us=self.delay_us,
+            most=most,
+            until_us=until_us,
+        )
+        if found is None:
             return None
-        full_us, after_us = arrivals.full_batches(self.head, rows, known)
-        timers_us = np.concatenate(([due_us], after_us[:-1] + self.delay_us))
-        regular = (full_us < timers_us) & (after_us > full_us)
-        count = known if regular.all() else int(regular.argmin())
-        if count < known:
-            arrivals.forget_after(self.head + rows * (count + 1))
-        first = self.head + rows * np.arange(count)
-        return None if count < 2 else Series(first, first + rows, full_us[:count], clock.REQUEST, self.batches)
-
-    def _timed(self, due_us: int, most: int) -> Series | None:
-        """Batches that their timers start, before they are full."""
-        arrivals = self.arrivals
-        begin = arrivals.before(due_us, self.seen)
-        if begin >= arrivals.known:
-            return None
-        # A batch begins with the first arrival after the last take, and its timer takes what came before it fired.
-        following = arrivals.chain(begin, self.delay_us, most)
-        if len(following) < 2:
-            return None
-        first = np.concatenate(([self.head], following[:-1]))
-        start_us = np.concatenate(([due_us], arrivals.times(following[:-1]) + self.delay_us))
-        regular = following - first < min(self._batch_rows, self._cap + 1)
-        count = len(regular) if regular.all() else int(regular.argmin())
-        if count < len(regular):
-            arrivals.forget_after(int(following[count]))
+        count = len(found.certain) if found.certain.all() else int(found.certain.argmin())
+        if count < len(found.certain):
+            arrivals.forget_after(int(found.following[count]))
         if count < 2:
             return None
-        return Series(first[:count], following[:count], start_us[:count], clock.TIMER, self.batches)
+        following = found.following[:count]
+        first = np.concatenate(([self.head], following[:-1]))
+        phases = np.where(found.full[:count], clock.REQUEST, clock.TIMER)
+        return Series(first, following, found.start_us[:count], phases, self.batches)
 
     def take_all(self, series: Series, count: int) -> None:
         """The first ``count`` flushes of a series: all but the last are over, the last is out."""
@@ -204,8 +189,7 @@ class Writer:
         self.batches += count
         rows = series.next_items[:count] - series.first_items[:count]
         self.largest_buffer = max(self.largest_buffer, int(rows.max()))
-        if series.phase == clock.REQUEST:
-            self.requests_made += count
+        self.requests_made += int(np.count_nonzero(series.phases[:count] == clock.REQUEST))
         self.head = self.seen = end
         self.count, self._due_us, self.flushing = 0, None, True
         self.held = int(rows[-1]) if self.repaired else 0
