@@ -158,6 +158,13 @@ def test_the_loop_and_its_twin_agree_to_the_microsecond(hundred: int, monkeypatc
         check(number, monkeypatch)
 
 
+def test_an_item_that_was_guessed_to_come_behind_the_horizon_may_come_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found among 6,800 more configurations: a flush followed from it, earlier than one that had begun."""
+    check(7_550, monkeypatch)
+
+
 def test_the_comparison_is_of_something(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overload, retries, flushes that move other flushes, stretches played ahead: all of them happen."""
     rounds: list[bool] = []
