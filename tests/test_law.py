@@ -17,6 +17,7 @@ from capsim.explorer import Settings
 from capsim.fidelity import check_law, loop_law
 from capsim.play import play
 from capsim.run import Run, simulate
+from capsim.server.arrivals import Arrivals
 from capsim.server.poisson import PoissonArrivals
 from capsim.specs import STREAMS, Scenario
 from capsim.workload import load_of
@@ -181,6 +182,53 @@ def test_full_batches_are_completed_by_numbered_arrivals(rows: int, known: list[
     assert after_us.tolist() == [arrivals.time_us(number + 1) for number in last]
     at_us, before, upto = arrivals.path(np.array([0, int(after_us[-1]) + 1]))
     assert (np.diff(at_us) > 0).all() and (upto - before <= 1).all()
+
+
+TURNS: dict[str, Any] = {"rows": 30, "apart_us": 1_000_000, "until_us": 10**12}  # of 30/s: half of all batches are full
+
+
+@pytest.mark.parametrize("due_us", [None, 2_000_000])
+@pytest.mark.parametrize("known", [[], [40, 41], [400]])
+def test_batches_of_both_kinds_are_those_that_the_arrivals_make(due_us: int | None, known: list[int]) -> None:
+    arrivals = PoissonArrivals(30.0, np.random.default_rng(8))
+    for number in known:
+        arrivals.time_us(number)
+    second = 30 if due_us is None else arrivals.before(due_us, 0)
+    found = arrivals.batches(0, second, due_us, most=200, **TURNS)
+
+    at_us, before, upto = arrivals.path(np.array([0, int(found.start_us[-1]) + 10_000_000]))
+    assert (np.diff(at_us) > 0).all() and (upto - before <= 1).all() and (before[1:] >= upto[:-1]).all()
+    assert len(found.following) == 201 and found.certain.all() and 50 < found.full.sum() < 150
+    first = 0
+    for following, start_us, full in zip(*(c.tolist() for c in found[:3]), strict=True):
+        timer_us = arrivals.time_us(first) + 1_000_000 if first or due_us is None else due_us
+        if full:
+            assert following == first + 30 and start_us == arrivals.time_us(following - 1)
+            assert not first or start_us <= timer_us
+        else:
+            assert start_us == timer_us and following == arrivals.before(start_us, 0)
+            assert start_us in at_us or start_us == due_us  # as it was when the others were drawn
+            assert not first or following < first + 30
+        first = following
+
+
+def test_batches_of_both_kinds_have_the_distribution_of_those_of_single_arrivals() -> None:
+    """20,000 of each: shares, sizes and times, within four standard errors."""
+    drawn = PoissonArrivals(30.0, np.random.default_rng(6))
+    single = Arrivals()
+    single.extend(np.cumsum(np.random.default_rng(7).exponential(1e6 / 30, 700_000)).astype(np.int64), None, 0)
+    sides = []
+    for arrivals in (drawn, single):
+        found = arrivals.batches(0, 30, None, most=20_000, **TURNS)
+        rows, apart_us = np.diff(found.following)[:20_000], np.diff(found.start_us)[:20_000]
+        full = found.full[1:20_001]
+        gap = arrivals.times(found.following)[:20_000] - found.start_us[:20_000]
+        sides.append([full, rows[~full], apart_us, apart_us[full], gap, full[1:] & full[:-1], rows**2, apart_us**2.0])
+    for one, other in zip(*sides, strict=True):
+        error = (one.var() / len(one) + other.var() / len(other)) ** 0.5
+        assert abs(one.mean() - other.mean()) < 4 * error
+    p = [smirnov(one.astype(float), other.astype(float)) for one, other in zip(*sides, strict=True)]
+    assert min(p) > LEVEL / len(p)
 
 
 def test_a_chain_is_of_first_arrivals_after_a_delay() -> None:

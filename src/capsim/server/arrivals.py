@@ -7,6 +7,7 @@ stretch and not by the length of the load.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,22 @@ class Batches(NamedTuple):
     start_us: Times
     full: Flags
     certain: Flags  # where that can be said without asking for what else happens in the instant
+
+
+def batches_between(
+    times: Callable[[Times], Times], first: int, following: Times, due_us: int | None, *, rows: int, apart_us: int
+) -> Batches:
+    """Batches of which one knows where they begin; for the parameters see `Arrivals.batches`.
+
+    ``times`` says when some arrivals come, by number [us].
+    """
+    full = np.diff(following, prepend=first) == rows
+    full[0] = due_us is None
+    next_us = times(following)
+    start_us = np.concatenate(([0 if due_us is None else due_us], next_us[:-1] + apart_us))
+    start_us[full] = times(following[full] - 1)
+    # In the instant of its last arrival a batch takes others too.
+    return Batches(following, start_us, full, ~full | (next_us > start_us))
 
 
 class Arrivals:
@@ -155,14 +172,7 @@ class Arrivals:
             return None
         at_most = (until_us - self.time_us(second)) // max(apart_us, 1) + self.about(second, until_us) // rows + 2
         following = follow(self._times, second - self._base, apart_us, rows, min(most, max(at_most, 1))) + self._base
-        full = np.diff(following, prepend=first) == rows
-        full[0] = due_us is None
-        next_us = self.times(following)
-        start_us = np.concatenate(([0 if due_us is None else due_us], next_us[:-1] + apart_us))
-        start_us[full] = self.times(following[full] - 1)
-        # In the instant of its last arrival a batch takes others too.
-        certain = ~full | (next_us > start_us)
-        return Batches(following, start_us, full, certain)
+        return batches_between(self.times, first, following, due_us, rows=rows, apart_us=apart_us)
 
     def look(self) -> None:
         """Nothing to note; see `forget_after`."""
