@@ -53,6 +53,8 @@ def address_of(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
+        if {*"[]"} & {*(parts.hostname or "")}:  # brackets before the @ make urlsplit overlook those behind it
+            raise ValueError("brackets within a host")
     except ValueError:
         raise CapsimError(f"the URL cannot be read (its host or port); {EXAMPLE}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:

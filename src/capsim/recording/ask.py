@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from capsim.errors import CapsimError
 from capsim.recording.address import Address, address_of
@@ -54,8 +54,7 @@ def _moved(address: Address, place: str) -> Address:
     except (CapsimError, ValueError):  # a wrong answer of the server, which ends no recording
         raise Unanswered("redirected to something that is no http address") from None
     if there.host != address.host or (address.secure and not there.secure):
-        host = urlsplit(there.shown).hostname
-        raise Unanswered(f"redirected to {host}; record that address if it is meant")
+        raise Unanswered(f"redirected to {there.host[:100]}; record that address if it is meant")
     return replace(there, headers=address.headers, shown=address.shown)
 
 
