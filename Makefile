@@ -31,6 +31,7 @@ test-slow: .venv/test.stamp
 bench: .venv/test.stamp
 	$(BIN)/python benchmarks/bench.py --out benchmarks/results.md
 	$(BIN)/python benchmarks/whole_server.py --plot docs/figures/cost-over-flushes.png
+	$(BIN)/python benchmarks/redraw.py
 	$(BIN)/python benchmarks/sweep_points.py
 	$(BIN)/python benchmarks/import_log.py
 

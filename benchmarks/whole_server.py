@@ -86,7 +86,7 @@ def plot(found: dict[float, list[dict[str, Any]]], path: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rates", type=float, nargs="*", default=[20, 100], help="requests a second (20 100)")
+    parser.add_argument("--rates", type=float, nargs="*", default=[20, 30, 100], help="requests a second (20 30 100)")
     parser.add_argument("--spans", nargs="*", choices=DAYS, default=list(DAYS), help="how long (all)")
     parser.add_argument("--jobs", nargs="*", choices=JOBS, default=JOBS[:-1], help="all but the one without look-ahead")
     parser.add_argument("--plot", metavar="FILE", help="draw the CPU time over the number of flushes")
