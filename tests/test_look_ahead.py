@@ -144,6 +144,33 @@ def test_arrivals_that_are_moved_leave_the_load_as_it_was():
     assert given.tolist() == [10, 20, 30]
 
 
+@pytest.mark.parametrize("rows", [1, 7, 30])
+@pytest.mark.parametrize("rate_hz", [30, 35, 60])
+def test_a_run_of_full_batches_is_the_beginning_of_the_chain(rows, rate_hz, monkeypatch):
+    """Found by slices, without following the chain; the times are coarse, so that many are the same."""
+    gaps_us = np.random.default_rng(rate_hz).exponential(1e6 / rate_hz, 4_000)
+    arrivals = Arrivals()
+    arrivals.extend(gaps_us.cumsum().astype(np.int64) // 50_000 * 50_000, None, 0)
+    lengths = set()
+    for first in range(0, 3_000, 11):
+        if arrivals.time_us(first + rows - 1) >= arrivals.time_us(first) + 1_000_000:
+            continue  # its timer goes off before
+        found = []
+        for least in (1, 10**9):
+            monkeypatch.setattr("capsim.server.arrivals.RUN", least)
+            found.append(
+                arrivals.batches(first, first + rows, None, rows=rows, apart_us=1_000_000, most=20, until_us=10**12)
+            )
+            monkeypatch.undo()
+        run, chain = found
+        count = len(run.following)
+        assert run.full.all() and count == min(20, int(np.append(chain.full, False).argmin()))
+        for one, other in zip(run, chain, strict=True):
+            assert np.array_equal(one, other[:count])
+        lengths.add(count)
+    assert 20 in lengths or len(lengths) > 3
+
+
 @pytest.mark.parametrize(("rate_hz", "turns"), [(20, 1.4), (30, 1.9), (50, 1.6), (100, 1.2)])
 def test_a_stretch_is_played_once_as_a_rule_and_in_one_series(rate_hz, turns, monkeypatch):
     """Its flushes are guessed first; without a guess more than half of the writers play again.

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from capsim.server.chains import NEAR, follow
 
+RUN = 64  # so many full batches in a row are worth a series of their own
+
 Times = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -170,9 +172,25 @@ class Arrivals:
         """
         if second >= self.known:
             return None
+        if due_us is None:
+            found = self._full(first, rows, apart_us, most)
+            if len(found.following) >= min(RUN, most):
+                return found
         at_most = (until_us - self.time_us(second)) // max(apart_us, 1) + self.about(second, until_us) // rows + 2
         following = follow(self._times, second - self._base, apart_us, rows, min(most, max(at_most, 1))) + self._base
         return batches_between(self.times, first, following, due_us, rows=rows, apart_us=apart_us)
+
+    def _full(self, first: int, rows: int, apart_us: int, most: int) -> Batches:
+        """The next batches as long as they are full before their timers: where most are, no chain is followed."""
+        known = min(most, (self.known - first - 1) // rows)
+        full_us = self.times(slice(first + rows - 1, first + rows * known, rows))
+        next_us = self.times(slice(first + rows, first + rows * known + 1, rows))
+        timer = full_us[1:] >= next_us[:-1] + apart_us
+        if timer.any():
+            known = 1 + int(timer.argmax())
+        following = first + rows * np.arange(1, known + 1)
+        full_us, next_us = full_us[:known], next_us[:known]
+        return Batches(following, full_us, np.ones(known, bool), next_us > full_us)
 
     def look(self) -> None:
         """Nothing to note; see `forget_after`."""

@@ -27,16 +27,17 @@ def bisected(times_us: Times, place: int, apart_us: int, rows: int, most: int) -
     [0, 2, 4]
     """
     view = memoryview(times_us)  # type: ignore[arg-type]  # its items are plain ints
-    places, known = [place], len(view)
-    while len(places) <= most:
-        when_us, near, full = view[place] + apart_us, place + NEAR, min(place + rows, known)
-        if view[full - 1] < when_us:
-            place = full
-        else:
-            close = near < full and view[near] >= when_us
-            place = bisect_left(view, when_us, place, near if close else full)
-        if place == known:
+    places, known, reach = [place], len(view), min(rows, NEAR)
+    for _ in range(most):
+        when_us, stop = view[place] + apart_us, place + reach
+        if stop > known:
+            stop = known
+        following = bisect_left(view, when_us, place, stop)
+        if following == stop and reach < rows:
+            following = bisect_left(view, when_us, stop, min(place + rows, known))
+        if following == known:
             break
+        place = following
         places.append(place)
     return np.array(places, np.int64)
 
