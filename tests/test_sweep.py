@@ -353,6 +353,8 @@ def test_differences_are_paired(table):
         (["--vary", "server.pool.limit"], "--vary server.pool.limit: is not KEY=..."),
         (["--vary", "server.pool.limit=0"], "point 0 (server.pool.limit = 0): small: [server.pool] limit = 0"),
         (["--vary", "server.pool.limit=5MB"], "server.pool.limit: 5MB cannot be converted: the key has no unit"),
+        (["--vary", "database.insert.call_ms=5_"], '[database.insert] call_ms = "5_" cannot be used; give a number'),
+        (["--range", "database.insert.call_ms=5_:6"], "call_ms=5_:6: is not LO:HI"),
         (["--design", "lhs:8", "--range", "workload.rate_hz=9:1"], "the range 9 to 1 is the wrong way round"),
         (["--design", "lhs:8", "--range", "workload.rate_hz=0:1:log"], "a logarithmic range cannot begin at 0"),
         (["--design", "lhs:8", "--range", "workload.rate_hz=1"], "is not LO:HI or LO:HI:log"),

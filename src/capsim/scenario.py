@@ -214,7 +214,7 @@ def _unusable(node: Node, place: Place, value: Any) -> str:
         else []
     )
     hint = f'; did you mean "{near[0]}"?' if near else ""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d[\d_]*(\.\d+)?", value) and not hint:
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(_\d+)*(\.\d+)?", value) and not hint:
         hint = ", without quotes"
     wanted = f"a table {_header(place).strip()}" if node.children else node.accepts()
     return f"{_label(place)} = {shown(value)} cannot be used; give {wanted}{hint}"

@@ -169,7 +169,7 @@ def _number(key: Key, text: str) -> float | None:
     from capsim.errors import CapsimError
     from capsim.knobs import UNITS, split_unit
 
-    match = re.fullmatch(r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]+)?", text)
+    match = re.fullmatch(r"([-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]+)?", text)
     if match is None:
         return None
     number, unit = float(match[1]), (match[2] or "").lower()
