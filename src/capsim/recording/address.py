@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from capsim.errors import CapsimError
 
@@ -49,6 +49,8 @@ def address_of(url: str) -> Address:
     --------
     >>> address_of("https://me:secret@host/api/metrics?token=abc").shown
     'https://host/api/metrics?token=...'
+    >>> address_of("https://host/api/metrics?abc").shown  # may be a token itself
+    'https://host/api/metrics?...'
     """
     try:
         parts = urlsplit(url)
@@ -69,8 +71,8 @@ def address_of(url: str) -> Address:
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     path = parts.path or "/"
     target = path + (f"?{parts.query}" if parts.query else "")
-    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    query = "&".join(f"{name}={HIDDEN}" for name in names) or (HIDDEN if parts.query else "")
+    pairs = [part.partition("=") for part in parts.query.split("&") if part]  # as given: decoded they may not be ASCII
+    query = "&".join(f"{name}={HIDDEN}" if equals else HIDDEN for name, equals, _ in pairs)
     bracketed = f"[{host}]" if ":" in host else host
     shown = f"{parts.scheme}://{bracketed}{f':{port}' if port else ''}{path}" + (f"?{query}" if query else "")
     return Address(secure, host, port or (443 if secure else 80), target, headers, shown)
