@@ -15,7 +15,7 @@ from capsim.server.arrivals import Arrivals
 from capsim.server.database import Database, Outcome
 from capsim.server.jobs import CLASSES, Queue, finished, joined
 from capsim.server.model import Server
-from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation
+from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation, sums
 from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
 from capsim.units import US_PER_MINUTE, US_PER_S
@@ -328,3 +328,9 @@ def test_columns_are_joined_without_a_copy_only_where_they_lie_side_by_side(cut,
     found = joined(*parts)
     assert found.tolist() == np.concatenate(parts).tolist()
     assert np.shares_memory(found, column) is not copied
+
+
+@pytest.mark.parametrize("value", [np.int64(7), np.True_, np.False_])
+def test_the_sums_of_one_number_repeated_are_those_of_its_copies(value):
+    bounds = np.array([0, 0, 3, 10])
+    assert sums(np.broadcast_to(value, 10), bounds).tolist() == sums(np.full(10, value), bounds).tolist()

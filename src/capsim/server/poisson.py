@@ -223,10 +223,11 @@ class PoissonArrivals:
         left = most + 1 - len(numbers)
         if left <= 0 or not self._per_us:
             return np.array(numbers, np.int64)
-        draw = self._new_timers(numbers[-1], when_us, apart_us, left) if rows is None else self._new_batches(
-            numbers[-1], when_us, apart_us, left, rows
-        )
-        return np.concatenate((np.array(numbers, np.int64), draw))
+        if rows is None:
+            following = self._new_timers(numbers[-1], when_us, apart_us, left)
+        else:
+            following = self._new_batches(numbers[-1], when_us, apart_us, left, rows)
+        return np.concatenate((np.array(numbers, np.int64), following))
 
     def _new_timers(self, number: int, when_us: int, apart_us: int, count: int) -> Ints:
         """A chain behind all that is known, which is arrival ``number``.
