@@ -488,3 +488,14 @@ def test_ctrl_c_keeps_what_there_is(server, tmp_path):
 
     assert process.returncode == 130 and "samples" in said and "Traceback" not in said
     assert len(read_recording(Path(out)).samples) >= 3
+
+
+@pytest.mark.parametrize("url", ["http://[::]@=]", "http://[::1]@]/api/metrics"])
+def test_brackets_within_a_host_are_refused(url):
+    with pytest.raises(CapsimError, match="cannot be read"):
+        address_of(url)
+
+
+def test_of_a_query_only_names_are_shown_and_these_as_they_were_given():
+    shown = address_of(f"https://host/api/metrics?{SECRET}&%ff=1&key={SECRET}&").shown
+    assert shown == "https://host/api/metrics?...&%ff=...&key=..."
