@@ -74,9 +74,11 @@ def twins(visited: Visited, ends_us: list[int]) -> list[Replica]:
     arrivals = {**case.arrivals, "other": visited.served.other_us}
     for replica, end_us in enumerate(ends_us):
         draws = Queries(scenario.server.queries, None, seed=SEED, replicate=0, of=of_replica(replica))
+        own_us = visited.reads_us[replica::many]
+        rows = draws.rows(np.arange(len(own_us))).tolist()
         reads = [
-            (at_us, int(draws._which[read] * scenario.server.queries.distinct), draws.rows(read))
-            for read, at_us in enumerate(visited.reads_us[replica::many])
+            (at_us, int(draws._which[read] * scenario.server.queries.distinct), rows[read])
+            for read, at_us in enumerate(own_us)
         ]
 
         def others(replica: int = replica) -> int:

@@ -171,13 +171,14 @@ def parts_by_model(
 
 def played_of(visited: Visited, queries: Queries) -> Played:
     case = visited.served.case
+    rows = queries.rows(np.arange(len(visited.reads_us))).tolist()
     return Played(
         case.scenario,
         {**case.arrivals, "other": visited.served.other_us},
         visited.heartbeat_sessions,
         case.end_us,
         visited.sessions,
-        [Read(at, queries.query(i), queries.rows(i)) for i, at in enumerate(visited.reads_us)],
+        [Read(at, queries.query(i), rows[i]) for i, at in enumerate(visited.reads_us)],
         case.shutdown_us,
     )
 

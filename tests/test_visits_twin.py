@@ -176,10 +176,11 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     case = visited.served.case
     arrivals = {**case.arrivals, "other": visited.served.other_us}
     draws = queries_of(visited)
+    rows = draws.rows(np.arange(len(visited.reads_us))).tolist()
     reads = []
     for read, at_us in enumerate(visited.reads_us):
         which = int(draws._which[read] * case.scenario.server.queries.distinct)
-        reads.append((at_us, which, draws.rows(read)))
+        reads.append((at_us, which, rows[read]))
     sessions = {i: Session(start_us, leaves_us) for i, (start_us, leaves_us) in visited.sessions.items()}
     played, thread, visitors = simulate(
         case.scenario,

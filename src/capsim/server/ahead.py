@@ -204,18 +204,18 @@ class LookAhead:
     def _shown(self, loop: Loop, takes: Mapping[str, Ints]) -> _Shown:
         """What the loop would do with all that was found."""
         begun = self._begun()
-        jobs = np.array(self._visits.jobs, np.int64).reshape(-1, 4)
+        jobs = self._visits.jobs.since(0)
 
         def with_begun(column: str, of_begun: list[int]) -> Ints:
             return np.concatenate((takes[column], np.array(of_begun, np.int64)))
 
         rows = with_begun("rows", [b.rows for b in begun])
-        starts_us = np.concatenate((with_begun("taken_us", [b.taken_us for b in begun]), jobs[:, 0]))
-        phases = np.concatenate((with_begun("phase", [b.phase for b in begun]), jobs[:, 1]))
+        starts_us = np.concatenate((with_begun("taken_us", [b.taken_us for b in begun]), jobs["when_us"]))
+        phases = np.concatenate((with_begun("phase", [b.phase for b in begun]), jobs["phase"]))
         order = np.lexsort((phases, starts_us))
         starts_us = starts_us[order]
-        cpu_us = np.concatenate((loop.flushes_us(rows), jobs[:, 2]))[order]
-        tags = np.concatenate((np.full(len(rows), FLUSH), jobs[:, 3]))[order]
+        cpu_us = np.concatenate((loop.flushes_us(rows), jobs["cpu_us"]))[order]
+        tags = np.concatenate((np.full(len(rows), FLUSH), jobs["tag"]))[order]
         return _Shown(starts_us, cpu_us, tags, *loop.with_inserted(starts_us, cpu_us))
 
     def _disturbed(self, moved: Moved, takes: Mapping[str, Ints], attempts: Mapping[str, Ints]) -> set[Stream]:

@@ -71,7 +71,7 @@ class Database(Protocol):
         ...
 
     def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
-        """Whether no fault and no change of the latency falls into each stretch, ascending."""
+        """Whether no fault and no change of the latency falls into each stretch."""
         ...
 
 
@@ -130,16 +130,16 @@ class SlowPeriods:
         return self._factor if bisect_right(self._bounds_us, when_us) % 2 == 0 else 1.0
 
     def factors_at(self, when_us: Ints) -> NDArray[np.float64]:
-        """The same for many instants, ascending."""
+        """The same for many instants."""
         return np.where(self._periods(when_us) % 2 == 0, self._factor, 1.0)
 
     def same_period(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
-        """Whether each stretch lies within one period; ascending."""
+        """Whether each stretch lies within one period."""
         same: NDArray[np.bool_] = self._periods(from_us) == self._periods(to_us)
         return same
 
     def _periods(self, when_us: Ints) -> Ints:
-        self._reach(int(when_us[-1]))
+        self._reach(int(when_us.max()))
         return np.frombuffer(self._bounds_us, np.int64).searchsorted(when_us, "right")
 
     def _reach(self, when_us: int) -> None:
@@ -242,7 +242,7 @@ class LatencyDatabase:
         return np.clip(np.rint(duration_ms, out=duration_ms), 1, LONGEST_CALL_US, out=duration_ms).astype(np.int64)
 
     def steady(self, from_us: Ints, to_us: Ints) -> NDArray[np.bool_]:
-        """Whether no fault and no change of the latency falls into each stretch, ascending."""
+        """Whether no fault and no change of the latency falls into each stretch."""
         steady = np.ones(len(from_us), bool)
         for begin_us, end_us, fault, _ in self._faults:
             end_us += self._warm_up_us if fault == "down" else 0

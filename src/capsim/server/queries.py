@@ -7,21 +7,32 @@ one thread. Concurrent misses of one query all ask the database: nothing makes t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capsim import rng
 from capsim.parts import CacheSpec, MetricsSpec, QueriesSpec
-from capsim.server.database import Statement
+from capsim.server.database import LONGEST_CALL_US, Database, Statement
 from capsim.server.recorder import Facts
-from capsim.server.visits import Compute, End, Program, Wait
-from capsim.units import MIB, us_from_ms, us_from_s
+from capsim.server.together import Together, asked
+from capsim.server.visits import Compute, End, Program, ProgramOf, Wait
+from capsim.units import MIB, US_PER_MS, us_from_ms, us_from_s
 
 Ints = NDArray[np.int64]
 
 MOST_ROWS = 10**9  # of one result
+
+
+class Response(NamedTuple):
+    """What is made of the result of a read, with the CPU of that; what is kept of it is compressed for each answer."""
+
+    rows: int
+    cpu_us: int
+    size_bytes: int
+    packing_us: int
 
 
 class Cache:
@@ -31,32 +42,44 @@ class Cache:
         self._ttl_us = us_from_s(spec.ttl_s)
         self._entries_max = 1 << 62 if spec.entries_max == "none" else spec.entries_max
         self._bytes_max = float("inf") if spec.size_max_mib == "none" else spec.size_max_mib * MIB
-        self._kept: dict[int, tuple[int, int, int]] = {}  # query: expiry, rows, bytes; the oldest first
+        self._kept: dict[int, tuple[int, Response]] = {}  # query: expiry, response; the oldest first
         self.in_redis = spec.store == "redis"
         self.level = Facts("when_us", "bytes")  # kept from then on
 
-    def find(self, query: int, now_us: int) -> int | None:
-        """Rows of a response that is kept."""
+    def find(self, query: int, now_us: int) -> Response | None:
+        """A response that is kept."""
         kept = self._kept.get(query)
         return kept[1] if kept is not None and now_us < kept[0] else None
 
-    def store(self, query: int, now_us: int, rows: int, size_bytes: int) -> None:
+    def store(self, query: int, now_us: int, response: Response) -> None:
         """Keep a response."""
         self._kept = {q: entry for q, entry in self._kept.items() if entry[0] > now_us and q != query}
-        self._kept[query] = now_us + self._ttl_us, rows, size_bytes
-        total = sum(entry[2] for entry in self._kept.values())
+        self._kept[query] = now_us + self._ttl_us, response
+        total = sum(response.size_bytes for _, response in self._kept.values())
         while len(self._kept) > self._entries_max or (total > self._bytes_max and self._kept):
-            total -= self._kept.pop(next(iter(self._kept)))[2]
+            total -= self._kept.pop(next(iter(self._kept)))[1].size_bytes
         self.level.add(now_us, total)
 
-    def state(self) -> tuple[dict[int, tuple[int, int, int]], int]:
+    def state(self) -> tuple[dict[int, tuple[int, Response]], int]:
         """All that passes, for `restore`; the dictionary is replaced, never changed, except right after."""
         return dict(self._kept), len(self.level)
 
-    def restore(self, state: tuple[dict[int, tuple[int, int, int]], int]) -> None:
+    def restore(self, state: tuple[dict[int, tuple[int, Response]], int]) -> None:
         """Be again as `state` said."""
         self._kept = dict(state[0])
         self.level.cut(state[1])
+
+
+class Reads(NamedTuple):
+    """Reads that have come: when, the rows that each finds, and the CPU of its response."""
+
+    at_us: Ints
+    rows: Ints
+    cpu_us: Ints
+
+    def where(self, which: slice) -> Reads:
+        """Some of them."""
+        return Reads(*(column[which] for column in self))
 
 
 class Queries:
@@ -95,75 +118,127 @@ class Queries:
         self._which = rng.Table(seed, replicate, f"queries which{of}", "uniform")
         self._rows = rng.Table(seed, replicate, f"queries rows{of}", "normal")
         self._base = self._next = first
-        self._times_us = np.empty(0, np.int64)
+        nothing = np.empty(0, np.int64)
+        self._known = Reads(nothing, nothing, nothing)  # from number `_base` on
 
     def come(self, times_us: Ints) -> None:
         """The reads of the next block [us]."""
-        self._times_us = np.concatenate((self._times_us[self._next - self._base :], times_us))
+        first = self._base + len(self._known.at_us)
+        rows = self.rows(np.arange(first, first + len(times_us)))
+        left = self._known.where(slice(self._next - self._base, None))
+        new = Reads(times_us, rows, self.cpu_us(rows))
+        self._known = Reads(*(np.concatenate(both) for both in zip(left, new, strict=True)))
         self._base = self._next
 
     def next_us(self) -> int | None:
         """Arrival of the next read [us]."""
         place = self._next - self._base
-        return int(self._times_us[place]) if place < len(self._times_us) else None
+        return int(self._known.at_us[place]) if place < len(self._known.at_us) else None
 
     def begin(self) -> tuple[int, Program] | None:
         """The next read."""
         number, now_us = self._next, self.next_us()
         assert now_us is not None
         self._next += 1
-        return number, self._read(number, now_us)
+        return number, self._read(number, now_us, self._response(number))
+
+    def together(self, part: int, database: Database, horizon_us: int) -> tuple[Together, ProgramOf] | None:
+        """The reads before the horizon, unless they have to wait for Redis."""
+        if self.cache is not None and self.cache.in_redis and self._redis is not None:
+            return None
+        come = self._known.where(slice(self._next - self._base, int(self._known.at_us.searchsorted(horizon_us))))
+        number = np.arange(self._next, self._next + len(come.at_us))
+        self._next += len(number)
+        end_us, ok = asked(database, self.name, number, come.at_us, come.rows)
+        rows, cpu_us = come.rows * ok, come.cpu_us * ok
+        found = {} if self.cache is None else self._found(self.cache, number, come, end_us, ok, horizon_us)
+        hits = np.array(list(found), np.intp)
+        cached = np.zeros(len(number), bool)
+        cached[hits] = ok[hits] = True
+        end_us[hits] = come.at_us[hits]
+        rows[hits] = [kept.rows for kept in found.values()]
+        cpu_us[hits] = [kept.packing_us for kept in found.values()]
+        cpu_us += us_from_ms(self._spec.cpu_ms)
+        played = Together.of(part, number, come.at_us, end_us, ok=ok, rows=rows, cached=cached, cpu_us=cpu_us)
+        return played, lambda number: self._miss(number, self._response(number), self.cache is not None)
+
+    def _found(
+        self, cache: Cache, number: Ints, come: Reads, end_us: Ints, ok: NDArray[np.bool_], horizon_us: int
+    ) -> dict[int, Response]:
+        """What reads find in the cache, by place; what the database answers the others before the horizon is kept."""
+        queries = (self._which.many(number) * self._spec.distinct).astype(np.int64).tolist()
+        answered = (ok & (end_us < horizon_us)).tolist()
+        out: list[tuple[int, int]] = []  # when the database will answer, and whom
+        found = {}
+        for place, at_us in enumerate([*come.at_us.tolist(), horizon_us]):
+            while out and out[0][0] <= at_us:
+                when_us, asker = heappop(out)
+                cache.store(queries[asker], when_us, self._response(int(number[asker])))
+            if place == len(queries):
+                break
+            kept = cache.find(queries[place], at_us)
+            if kept is not None:
+                found[place] = kept
+            elif answered[place]:
+                heappush(out, (int(end_us[place]), place))
+        return found
 
     def query(self, number: int) -> int:
         """Which query a read asks."""
         return int(self._which[number] * self._spec.distinct)
 
-    def rows(self, number: int) -> int:
-        """Rows of the result of a read."""
+    def rows(self, numbers: Ints) -> Ints:
+        """Rows of the results of reads, by number, ascending."""
         spec = self._spec
-        found = max(1, round(min(spec.rows_median * float(np.exp(spec.rows_sigma * self._rows[number])), MOST_ROWS)))
-        return found if spec.take_rows == "none" else min(found, spec.take_rows)
+        with np.errstate(over="ignore"):
+            found = spec.rows_median * np.exp(spec.rows_sigma * self._rows.many(numbers))
+        rows = np.maximum(np.rint(np.minimum(found, MOST_ROWS)), 1).astype(np.int64)
+        return rows if spec.take_rows == "none" else np.minimum(rows, spec.take_rows)
 
-    def size_bytes(self, rows: int) -> int:
-        """JSON of a result [bytes]."""
-        return round(rows * self._spec.row_json_bytes)
-
-    def cpu_us(self, rows: int) -> int:
-        """CPU of a response of so many rows [us]."""
+    def cpu_us(self, rows: Ints) -> Ints:
+        """CPU of responses of so many rows each [us]."""
         spec = self._spec
         cpu_ms = rows * spec.row_cpu_ms
         if spec.compression:
-            cpu_ms += self.size_bytes(rows) / MIB * spec.compression_cpu_ms_per_mib
-        return us_from_ms(cpu_ms)
+            cpu_ms += np.rint(rows * spec.row_json_bytes) / MIB * spec.compression_cpu_ms_per_mib
+        found: Ints = np.rint(np.minimum(cpu_ms * US_PER_MS, LONGEST_CALL_US)).astype(np.int64)
+        return found
 
-    def _read(self, number: int, now_us: int) -> Program:
-        spec, cache = self._spec, self.cache
-        query = self.query(number)
-        asks_cache = cache is not None
+    def _response(self, number: int) -> Response:
+        """That of a read which has come and not begun, or begins now."""
+        spec, place = self._spec, number - self._base
+        rows, cpu_us = int(self._known.rows[place]), int(self._known.cpu_us[place])
+        packing_us = cpu_us - us_from_ms(rows * spec.row_cpu_ms) if spec.compression else 0
+        return Response(rows, cpu_us, round(rows * spec.row_json_bytes), packing_us)
+
+    def _read(self, number: int, now_us: int, made: Response) -> Program:
+        cache, asks_cache = self.cache, self.cache is not None
         if cache is not None and cache.in_redis and self._redis is not None:
             place = number - self._base
-            back_us = self._redis(now_us, place - int(self._times_us[:place].searchsorted(now_us)))
+            back_us = self._redis(now_us, place - int(self._known.at_us[:place].searchsorted(now_us)))
             asks_cache = back_us is not None  # rejected: carry on without a cache
             if back_us is not None and back_us > now_us:
                 seen = yield Wait(back_us)
                 now_us = seen.now_us
-        request_us = us_from_ms(spec.cpu_ms)
         if cache is not None and asks_cache:
-            kept = cache.find(query, now_us)
-            if kept is not None:  # kept as text, but compressed anew
-                packing_us = self.cpu_us(kept) - us_from_ms(kept * spec.row_cpu_ms)
-                yield Compute(request_us + packing_us)
-                return End(True, kept, cached=True)
-        rows = self.rows(number)
-        seen = yield Statement("query", number, rows)
+            kept = cache.find(self.query(number), now_us)
+            if kept is not None:
+                yield Compute(us_from_ms(self._spec.cpu_ms) + kept.packing_us)
+                return End(True, kept.rows, cached=True)
+        return (yield from self._miss(number, made, asks_cache))
+
+    def _miss(self, number: int, made: Response, asks_cache: bool) -> Program:
+        """A read that asks the database."""
+        cache, request_us = self.cache, us_from_ms(self._spec.cpu_ms)
+        seen = yield Statement("query", number, made.rows)
         assert seen.outcome is not None
         if seen.outcome.result != "ok":
             yield Compute(request_us)
             return End(False)
         if cache is not None and asks_cache and self._is_there(seen.now_us):
-            cache.store(query, seen.now_us, rows, self.size_bytes(rows))
-        yield Compute(request_us + self.cpu_us(rows))
-        return End(True, rows)
+            cache.store(self.query(number), seen.now_us, made)
+        yield Compute(request_us + made.cpu_us)
+        return End(True, made.rows)
 
     def _is_there(self, now_us: int) -> bool:
         """Whether the cache can be written to: an answer that comes while Redis is away is not kept."""
@@ -200,6 +275,15 @@ class Metrics:
         """The next call."""
         self._turn += 1
         return self._turn - 1, self._ask(self._turn - 1)
+
+    def together(self, part: int, database: Database, horizon_us: int) -> tuple[Together, ProgramOf]:
+        """The calls before the horizon."""
+        before_us = min(horizon_us, self._ends_us) - self._begins_us
+        number = np.arange(self._turn, max(self._turn, -(-before_us // self._every_us)))
+        self._turn += len(number)
+        start_us, rows = self._begins_us + number * self._every_us, np.ones(len(number), np.int64)
+        end_us, ok = asked(database, self.name, number, start_us, rows)
+        return Together.of(part, number, start_us, end_us, ok=ok, rows=rows, cpu_us=rows * self._cpu_us), self._ask
 
     def _ask(self, number: int) -> Program:
         seen = yield Statement("query", number, 1)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.parts import CleanupSpec
-from capsim.server.database import Statement
+from capsim.server.database import Database, Statement
 from capsim.server.recorder import Facts
 from capsim.server.visits import Compute, End, Program
 from capsim.units import us_from_ms, us_from_s
@@ -186,6 +186,9 @@ class Cleanup:
         self._busy = True
         number = self._turn - 1
         return number, self._run(number, self._begins_us + number * self._every_us)
+
+    def together(self, part: int, database: Database, horizon_us: int) -> None:
+        """Runs see what the ones before them closed."""
 
     def _run(self, number: int, now_us: int) -> Program:
         sessions, spec = self.sessions, self._spec

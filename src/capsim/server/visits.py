@@ -8,7 +8,7 @@ served at once. Which of the two is right is for `capsim.server.model` to see.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import simpy
@@ -20,6 +20,7 @@ from capsim.server.database import Database, Outcome, Statement
 from capsim.server.loop import Loop
 from capsim.server.pool import Pool
 from capsim.server.recorder import Facts
+from capsim.server.together import Together, in_order
 from capsim.specs import STREAMS
 
 # Who asks for a connection, in the order in which those who ask in one instant are served.
@@ -57,6 +58,7 @@ class End(NamedTuple):
 
 
 Program = Generator[Statement | Compute | Wait, Seen, End]
+ProgramOf = Callable[[int], Program]  # by number
 
 
 class Source(Protocol):
@@ -70,6 +72,13 @@ class Source(Protocol):
 
     def begin(self) -> tuple[int, Program] | None:
         """Start the next visit: its number and its program; None if it does not take place."""
+        ...
+
+    def together(self, part: int, database: Database, horizon_us: int) -> tuple[Together, ProgramOf] | None:
+        """Begin all visits that start before the horizon and play them by array, in the order of their starts.
+
+        With the programs of those that are to be played from the start again; None if they see each other.
+        """
         ...
 
     def state(self) -> Any:
@@ -93,6 +102,11 @@ class _Visit:
         self.held_from_us = -1
         self.step: Statement | Wait | None = None  # what it is doing ...
         self.step_us = start_us  # ... and since when
+
+    @property
+    def asked(self) -> tuple[int, int, int, int]:
+        """When it asked for its statement, as an order: the first one is asked when a visit starts."""
+        return self.step_us, clock.ARRIVAL if self.calls == 1 else clock.DATABASE, self.part, self.number
 
 
 class Visits:
@@ -123,15 +137,15 @@ class Visits:
         self.facts = Facts(*VISITS)
         self.out = 0  # visits that the engine is playing
         self._begun: list[_Visit] = []  # while looking ahead, to be finished by the engine
-        self.jobs: list[tuple[int, int, int, int]] = []  # when, phase, CPU, tag: found while looking ahead
+        self.jobs = Facts("when_us", "phase", "cpu_us", "tag")  # found while looking ahead
         self._process = env.process(self._run()) if sources else None
 
     # --- by the engine ----------------------------------------------------------------------------------------------
 
-    def _first(self) -> tuple[int, Source] | None:
+    def _first(self, sources: Sequence[Source]) -> tuple[int, Source] | None:
         """The source whose visit is next, and when."""
         soonest: tuple[int, Source] | None = None
-        for source in self.sources:
+        for source in sources:
             when_us = source.next_us()
             if when_us is not None and (soonest is None or when_us < soonest[0]):
                 soonest = when_us, source
@@ -140,7 +154,7 @@ class Visits:
     def _run(self) -> Process:
         env = self._env
         while True:
-            first = self._first()
+            first = self._first(self.sources)
             when_us = self._known_to_us() if first is None else min(first[0], self._known_to_us())
             try:
                 yield at(env, max(when_us, env.now), clock.ARRIVAL)
@@ -170,9 +184,7 @@ class Visits:
     def _advance(self, visit: _Visit, outcome: Outcome | None) -> Statement | Wait | None:
         return self._next(visit, Seen(self._env.now, outcome), clock.DATABASE if outcome else clock.ARRIVAL, None)
 
-    def _next(
-        self, visit: _Visit, seen: Seen, phase: int, jobs: list[tuple[int, int, int, int]] | None
-    ) -> Statement | Wait | None:
+    def _next(self, visit: _Visit, seen: Seen, phase: int, jobs: Facts | None) -> Statement | Wait | None:
         """Let a program go on to its next statement or wait; None when it is over."""
         fresh = visit.step is None and seen.outcome is None and visit.calls == 0
         try:
@@ -180,7 +192,7 @@ class Visits:
             while isinstance(step, Compute):
                 tag = visit.number * len(PARTS) + visit.part
                 if jobs is not None:
-                    jobs.append((seen.now_us, phase, step.cpu_us, tag))
+                    jobs.add(seen.now_us, phase, step.cpu_us, tag)
                 elif self._loop is not None:
                     self._loop.insert(seen.now_us, step.cpu_us, tag)
                 step = visit.program.send(Seen(seen.now_us, None))
@@ -206,7 +218,8 @@ class Visits:
 
     def restore(self, states: list[Any]) -> None:
         """Be again as `state` said."""
-        self._begun, self.jobs = [], []
+        self._begun = []
+        self.jobs.cut(0)
         for source, state in zip(self.sources, states, strict=True):
             source.restore(state)
 
@@ -215,9 +228,23 @@ class Visits:
 
         What is not over by then is left to the engine, from the step that it is in.
         """
-        self.jobs, self._begun = [], []
+        self._begun = []
+        self.jobs.cut(0)
+        many, alone = self._together(horizon_us)
         doing: list[tuple[int, int, int, int, _Visit, Outcome | None]] = []  # ends of steps
-        order = 0
+        noted = order = 0
+        ends_us = many.end_us.data
+
+        def note(when_us: int, asked: tuple[int, ...]) -> None:
+            """What comes of those that are played by array and end before a visit that is not."""
+            nonlocal noted
+            if noted == len(ends_us) or ends_us[noted] > when_us:
+                return
+            ended = many.where(slice(noted, many.before(when_us, asked)))
+            tags = ended.number * len(PARTS) + ended.part
+            self.facts.add_all(*(getattr(ended, column) for column in VISITS[:-1]), 0)
+            self.jobs.add_all(ended.end_us, ended.phase, ended.cpu_us, tags)
+            noted += len(tags)
 
         def follow(visit: _Visit, step: Statement | Wait | None) -> None:
             nonlocal order
@@ -236,33 +263,63 @@ class Visits:
             end_us = visit.step_us + outcome.duration_us
             heapq.heappush(doing, (end_us, clock.DATABASE, order, visit.number, visit, outcome))
 
-        first = self._first()  # only a start changes which is next
+        first = self._first(alone)  # only a start changes which is next
         while True:
             start = None if first is None or first[0] >= horizon_us else (first[0], clock.ARRIVAL)
             if doing and doing[0][0] < horizon_us and (start is None or doing[0][:2] <= start):
                 now_us, phase, _, _, visit, outcome = heapq.heappop(doing)
+                note(now_us, visit.asked if phase == clock.DATABASE else (now_us,))
                 follow(visit, self._next(visit, Seen(now_us, outcome), phase, self.jobs))
             elif first is not None and start is not None:
                 now_us = first[0]
+                note(now_us, (now_us,))
                 started = first[1].begin()
                 if started is not None:
                     visit = _Visit(first[1], *started, now_us)
                     follow(visit, self._next(visit, Seen(now_us, None), clock.ARRIVAL, self.jobs))
-                first = self._first()
+                first = self._first(alone)
             else:
                 break
+        note(horizon_us, ())
         since_us = []
-        for *_, visit, _outcome in sorted(doing, key=lambda entry: entry[2]):
-            self._begun.append(visit)
+        self._begun += [entry[4] for entry in doing]
+        self._begun.sort(key=lambda visit: visit.asked)
+        for visit in self._begun:
             if isinstance(visit.step, Statement):
                 if visit.held_from_us < visit.step_us:
                     self._pool.record_hold(visit.held_from_us, visit.step_us)
                 since_us.append(visit.step_us)
         return since_us
 
+    def _together(self, horizon_us: int) -> tuple[Together, list[Source]]:
+        """Visits that can be played by array and end before the horizon, in order, and the sources of all others.
+
+        Those that do not end are begun.
+        """
+        played, alone = [], list[Source]()
+        for source in self.sources:
+            found = source.together(PARTS.index(source.name), self._database, horizon_us)
+            if found is None:
+                alone.append(source)
+                continue
+            many, program_of = found
+            ended = many.end_us < horizon_us
+            played.append(many.where(ended))
+            left = many.where(~ended)
+            for number, start_us in zip(left.number.tolist(), left.start_us.tolist(), strict=True):
+                visit = _Visit(source, number, program_of(number), start_us)
+                self._next(visit, Seen(start_us, None), clock.ARRIVAL, self.jobs)
+                visit.calls, visit.held_from_us = 1, start_us
+                self._begun.append(visit)
+        many = in_order(*played)
+        asked = many.where(many.calls > 0)
+        self._pool.record_holds(asked.start_us, asked.end_us)
+        return many, alone
+
     def look_again(self) -> None:
         """`look_ahead` was right: go on from there."""
-        begun, self._begun, self.jobs = self._begun, [], []
+        begun, self._begun = self._begun, []
+        self.jobs.cut(0)
         for visit in begun:
             self.out += 1
             self._env.process(self._finish(visit))

@@ -123,7 +123,8 @@ class Arrivals:
         """The analytics reads, as the model draws them."""
         spec = scenario.server.queries
         draws = Queries(spec, None, seed=seed, replicate=0)
-        return [Read(at_us, draws.query(i), draws.rows(i)) for i, at_us in enumerate(self.reads_us.tolist())]
+        rows = draws.rows(np.arange(len(self.reads_us))).tolist()
+        return [Read(at_us, draws.query(i), rows[i]) for i, at_us in enumerate(self.reads_us.tolist())]
 
 
 # --- the model ----------------------------------------------------------------------------------------------
