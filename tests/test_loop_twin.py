@@ -128,6 +128,7 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]
         "STRETCH",
         random.Random(number).choice((5, 40, 4_096) if sum(map(len, arrivals.values())) < 500 else (300, 4_096)),
     )
+    monkeypatch.setattr(loop, "ONE_BY_ONE", random.Random(number).choice((1, 3, 32)))
     for look_ahead in (True, False) if number % 3 == 0 else (True,):
         server, happened = played_by_model(served, blocks=1 + number % 4, look_ahead=look_ahead)
         model = facts_of_model(server, happened, case.end_us)

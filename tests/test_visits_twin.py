@@ -198,6 +198,7 @@ def check(number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
                     for v in visitors.visits)  # fmt: skip
     jobs = together([(job.at_us, job.kind, job.cpu_us, job.done_us, job.late, job.given_up) for job in thread])
     monkeypatch.setattr(loop, "STRETCH", random.Random(number).choice((5, 40, 4_096)))
+    monkeypatch.setattr(loop, "ONE_BY_ONE", (1, 3, 32)[number % 3])
     ahead = 0
     for look_ahead in (True, False):
         server, happened = played_by_model(visited, blocks=1 + number % 4, look_ahead=look_ahead)

@@ -32,6 +32,7 @@ Moved = dict[Stream, tuple[Ints, Ints, Ints]]  # items by number: when they were
 # Requests whose fate is worked out together: so many that look-ahead pays (32,768 took a fifth longer at 100/s), so few
 # that a flush which moves another costs little. It changes nothing but the speed.
 STRETCH = 131_072
+ONE_BY_ONE = 32  # jobs that are put off without arrays; by trial, changes nothing but the speed
 
 
 class Load(Protocol):
@@ -202,7 +203,7 @@ class Loop:
 
     def insert(self, when_us: int, took_us: int, tag: int = FLUSH) -> None:
         """A job comes up now, a flush say: it takes its turn, and requests that arrive later wait for it."""
-        at_us, cpu_us, done_us = self._jobs.at_us, self._jobs.cpu_us, self._done_us
+        at_us, done_us = self._jobs.at_us, self._done_us
         self._inserted.at_us.append(when_us)
         self._inserted.cpu_us.append(took_us)
         self._inserted.tag.append(tag)
@@ -210,15 +211,29 @@ class Loop:
         before_us = max(when_us, self._free_us, self._inserted_done_us, int(done_us[first - 1]) if first else 0)
         free_us = self._inserted_done_us = before_us + took_us
         self._inserted_ends_us = None
-        start, size = first, 64
+        stop = self._put_off(first, free_us)
+        if stop > first:
+            self._tell(first, stop)
+
+    def _put_off(self, first: int, free_us: int) -> int:
+        """Jobs from ``first`` on find the loop free at this instant [us]; the first one that is done when it was."""
+        at_us, cpu_us, done_us = self._jobs.at_us, self._jobs.cpu_us, self._done_us
+        few = min(first + ONE_BY_ONE, len(at_us))
+        at, cpu, done = at_us.data, cpu_us.data, done_us.data  # of which a number is read sooner than of an array
+        for job in range(first, few):
+            free_us = max(free_us, at[job]) + cpu[job]
+            if done[job] == free_us:  # and so is everything after it
+                return job
+            done[job] = free_us
+        start, size = few, 4 * ONE_BY_ONE
         while start < len(at_us):
             moved = finished(at_us[start : start + size], cpu_us[start : start + size], free_us)
             same = moved == done_us[start : start + size]
             done_us[start : start + size] = moved
-            if same.any():  # and so is everything after it
-                break
+            if same.any():
+                return start + int(same.argmax())
             start, size, free_us = start + size, 4 * size, int(moved[-1])
-        self._tell(first, start + size)
+        return len(at_us)
 
     def with_inserted(self, starts_us: Ints, cpu_us: Ints) -> tuple[Ints, Ints]:
         """When everything would be done, were these jobs, ascending, to follow those that have come up.
