@@ -21,7 +21,8 @@ from capsim.workload import load_of
 
 DAYS = {"hour": 1 / 24, "six hours": 1 / 4, "day": 1, "week": 7, "month": 30}
 SEED = 1
-JOBS = ("arrivals", "simulated", "simulated, no look-ahead")
+READS = "simulated, 5 reads a second"
+JOBS = ("arrivals", "simulated", READS, "simulated, no look-ahead")
 
 
 def scenario_of(rate_hz: float, days: float) -> Scenario:
@@ -36,6 +37,8 @@ def run_job(rate_hz: float, days: float, job: str) -> dict[str, float]:
     if job == "arrivals":
         items = sum(block.requests for block in load_of(scenario, seed=SEED).blocks())
     else:
+        if job == READS:
+            scenario = scenario.replace("workload.queries_hz", 5)
         if job.endswith("no look-ahead"):
             _without_look_ahead()
         samples = simulate(scenario, seed=SEED, month=False).samples
