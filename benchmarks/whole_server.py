@@ -80,6 +80,7 @@ def plot(found: dict[float, list[dict[str, Any]]], path: str) -> None:
             for job in jobs:
                 axes.annotate(job["span"], (job["flushes"], job["cpu_s"]), textcoords="offset points", fontsize=8,
                               color=line.get_color(), **shift)  # fmt: skip
+        axes.margins(x=0.1)  # for the names of the shortest spans
         axes.set_xlabel("flushes")
         axes.set_ylabel("CPU time of the run [s]")
         axes.set_title("The whole server, from an hour to a month")
