@@ -100,7 +100,7 @@ class LookAhead:
 
     Attributes
     ----------
-    flushes : int
+    flushes, visits : int
         So many were played.
     short_from_us : int
         From when on the last stretch would have needed more connections than are open [us].
@@ -119,7 +119,7 @@ class LookAhead:
         self._flushers, self._visits, self._pool, self._loop = flushers, visits, pool, loop
         self._takes, self._attempts = takes, attempts
         self._facts = (takes, attempts, pool.changes, visits.facts)
-        self.flushes = 0
+        self.flushes = self.visits = 0
         self.short_from_us = NEVER_US
 
     @property
@@ -142,6 +142,7 @@ class LookAhead:
                 again = set() if self._loop is None else self._round(self._loop, marks, horizon_us)
                 if not again:
                     self.flushes += len(self._takes) - marks[0]
+                    self.visits += len(self._visits.facts) - marks[3]
                     return True
             if not self.short:
                 for player in players:

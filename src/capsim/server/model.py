@@ -293,22 +293,31 @@ class Server:
                 if rest_us >= to_us:
                     break
                 looks = MOST_LOOKS
-            played, outside_us = self.ahead.flushes, self._next_outside_us()
+            played, outside_us = self._played, self._next_outside_us()
             horizon_us = min(to_us, outside_us, self.env.now + self._reach_us)
             yield from self._look_ahead(horizon_us)
             short, event_us = self.ahead.short, min(horizon_us, self.ahead.short_from_us)
             if short:  # up to where a connection is missing no one has to wait
                 reach_us = max(2 * (event_us - self.env.now), (horizon_us - self.env.now) // 4)
                 self._risky_us = max(reach_us, LEAST_REACH_US)
-                yield from self._look_ahead(event_us)
+                for _ in range(MOST_LOOKS):  # with other flushes before it one may be missing sooner
+                    yield from self._look_ahead(event_us)
+                    event_us = min(event_us, self.ahead.short_from_us)
+                    if not self.ahead.short:
+                        break
             else:
                 self._risky_us = min(2 * self._risky_us, NEVER_US)
             if event_us >= to_us:
                 break
-            gained = self.ahead.flushes - played
+            gained = self._played - played
             if short or event_us == outside_us or not gained:
                 yield from self._step_while(lambda: self.env.peek() <= event_us, to_us)  # noqa: B023
             looks = min(looks - 1 + gained // WORTH_A_LOOK, MOST_LOOKS)
+
+    @property
+    def _played(self) -> int:
+        """Flushes and visits played ahead."""
+        return self.ahead.flushes + self.ahead.visits
 
     @property
     def _reach_us(self) -> int:
