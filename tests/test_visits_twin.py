@@ -231,3 +231,8 @@ def test_the_visits_and_their_twin_agree_item_for_item(hundred: int, monkeypatch
     """600 configurations, each with look-ahead on and off."""
     for number in range(100 * hundred, 100 * (hundred + 1)):
         check(number, monkeypatch)
+
+
+def test_calls_of_the_metrics_that_overlap_each_take_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called each 45 ms while the database takes 725 ms: the pool of six runs short, though there are five parts."""
+    check(609, monkeypatch)

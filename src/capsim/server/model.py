@@ -24,7 +24,7 @@ from capsim.server.flusher import Flusher
 from capsim.server.happened import ATTEMPTS, TAKES, Happened, stretch_of
 from capsim.server.loop import Loop
 from capsim.server.pool import Pool
-from capsim.server.queries import Queries
+from capsim.server.queries import Metrics, Queries
 from capsim.server.recorder import Facts
 from capsim.server.sessions import Beats, Cleanup, OpenSessions
 from capsim.server.visits import Source, Visits
@@ -116,8 +116,8 @@ class Server:
             timeout_us=us_from_s(pool.pool_timeout_s),
             connect_us=database.connect_us,
             connect_timeout_us=us_from_s(pool.connect_timeout_s),
-            # Reads come as they please; of everything else there is one at a time.
-            parts=None if any(isinstance(s, Queries) for s in sources) else len(writers) + len(sources),
+            # Reads and calls of the metrics come though others are out; of everything else there is one at a time.
+            parts=None if any(isinstance(s, Queries | Metrics) for s in sources) else len(writers) + len(sources),
             parallel=parallel,
             room=room,
         )
