@@ -236,3 +236,8 @@ def test_the_visits_and_their_twin_agree_item_for_item(hundred: int, monkeypatch
 def test_calls_of_the_metrics_that_overlap_each_take_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Called each 45 ms while the database takes 725 ms: the pool of six runs short, though there are five parts."""
     check(609, monkeypatch)
+
+
+def test_no_connection_is_to_be_had_at_once_while_postgres_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where opening one takes no time: a refusal takes 25 ms, of which a call waits for 10."""
+    check(2618, monkeypatch)

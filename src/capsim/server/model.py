@@ -120,6 +120,7 @@ class Server:
             parts=None if any(isinstance(s, Queries | Metrics) for s in sources) else len(writers) + len(sources),
             parallel=parallel,
             room=room,
+            is_down=database.is_down,
         )
         self._looks_ahead = look_ahead and database.by_address and self.pool.can_open
         self._risky_us = FIRST_REACH_US  # about as far as the pool was lately large enough

@@ -66,6 +66,8 @@ class Pool:
         Calls that the database runs side by side at full speed.
     room : callable, optional
         How many connections Postgres would let this pool have at an instant [us].
+    is_down : callable, optional
+        Whether Postgres opens none at all at an instant [us].
     """
 
     def __init__(
@@ -79,12 +81,13 @@ class Pool:
         parts: int | None,
         parallel: int = 1 << 30,
         room: Callable[[int], int] | None = None,
+        is_down: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._env = env
         self.limit, self.timeout_us = limit, timeout_us
         self.connect_us, self.connect_timeout_us = connect_us, connect_timeout_us
         self.parts = 1 << 30 if parts is None else parts
-        self._parallel, self._room = parallel, room
+        self._parallel, self._room, self._is_down = parallel, room, is_down
         self.shared = False  # whether others may take what room there is, at any instant
         self.open = self.idle = 0  # open counts those being opened too
         self._turned_away = 0  # of them, those that Postgres is refusing: it does not count them
@@ -108,7 +111,8 @@ class Pool:
     def capacity(self) -> int:
         """Connections that can be used at full speed without it making a difference that one is opened first."""
         roomy = not self.shared and (self._room is None or self._room(self._env.now) >= min(self.limit, self.parts))
-        return min(self.open if self.connect_us or not roomy else self.limit, self._parallel)
+        slow_to_open = self.connect_us > 0 or not roomy or self._is_down(self._env.now)
+        return min(self.open if slow_to_open else self.limit, self._parallel)
 
     @property
     def ample(self) -> bool:
