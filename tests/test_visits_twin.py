@@ -241,3 +241,8 @@ def test_calls_of_the_metrics_that_overlap_each_take_a_connection(monkeypatch: p
 def test_no_connection_is_to_be_had_at_once_while_postgres_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where opening one takes no time: a refusal takes 25 ms, of which a call waits for 10."""
     check(2618, monkeypatch)
+
+
+def test_clients_may_lose_patience_for_the_work_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what they send again comes within the stretch, if that is as long as if they never did."""
+    check(795, monkeypatch)

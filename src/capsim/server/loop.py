@@ -12,7 +12,7 @@ Timers and answers of the database are taken to be seen at once, whatever the lo
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -77,8 +77,14 @@ class Loop:
         Which requests wait for the collector; by default those of a server that no container holds small.
     """
 
-    def __init__(self, spec: HttpSpec, writers: Mapping[Stream, Writer], pauses: Pauses | None = None) -> None:
-        self._writers = writers
+    def __init__(
+        self,
+        spec: HttpSpec,
+        writers: Mapping[Stream, Writer],
+        pauses: Pauses | None = None,
+        visits_us: Callable[[int], int] = lambda _: 0,
+    ) -> None:
+        self._writers, self._visits_us = writers, visits_us
         # By kind; a `JOB` brings its own.
         self._cpu_us = np.array([us_from_ms(getattr(spec, f"{name}_cpu_ms")) for name in CLASSES] + [0], np.int64)
         self._row_cpu_ms = spec.row_cpu_ms
@@ -174,13 +180,21 @@ class Loop:
             to_us = max(from_us + 1, int(self._waiting.at_us[STRETCH]))
         if self._clients is None:
             return to_us
-        # If nobody can possibly lose patience, nobody comes back. At worst all rows are built before anything else.
-        found = merged(self._waiting.before(to_us), self._clients.expected(to_us))
+        # If nobody can possibly lose patience, nobody comes back. The shorter a stretch, the sooner that can be said.
+        soonest_us = from_us + self._clients.soonest_us
+        while to_us > soonest_us and self._longest_us(to_us, self._clients) > self._clients.timeout_us:
+            to_us = max((from_us + to_us) // 2, soonest_us)
+        return to_us
+
+    def _longest_us(self, to_us: int, clients: Clients) -> int:
+        """The longest that a request before an instant can take [us].
+
+        At worst all rows are built, and all that visits of the database ask for is done, before anything else.
+        """
+        found = merged(self._waiting.before(to_us), clients.expected(to_us))
         rows = len(found.at_us) + sum(w.count + w.arrivals.known - w.seen for w in self._writers.values())
-        worst_us = finished(found.at_us, self._costs(found), self._free_us) - found.at_us + self.flush_us(rows) + rows
-        if worst_us.max(initial=0) <= self._clients.timeout_us:
-            return to_us
-        return min(to_us, from_us + self._clients.soonest_us)
+        own_us = finished(found.at_us, self._costs(found), self._free_us) - found.at_us
+        return int(own_us.max(initial=0)) + self.flush_us(rows) + rows + self._visits_us(to_us)
 
     def _costs(self, found: Jobs) -> Ints:
         """CPU of each job, collections included [us]."""

@@ -144,7 +144,9 @@ class Server:
                 keyed = stream == "heartbeats" and writers[stream].keyed
                 first = (first_items or {}).get(stream, 0)
                 self.writers[stream] = Writer(stream, writers[stream], Arrivals(keyed=keyed, first=first))
-        self.loop = None if http is None else Loop(http, self.writers, pauses)
+        self.loop = None
+        if http is not None:  # which has to know whether anybody's patience may end for the work of visits
+            self.loop = Loop(http, self.writers, pauses, lambda to_us: self.visits.work_us(to_us))
         self.flushers: dict[Stream, Flusher] = {}
         for stream, writer in self.writers.items():
             rules = (attempts or {}).get(stream) or attempt_rules(stream, writers[stream])

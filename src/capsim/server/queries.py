@@ -245,6 +245,11 @@ class Queries:
         in_redis = self.cache is not None and self.cache.in_redis and self._redis is not None
         return not in_redis or self._redis is None or self._redis(now_us, 0) == now_us
 
+    def work_us(self, to_us: int) -> int:
+        """The most CPU that reads which start before an instant can need [us]."""
+        come = self._known.where(slice(self._next - self._base, int(self._known.at_us.searchsorted(to_us))))
+        return int(come.cpu_us.sum()) + len(come.at_us) * us_from_ms(self._spec.cpu_ms)
+
     def state(self) -> tuple[int, Any]:
         """All that passes, for `restore`."""
         return self._next, None if self.cache is None else self.cache.state()
@@ -278,12 +283,20 @@ class Metrics:
 
     def together(self, part: int, database: Database, horizon_us: int) -> tuple[Together, ProgramOf]:
         """The calls before the horizon."""
-        before_us = min(horizon_us, self._ends_us) - self._begins_us
-        number = np.arange(self._turn, max(self._turn, -(-before_us // self._every_us)))
+        number = np.arange(self._turn, self._turns(horizon_us))
         self._turn += len(number)
         start_us, rows = self._begins_us + number * self._every_us, np.ones(len(number), np.int64)
         end_us, ok = asked(database, self.name, number, start_us, rows)
         return Together.of(part, number, start_us, end_us, ok=ok, rows=rows, cpu_us=rows * self._cpu_us), self._ask
+
+    def _turns(self, to_us: int) -> int:
+        """Number of the first call that does not come before an instant [us]."""
+        before_us = min(to_us, self._ends_us) - self._begins_us
+        return max(self._turn, -(-before_us // self._every_us))
+
+    def work_us(self, to_us: int) -> int:
+        """CPU of the calls before an instant [us]."""
+        return (self._turns(to_us) - self._turn) * self._cpu_us
 
     def _ask(self, number: int) -> Program:
         seen = yield Statement("query", number, 1)

@@ -187,6 +187,12 @@ class Cleanup:
         number = self._turn - 1
         return number, self._run(number, self._begins_us + number * self._every_us)
 
+    def work_us(self, to_us: int) -> int:
+        """The most CPU that runs before an instant can need [us]: each loads all sessions, or as many as it may."""
+        runs = max(0, -(-(to_us - self._begins_us) // self._every_us) - self._turn)
+        rows, spec = len(self.sessions.ids), self._spec
+        return runs * us_from_ms((rows if spec.limit_rows == "none" else min(rows, spec.limit_rows)) * spec.row_cpu_ms)
+
     def together(self, part: int, database: Database, horizon_us: int) -> None:
         """Runs see what the ones before them closed."""
 

@@ -26,6 +26,8 @@ from capsim.specs import STREAMS
 # Who asks for a connection, in the order in which those who ask in one instant are served.
 PARTS = (*STREAMS, "cleanup", "queries", "metrics")
 
+NEVER_US = 1 << 62
+
 VISITS = ("part", "number", "start_us", "end_us", "ok", "rows", "cached", "calls", "updated")
 
 
@@ -79,6 +81,10 @@ class Source(Protocol):
 
         With the programs of those that are to be played from the start again; None if they see each other.
         """
+        ...
+
+    def work_us(self, to_us: int) -> int:
+        """The most CPU that visits which start before an instant can need [us]."""
         ...
 
     def state(self) -> Any:
@@ -211,6 +217,10 @@ class Visits:
     def resting(self) -> bool:
         """Whether the engine plays no visit."""
         return self.out == 0
+
+    def work_us(self, to_us: int) -> int:
+        """The most CPU that visits need which are out, or start before an instant [us]; without end if nobody knows."""
+        return NEVER_US if self.out else sum(source.work_us(to_us) for source in self.sources)
 
     def state(self) -> list[Any]:
         """All that passes, for `restore`."""
