@@ -46,7 +46,7 @@ def random_served(number: int) -> Served:
     data["server"]["http"] = http
     case = case._replace(scenario=type(case.scenario).model_validate(data))
     grid_us = rng.choice((1, 1_000, 25_000))
-    other = sorted(rng.randrange(case.end_us // grid_us) * grid_us for _ in range(rng.choice((0, 0, 5, 60))))
+    other = sorted(rng.randrange(max(case.end_us // grid_us, 1)) * grid_us for _ in range(rng.choice((0, 0, 5, 60))))
     starts = sorted(rng.randrange(case.end_us // grid_us) * grid_us for _ in range(rng.choice((0, 0, 1, 8))))
     jobs = [(at_us, rng.choice((1, 5_000, 70_000, 2_000_000))) for at_us in starts]
     # From a collector that rests to one that stops every request.
