@@ -75,6 +75,8 @@ class Loop:
         Who gets the items of the requests that are done.
     pauses : Pauses, optional
         Which requests wait for the collector; by default those of a server that no container holds small.
+    visits_us : callable, optional
+        The most work that visits of the database may bring before an instant [us].
     """
 
     def __init__(

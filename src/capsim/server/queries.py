@@ -60,6 +60,11 @@ class Cache:
             total -= self._kept.pop(next(iter(self._kept)))[1].size_bytes
         self.level.add(now_us, total)
 
+    @property
+    def longest_us(self) -> int:
+        """CPU of compressing the largest response that is kept [us]."""
+        return max((response.packing_us for _, response in self._kept.values()), default=0)
+
     def state(self) -> tuple[dict[int, tuple[int, Response]], int]:
         """All that passes, for `restore`; the dictionary is replaced, never changed, except right after."""
         return dict(self._kept), len(self.level)
@@ -248,7 +253,10 @@ class Queries:
     def work_us(self, to_us: int) -> int:
         """The most CPU that reads which start before an instant can need [us]."""
         come = self._known.where(slice(self._next - self._base, int(self._known.at_us.searchsorted(to_us))))
-        return int(come.cpu_us.sum()) + len(come.at_us) * us_from_ms(self._spec.cpu_ms)
+        own_us = int(come.cpu_us.sum())
+        if self.cache is not None and self._spec.compression:  # any may compress the largest that is kept, or will be
+            own_us = len(come.at_us) * max(int(come.cpu_us.max(initial=0)), self.cache.longest_us)
+        return own_us + len(come.at_us) * us_from_ms(self._spec.cpu_ms)
 
     def state(self) -> tuple[int, Any]:
         """All that passes, for `restore`."""
