@@ -20,9 +20,9 @@ from capsim.intervals import (
     quantile_interval,
     rare,
     steady_interval,
+    t_quantile,
     warm_up,
 )
-from capsim.replicates import t_quantile
 from capsim.run import simulate
 from capsim.specs import Scenario
 from capsim.validation import queueing

@@ -13,8 +13,9 @@ import pytest
 from capsim.accounting import FATES
 from capsim.document import Account, dumps, load_document, load_results, result_of, rounded, schema_text
 from capsim.errors import CapsimError
+from capsim.intervals import t_quantile
 from capsim.paths import data_dir
-from capsim.replicates import combine, t_quantile
+from capsim.replicates import combine
 from capsim.series import MAX_STEPS, series_of, step_s
 from fake_run import FakeRun, samples
 

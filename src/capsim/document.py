@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from capsim.display import HasCard, HasPlots
 from capsim.errors import CapsimError
 from capsim.replicates import combine
 from capsim.units import BILLED_MONTH_MINUTES
@@ -24,7 +25,6 @@ from capsim.units import BILLED_MONTH_MINUTES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.plots.objects import ComparisonPlots, ResultPlots
 
 SCHEMA_VERSION: Literal[1] = 1
 DIGITS = 9  # significant, of every published number
@@ -136,7 +136,7 @@ class SeriesWindow(Row):
     series: tuple[Series, ...]
 
 
-class Result(Row):
+class Result(HasCard, HasPlots, Row):
     """One scenario's prediction.
 
     The windows of summary, bill and series are ``trace`` (the load once, as given) and ``month`` (43,200
@@ -179,20 +179,8 @@ class Result(Row):
         """The figures of a window, indexed by ``metric``: ``value``, ``unit``, ``basis``, ``half_width``."""
         return self.table("summary", window).set_index("metric")
 
-    @property
-    def plot(self) -> ResultPlots:
-        """Plots of this result, each taking and returning Axes: ``result.plot.memory(ax=None)``."""
-        from capsim.plots.objects import ResultPlots
-
-        return ResultPlots(self)
-
     def __repr__(self) -> str:
         return f"<Result {self.name}: load of {self.trace_span_s:g} s, replicates {self.replicates}>"
-
-    def _repr_html_(self) -> str:
-        from capsim.cards import results_card
-
-        return results_card([self])
 
 
 class Difference(Row):
@@ -207,7 +195,7 @@ class Difference(Row):
     ratio: tuple[Number, ...] = Field(description="value over the first result's; null where that is 0")
 
 
-class Comparison(Row):
+class Comparison(HasCard, HasPlots, Row):
     """Several results side by side; the first is the one that the others are measured against."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -231,20 +219,8 @@ class Comparison(Row):
         rows = [(*(getattr(d, part) for part in index), *d.values) for d in self.differences]
         return pd.DataFrame(rows, columns=[*index, *names]).set_index(index)
 
-    @property
-    def plot(self) -> ComparisonPlots:
-        """Plots of the sides beside each other, each taking and returning Axes: ``comparison.plot.bill(ax=None)``."""
-        from capsim.plots.objects import ComparisonPlots
-
-        return ComparisonPlots(self)
-
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(result.name for result in self.results)}>"
-
-    def _repr_html_(self) -> str:
-        from capsim.cards import results_card
-
-        return results_card(self.results)
 
 
 Document: TypeAlias = Result | Comparison

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from capsim.errors import CapsimError
-from capsim.replicates import CONFIDENCE, t_quantile
 
 Floats = NDArray[np.float64]
 
+CONFIDENCE = 0.95
 BATCHES = 30
 TIMES = 50  # autocorrelation times that a run must last at least, or their own estimate means little
 MSER_BATCH = 5  # observations averaged before the rule looks: the 5 of MSER-5
@@ -47,6 +47,50 @@ class Bounds(NamedTuple):
 
 class TooShort(CapsimError):
     """A run, or a number of runs, that is too short to say how far its figure can be trusted."""
+
+
+def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
+    """Two-sided quantile of Student's t distribution.
+
+    Parameters
+    ----------
+    degrees : int
+        Degrees of freedom, 1 or more.
+    confidence : float
+        Probability between minus the quantile and plus the quantile.
+
+    Returns
+    -------
+    float
+        Exact to 1e-9 (bisection of the closed form for whole degrees of freedom).
+
+    References
+    ----------
+    M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions", 1964, 26.7.3 and 26.7.4.
+
+    Examples
+    --------
+    >>> round(t_quantile(4), 3)
+    2.776
+    """
+    low, high = 0.0, 1e6
+    while high - low > 1e-10 * max(1.0, low):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _inside(middle, degrees) < confidence else (low, middle)
+    return high
+
+
+def _inside(t: float, degrees: int) -> float:
+    """Probability that a t variable lies within plus or minus ``t``."""
+    angle = math.atan(t / math.sqrt(degrees))
+    cosine, odd = math.cos(angle), degrees % 2
+    term = cosine if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for n in range(3 + odd, degrees + 1, 2):
+        term *= cosine**2 * (n - 2) / (n - 1)
+        total += term
+    series = math.sin(angle) * total
+    return 2 / math.pi * (angle + series) if odd else series
 
 
 def interval(means: ArrayLike, confidence: float = CONFIDENCE) -> Interval:

@@ -6,55 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from capsim.intervals import t_quantile
+
 if TYPE_CHECKING:
     import pandas as pd
 
-CONFIDENCE = 0.95
 HALF_WIDTH = "half_width"
-
-
-def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Two-sided quantile of Student's t distribution.
-
-    Parameters
-    ----------
-    degrees : int
-        Degrees of freedom, 1 or more.
-    confidence : float
-        Probability between minus the quantile and plus the quantile.
-
-    Returns
-    -------
-    float
-        Exact to 1e-9 (bisection of the closed form for whole degrees of freedom).
-
-    References
-    ----------
-    M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions", 1964, 26.7.3 and 26.7.4.
-
-    Examples
-    --------
-    >>> round(t_quantile(4), 3)
-    2.776
-    """
-    low, high = 0.0, 1e6
-    while high - low > 1e-10 * max(1.0, low):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _inside(middle, degrees) < confidence else (low, middle)
-    return high
-
-
-def _inside(t: float, degrees: int) -> float:
-    """Probability that a t variable lies within plus or minus ``t``."""
-    angle = math.atan(t / math.sqrt(degrees))
-    cosine, odd = math.cos(angle), degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for n in range(3 + odd, degrees + 1, 2):
-        term *= cosine**2 * (n - 2) / (n - 1)
-        total += term
-    series = math.sin(angle) * total
-    return 2 / math.pi * (angle + series) if odd else series
 
 
 def combine(tables: Sequence[pd.DataFrame], keys: Sequence[str], interval_of: str) -> pd.DataFrame:

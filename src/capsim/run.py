@@ -12,6 +12,7 @@ import pandas as pd
 from capsim.accounting import accounting
 from capsim.continued import how
 from capsim.cost import bill, limit_notes
+from capsim.display import HasCard, HasPlots
 from capsim.errors import CapsimError
 from capsim.fidelity import NOTE, Fidelity, check_law
 from capsim.frames import Bill
@@ -31,7 +32,6 @@ from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
 from capsim.workload import Load, load_of
 
 if TYPE_CHECKING:
-    from capsim.plots import RunPlots
     from capsim.trace import Trace
 
 MOST_BINS = 100_000  # of `Run.samples`, some 3 kB each while a run is made: 69 days of minutes
@@ -41,7 +41,7 @@ Progress = Callable[[float], None]  # told the share that is done, 0 to 1
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class Run(HasCard, HasPlots):
     """The tables of one run.
 
     Attributes
@@ -122,11 +122,6 @@ class Run:
         address = self.provenance
         return f"<Run of {self.scenario.name}: load of {self.trace_span_s:g} s, seed {address.get('seed')}>"
 
-    def _repr_html_(self) -> str:
-        from capsim.cards import run_card
-
-        return run_card(self)
-
     @cached_property
     def stress(self) -> pd.DataFrame:
         """What the scenario's stress envelope does to it: columns test, metric, value, unit."""
@@ -134,13 +129,6 @@ class Run:
 
         address = self.provenance
         return stress(self.scenario, self._peak_hz, seed=address["seed"], replicate=address["replicate"])
-
-    @property
-    def plot(self) -> RunPlots:
-        """Plots of this run, each taking and returning Axes: ``run.plot.memory(ax=None)``."""
-        from capsim.plots import RunPlots
-
-        return RunPlots(self)
 
 
 def simulate(

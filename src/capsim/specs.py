@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from capsim.constants_spec import CalibrationSpec, ConstantsSpec
+from capsim.display import HasCard
 from capsim.parts import (
     CacheSpec,
     CleanupSpec,
@@ -491,7 +492,7 @@ class StressSpec(Spec):
     deploys: Annotated[int, Field(ge=0, le=100)] = Field(default=1, description="deploys, a minute apart")
 
 
-class Scenario(Spec):
+class Scenario(HasCard, Spec):
     """A server, its load, its bill and its stress: complete in itself.
 
     Examples
@@ -525,8 +526,3 @@ class Scenario(Spec):
     def __repr__(self) -> str:
         load = f"trace {self.workload.trace}" if self.workload.trace else "a load of its own"
         return f"<Scenario {self.name}: {load}, plan {self.billing.plan} from {self.billing.from_date}>"
-
-    def _repr_html_(self) -> str:
-        from capsim.cards import scenario_card
-
-        return scenario_card(self)

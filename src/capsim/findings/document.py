@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from capsim.display import HasCard, HasPlots
 from capsim.document import Number, Row, layout, schema_of
 from capsim.target import Target
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.plots.objects import FindingPlots
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -65,7 +65,7 @@ class Trace(Row):
     disturbed_to_s: Number
 
 
-class Finding(Row):
+class Finding(HasCard, HasPlots, Row):
     """One way to fail, with the smallest trigger that was found."""
 
     kind: str
@@ -90,13 +90,6 @@ class Finding(Row):
     schedule: str = Field(description="the scenario, as TOML that `capsim run` plays; empty if the load itself does it")
     series: Trace | None
 
-    @property
-    def plot(self) -> FindingPlots:
-        """Plots of this finding, each taking and returning Axes: ``finding.plot.schedule(ax=None)``."""
-        from capsim.plots.objects import FindingPlots
-
-        return FindingPlots(self)
-
     def to_frame(self) -> pd.DataFrame:
         """The remedies that were tried, a row each, the best first."""
         import pandas as pd
@@ -105,11 +98,6 @@ class Finding(Row):
 
     def __repr__(self) -> str:
         return f"<Finding {self.kind} in {self.part}, by {self.disturbance}>"
-
-    def _repr_html_(self) -> str:
-        from capsim.cards import finding_card
-
-        return finding_card(self)
 
 
 class Option(Row):
@@ -134,7 +122,7 @@ class Symptom(Row):
     already: tuple[str, ...] = Field(description="proposals that change nothing here")
 
 
-class Findings(Row):
+class Findings(HasCard, Row):
     """What could break in a scenario."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -158,11 +146,6 @@ class Findings(Row):
 
     def __repr__(self) -> str:
         return f"<Findings of {self.name}: {len(self.findings)}>"
-
-    def _repr_html_(self) -> str:
-        from capsim.cards import findings_card
-
-        return findings_card(self)
 
 
 def dumps(findings: Findings) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from capsim.continued import continued
 from capsim.cost import bill
+from capsim.intervals import t_quantile
 from capsim.memory.constants import CONSTANTS, assuming, bracket
 from capsim.published.runs import AFTER, BEFORE
 from capsim.published.table import Published
-from capsim.replicates import t_quantile
 from capsim.rng import generator
 from capsim.scenario import load
 from capsim.usage import SERVICES

@@ -38,6 +38,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?b)\s*$", re.IGNORECASE)
 _SIZE_MIB = {"b": 1 / MIB, "kb": 2.0**-10, "kib": 2.0**-10, "mb": 1.0, "mib": 1.0, "gb": 1024.0, "gib": 1024.0}
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)\b", re.IGNORECASE)
 _LENGTH_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+LARGEST_BYTES = 1 << 20  # of an answer: metrics are a kilobyte
 LARGEST = 1e15  # counters and sizes beyond are taken for mistakes
 
 

@@ -13,8 +13,8 @@ from urllib.parse import urljoin
 
 from capsim.errors import CapsimError
 from capsim.recording.address import Address, address_of
+from capsim.recording.answer import LARGEST_BYTES
 
-LARGEST_BYTES = 1 << 20  # metrics are a kilobyte
 MOST_REDIRECTS = 3
 
 

@@ -17,8 +17,7 @@ import pandas as pd
 from capsim.errors import CapsimError
 from capsim.paths import data_dir
 from capsim.recording.address import HIDDEN, address_of
-from capsim.recording.answer import COUNTERS, LARGEST, VALUES, NotMetrics, read_document
-from capsim.recording.ask import LARGEST_BYTES
+from capsim.recording.answer import COUNTERS, LARGEST, LARGEST_BYTES, VALUES, NotMetrics, read_document
 from capsim.recording.journal import SUFFIX, lines_of_journal, objects_of, parts_of
 from capsim.recording.model import MISSED, SAMPLES, Recording
 from capsim.specs import STREAMS

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.display import HasCard, HasPlots
 from capsim.errors import TraceError
 from capsim.trace.instants import instant_us, iso
 from capsim.units import US_PER_DAY, US_PER_S
@@ -16,7 +17,6 @@ from capsim.units import US_PER_DAY, US_PER_S
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.plots.objects import TracePlots
 
 Ints = NDArray[np.int64]
 
@@ -30,7 +30,7 @@ def _none() -> Ints:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Trace:
+class Trace(HasCard, HasPlots):
     """A recorded load; make one with `read_trace`, `Trace.from_counts` or `Trace.from_times`.
 
     Instants are integer microseconds since 1970-01-01 UTC. Absent bins are *no data*, which is not zero load: they
@@ -204,18 +204,6 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<Trace {self.name}: {self.total} requests, {iso(self.start_us)} to {iso(self.end_us)}, {self.kind}>"
-
-    def _repr_html_(self) -> str:
-        from capsim.cards import trace_card
-
-        return trace_card(self)
-
-    @property
-    def plot(self) -> TracePlots:
-        """Plots of this load, each taking and returning Axes: ``trace.plot.rate(ax=None)``."""
-        from capsim.plots.objects import TracePlots
-
-        return TracePlots(self)
 
     def to_frame(self) -> pd.DataFrame:
         """The load as a table.
