@@ -42,7 +42,7 @@ def by_pattern(path: Path, broken: Broken) -> tuple[list[int], int, list[int]]:
             except ValueError as error:
                 broken.add(number, line, str(error))
             else:
-                if hit[2].replace('\\"', "").count('"') % 2:
+                if hit[5].replace('\\"', "").count('"') % 2:
                     cut.append(number)
         count += 1
     return found.tolist(), count, cut

@@ -8,6 +8,7 @@ line (``tests/test_access_log.py``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from capsim.trace.formats import ACCESS_LINE, Found, bounded
 from capsim.trace.instants import clf_us
 from capsim.trace.lines import LONGEST_LINE_BYTES, Broken
 from capsim.trace.model import MOST_ITEMS
-from capsim.units import US_PER_S
+from capsim.trace.requests import Columns
+from capsim.units import US_PER_MS, US_PER_S
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -29,9 +31,13 @@ _MONTHS_ORDER = np.argsort(_MONTHS)
 _DIGITS = [1, 2, 8, 9, 10, 11, 13, 14, 16, 17, 19, 20, 23, 24, 25, 26]  # of "[17/May/2015:10:05:03 +0000] \""
 _MARKS = {3: b"/", 7: b"/", 12: b":", 15: b":", 18: b":", 21: b" ", 27: b"]", 28: b" ", 29: b'"'}
 _STAMP = 30  # characters from the bracket to the quote
+# How long a request took, where a log ends with it: nginx's $request_time [s, always three decimals] or 818ms.
+_TOOK = re.compile(rb'[ \t]"?(?:[a-z_]{1,20}=)?(?:(\d{1,9}\.\d{3})|(\d{1,9}(?:\.\d{1,6})?)ms)"?\r?\n?$')
 
 
-def read_access_log(path: Path, blocks: Iterable[tuple[int, bytes]], broken: Broken) -> Found:
+def read_access_log(
+    path: Path, blocks: Iterable[tuple[int, bytes]], broken: Broken, columns: Columns | None = None
+) -> Found:
     """Common and Combined log format, with or without a virtual host in front.
 
     Parameters
@@ -39,7 +45,7 @@ def read_access_log(path: Path, blocks: Iterable[tuple[int, bytes]], broken: Bro
     blocks : iterable of (int, bytes)
         Whole lines, as `capsim.trace.lines.blocks_of` gives them.
     """
-    found, cut = Found(), list[int]()
+    found, cut = Found(columns=columns), list[int]()
     minutes: dict[str, int] = {}
     for first, block in blocks:
         lines = _Lines(block)
@@ -51,6 +57,8 @@ def read_access_log(path: Path, blocks: Iterable[tuple[int, bytes]], broken: Bro
             begin = place + 1
             room = MOST_ITEMS + 1 - len(found.times_us)
             found.times_us.frombytes(times_us[run][:room].tobytes())
+            if columns is not None:
+                lines.columns(range(*run.indices(min(run.stop, run.start + room))), columns)
             found.lines += run.stop - run.start
             cut += (first + run.start + np.flatnonzero(lines.quotes[run] % 2)).tolist()
             if run.stop > run.start:
@@ -79,7 +87,10 @@ def _by_pattern(
         except ValueError as error:
             broken.add(number, line, str(error))
         else:
-            if hit[2].replace('\\"', "").count('"') % 2:
+            if found.columns is not None:
+                request = found.columns.place_of_line(hit[2].encode("latin-1"))
+                found.columns.add_placed(request, hit[3], hit[4], took_us(line.encode("latin-1")))
+            if hit[5].replace('\\"', "").count('"') % 2:
                 cut.append(number)
     found.lines += 1
     bounded(path, found, number)
@@ -129,6 +140,7 @@ class _Lines:
         opens, closes = self._nth(self._quotes, self._first_quote), self._nth(self._quotes, self._first_quote, 1)
         usual &= (opens == bracket + _STAMP - 1) & (closes + 6 < ends) & (ends - starts <= LONGEST_LINE_BYTES)
 
+        self._opens, self._closes = opens, closes
         times_us = np.zeros(len(starts), np.int64)
         which = np.flatnonzero(usual)
         status = buffer[closes[which, None] + np.arange(1, 7)]
@@ -141,6 +153,45 @@ class _Lines:
         times_us[which] = found_us
         usual[which] = fits
         return times_us, usual
+
+
+    def columns(self, which: range, into: Columns) -> None:
+        """What usual lines say beside the instant: request, status, bytes, and how long it took if they end with it."""
+        if not which:
+            return
+        part = slice(which.start, which.stop)
+        opens, closes, ends = self._opens[part], self._closes[part], self.ends[part]
+        block, place = self._block, into.place_of_line
+        pairs = zip(opens.tolist(), closes.tolist(), strict=True)
+        into.route.extend([place(block[opened + 1 : closed]) for opened, closed in pairs])
+        digits = self._buffer[closes[:, None] + np.arange(2, 5)].astype(np.int64) - ord("0")
+        into.status.extend((digits @ np.array([100, 10, 1])).tolist())
+        into.response_bytes.frombytes(self._numbers(closes + 6, ends).tobytes())
+        if took_us(block[closes[0] : ends[0]]) < 0:
+            into.duration_us.frombytes(np.full(len(which), -1).tobytes())
+        else:
+            tails = zip(np.maximum(closes, ends - 40).tolist(), ends.tolist(), strict=True)
+            into.duration_us.extend([took_us(block[begin:end]) for begin, end in tails])
+
+    def _numbers(self, starts: Ints, ends: Ints) -> Ints:
+        """The numbers whose digits begin at ``starts``; -1 where there is none."""
+        numbers, going = np.full(len(starts), -1), np.ones(len(starts), bool)
+        for place in range(15):
+            at = np.minimum(starts + place, len(self._buffer) - 1)
+            digit = self._buffer[at].astype(np.int64) - ord("0")
+            going &= (starts + place < ends) & (digit >= 0) & (digit <= 9)
+            if not going.any():
+                break
+            numbers = np.where(going, np.maximum(numbers, 0) * 10 + digit, numbers)
+        return numbers
+
+
+def took_us(line: bytes) -> int:
+    """How long the request took by the end of its line [us]; -1 if that does not say."""
+    hit = _TOOK.search(line[-40:])
+    if not hit:
+        return -1
+    return round(float(hit[1]) * US_PER_S) if hit[1] else round(float(hit[2]) * US_PER_MS)
 
 
 def _instants(stamps: NDArray[np.uint8]) -> tuple[Ints, Bools]:

@@ -18,6 +18,7 @@ from capsim.errors import TraceError
 from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import Broken
 from capsim.trace.model import LARGEST_COUNT, MOST_ITEMS
+from capsim.trace.requests import Columns
 
 TIME_NAMES = ("timestamp", "ts", "time", "@timestamp", "datetime", "date", "start", "minute", "t")
 COUNT_NAMES = ("count", "counts", "requests", "n", "hits", "value", "sum")
@@ -28,7 +29,7 @@ Numbered = Iterable[tuple[int, bytes]]
 # for: time, request, status, size. What follows (referrer, agent, anything appended) may be cut short.
 ACCESS_LINE = re.compile(
     r'\S+ \S+ [^"]*?\[(\d\d/[A-Z][a-z][a-z]/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
-    r'"[^"\\]*+(?:\\.[^"\\]*+)*+" (?:\d{3}|-) (?:\d+|-)(.*)',
+    r'"([^"\\]*+(?:\\.[^"\\]*+)*+)" (\d{3}|-) (\d+|-)(.*)',
     re.DOTALL,
 )
 
@@ -41,11 +42,14 @@ class Found:
     counts: array[int] | None = None
     lines: int = 0
     notes: list[str] = field(default_factory=list)
+    columns: Columns | None = None  # what else the lines say; only if asked for
 
 
-def read_json_lines(path: Path, lines: Numbered, broken: Broken, stamps: Stamps, field_name: str | None) -> Found:
+def read_json_lines(
+    path: Path, lines: Numbered, broken: Broken, stamps: Stamps, field_name: str | None, columns: Columns | None = None
+) -> Found:
     """One JSON object per line with a time in a field; ``a.b`` looks inside an object."""
-    found = Found()
+    found = Found(columns=columns)
     for number, raw in lines:
         line = raw.decode("utf-8", "replace")
         if not line or line.isspace():
@@ -72,6 +76,10 @@ def read_json_lines(path: Path, lines: Numbered, broken: Broken, stamps: Stamps,
                 value = value.get(part) if isinstance(value, dict) else None
         try:
             found.times_us.append(stamps(value))
+            if columns is not None:
+                status, size, took_ms = (record.get(n) for n in ("httpStatus", "txBytes", "totalDuration"))
+                took_us = 1e3 * took_ms if isinstance(took_ms, int | float) else None
+                columns.add(record.get("method"), record.get("path"), status, size, took_us)
         except (ValueError, OverflowError) as error:
             broken.add(number, "", f"field {field_name!r}: {error}")
         bounded(path, found, number)

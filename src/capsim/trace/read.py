@@ -6,6 +6,7 @@ import difflib
 from array import array
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from capsim.trace.instants import Stamps
 from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, first_bytes, lines_of, sha256_of
 from capsim.trace.model import Ints, Trace
 from capsim.trace.parquet import read_parquet
+from capsim.trace.requests import UNSAID, Columns, Requests
 from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MS, US_PER_S
 
 FORMATS = ("access-log", "counts", "events", "jsonl", "parquet", *READERS, "recording")
@@ -104,6 +106,54 @@ def read_trace(
     >>> read_trace(find_trace("game-day"))
     <Trace game-day: 431525 requests, 2026-01-05T00:00:00Z to 2026-01-06T00:00:00Z, counts>
     """
+    return _read(path, format, column, field, zone, max_broken, None)
+
+
+def read_requests(path: str | Path, format: str | None = None, **how: Any) -> Requests:
+    """Read a log with what its lines say of each request beside the time: method, path, status, bytes, duration.
+
+    Parameters
+    ----------
+    path, format, **how
+        As for `read_trace`.
+
+    Returns
+    -------
+    Requests
+        A row a request, in the order of the file; ``.trace`` is the load.
+
+    Raises
+    ------
+    TraceError
+        As `read_trace`; and if the file's lines say no method and no path.
+    """
+    columns = Columns()
+    given = {"column": None, "field": None, "zone": None, "max_broken": MAX_BROKEN_SHARE, **how}
+    times: list[Ints] = []
+    trace = _read(path, format, **given, columns=columns, times=times)
+    if not columns.routes or list(columns.routes) == [UNSAID]:
+        raise TraceError(f"{path}: its lines say no method and no path; give an access log, or JSON lines that do")
+    return Requests(
+        trace=trace,
+        times_us=times[0],
+        routes=list(columns.routes),
+        route=np.frombuffer(columns.route, np.int32),
+        status=np.frombuffer(columns.status, np.int16),
+        response_bytes=_array(columns.response_bytes),
+        duration_us=_array(columns.duration_us),
+    )
+
+
+def _read(
+    path: str | Path,
+    format: str | None,
+    column: str | None,
+    field: str | None,
+    zone: str | None,
+    max_broken: float,
+    columns: Columns | None,
+    times: list[Ints] | None = None,
+) -> Trace:
     path = Path(path)
     if format is not None and format not in FORMATS:
         raise TraceError(f"format {format!r} is unknown; give one of {', '.join(FORMATS)}")
@@ -123,12 +173,14 @@ def read_trace(
     elif format in READERS:
         found = READERS[format](path, broken, stamps)
     elif format == "access-log":
-        found = read_access_log(path, blocks_of(path), broken)
+        found = read_access_log(path, blocks_of(path), broken, columns)
     elif format == "jsonl":
-        found = read_json_lines(path, lines_of(path), broken, stamps, field)
+        found = read_json_lines(path, lines_of(path), broken, stamps, field, columns)
     else:
         found = read_csv(path, lines_of(path), broken, stamps, kind, column)
     broken.refuse(found.lines)
+    if times is not None:
+        times.append(_array(found.times_us))
     if not found.times_us:
         raise TraceError(f"{path}: the trace is empty; it needs at least one line with a time")
     notes = [*broken.note(), *found.notes]
