@@ -29,7 +29,7 @@ def answer(
 
 
 class MetricsServer:
-    """Answers what `mode` says: ok, hang, drip, 500, html, empty, large, moved, away, nowhere."""
+    """Answers what `mode` says: ok, hang, drip, 500, 401, html, empty, large, moved, away, nowhere."""
 
     def __init__(self) -> None:
         self.mode = "ok"
@@ -76,7 +76,7 @@ class MetricsServer:
             "large": b" " * (1 << 20) + b"{}  ",
             "500": b'{"error": "no"}',
         }.get(mode, json.dumps(self.body or answer(self.flushed)).encode())
-        handler.send_response({"500": 500, "moved": 301, "away": 302, "nowhere": 302}.get(mode, 200))
+        handler.send_response({"500": 500, "401": 401, "moved": 301, "away": 302, "nowhere": 302}.get(mode, 200))
         if mode == "moved":
             handler.send_header("Location", "/elsewhere")
             self.mode = "ok"

@@ -18,7 +18,7 @@ from capsim.errors import CapsimError
 from capsim.recording import read_recording
 from capsim.recording import record as recorder
 from capsim.recording.address import address_of
-from capsim.recording.answer import NotMetrics, read_answer
+from capsim.recording.answer import NotMetrics, UnitUnknown, read_answer
 from capsim.recording.ask import Unanswered, ask
 from capsim.recording.journal import Journal, parts_of
 from capsim.recording.record import Settings, record
@@ -81,11 +81,146 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used():
         (b"[1]", "no object"),
         (b'{"status":"ok","uptime":3}', "it has status"),
         (b"[" * 100_000, "no JSON"),
+        (b"\x1f\x8b\x08 ...", "compressed answer"),
+        (b"# TYPE up gauge\nup 1\n", "Prometheus text without the memory"),
+        (b'{"status":"UP","components":{}}', "it has status, components"),
     ],
 )
 def test_what_is_no_metrics_is_called_by_its_name(body, what):
     with pytest.raises(NotMetrics, match=what):
         read_answer(body)
+
+
+MEMORY = {"rss": 268_435_456, "heapTotal": 134_217_728, "heapUsed": 102_760_448}
+IN_MIB = {"rss_mib": 256, "heap_total_mib": 128, "heap_used_mib": 98}
+WRITER = {"bufferSize": 3, "totalFlushed": 70, "totalFailed": 1, "totalDropped": 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"memory": MEMORY},
+        MEMORY,  # process.memoryUsage() itself
+        {"memoryUsage": MEMORY},
+        {"data": {"memory": MEMORY}},
+        {"status": "ok", "metrics": {"memory_usage": MEMORY}},
+        {"memory": {"rss": "256MB", "heap_total": "128 MiB", "heap_used": "98MB"}},
+        {"memory": {"rssMb": 256, "heapTotalMB": 128, "heap_used_mb": 98}},
+        {"memory": {"rss_bytes": 268_435_456, "heapTotalBytes": 134_217_728, "heapUsed_bytes": 102_760_448}},
+        {"memory": {"RSS": "256MB", "HeapTotal": "128MB", "heap-used": "98MB"}},
+    ],
+)
+def test_memory_is_read_however_it_is_spelled_and_wrapped(body):
+    assert read_answer(json.dumps(body).encode()).values == IN_MIB
+
+
+@pytest.mark.parametrize(
+    "writers",
+    [
+        {"batchWriters": {"events": WRITER}},
+        {"batchWriters": {"eventBatchWriter": WRITER}},
+        {"batch_writers": {"event_writer": WRITER}},
+        {"writers": [{"name": "events", **WRITER}]},
+        {"eventBatchWriter": WRITER},
+        {"batchWriters": {"events": {"buffer_size": 3, "total_flushed": 70, "failed": 1, "dropped": 2}}},
+        {"data": {"memory": MEMORY, "batchWriters": {"EventsWriter": WRITER}}},
+    ],
+)
+def test_writers_are_read_however_they_are_spelled(writers):
+    values = read_answer(json.dumps({"memory": MEMORY, **writers}).encode()).values
+
+    assert [values[f"events_{name}"] for name in ("buffer_rows", "flushed", "failed", "dropped")] == [3, 70, 1, 2]
+
+
+def test_what_is_there_and_has_no_place_is_named():
+    body = {"memory": MEMORY | {"limit": "512MB"}, "batchWriters": {"audit": WRITER, "events": WRITER | {"lagMs": 4}}}
+    read = read_answer(json.dumps(body).encode())
+
+    assert read.unread == ("memory.limit", "batchWriters.audit", "batchWriters.*.lagMs")
+    assert read_answer(b'{"memory": 256, "batchWriters": {"events": {"flushed": 1}}}').unread == ("memory",)
+
+
+@pytest.mark.parametrize(
+    ("memory", "unit", "said"),
+    [
+        ({"rss": 256, "heapUsed": 98}, None, "memory.rss is the number 256; no Node process has so few bytes"),
+        ({"rss": 262_144, "heapUsed": 100_352}, None, "so few bytes"),  # KiB
+        ({"heapUsed": 98.4}, None, "memory.heapUsed is the number 98.4"),
+        ({"rss": 268_435_456}, "MiB", "so many MiB"),
+    ],
+)
+def test_a_number_that_cannot_be_of_its_unit_is_asked_about(memory, unit, said):
+    with pytest.raises(UnitUnknown, match=said):
+        read_answer(json.dumps({"memory": memory}).encode(), unit)
+
+
+@pytest.mark.parametrize(("unit", "rss"), [("MiB", 256), ("KiB", 262_144), ("MB", 268.435456), ("GiB", 0.25)])
+def test_numbers_are_of_the_unit_that_was_said(unit, rss):
+    assert read_answer(json.dumps({"memory": {"rss": rss}}).encode(), unit).values["rss_mib"] == pytest.approx(256)
+
+
+PROMETHEUS = b"""# HELP process_resident_memory_bytes Resident memory size in bytes.
+# TYPE process_resident_memory_bytes gauge
+process_resident_memory_bytes{app="api"} 268435456
+# TYPE process_start_time_seconds gauge
+process_start_time_seconds{app="api"} 1764500000
+nodejs_heap_size_total_bytes{app="api"} 134217728
+nodejs_heap_size_used_bytes{app="api"} 1.02760448e+8
+nodejs_eventloop_lag_seconds{app="api"} 0.004
+http_requests_failed_total{app="api",path="/api/events"} 7
+batch_writer_flushed_total{app="api",writer="events"} 70
+batch_writer_buffer_size{app="api",writer="events"} 3
+batch_writer_dropped_total{app="api",writer="audit"} 9
+"""
+
+
+def test_prometheus_text_of_prom_client_is_read():
+    read = read_answer(PROMETHEUS, at_s=1_764_500_060.0)
+
+    expected = IN_MIB | {"uptime_s": 60, "events_flushed": 70, "events_buffer_rows": 3}
+    assert read.values == expected and read.unread == ()
+    prefixed = PROMETHEUS.replace(b"process_res", b"my_process_res").replace(b"nodejs_heap", b"my_nodejs_heap")
+    assert read_answer(prefixed, at_s=1_764_500_060.0).values == expected
+
+
+def test_prometheus_text_of_several_processes_names_what_it_tells_twice():
+    text = b'process_resident_memory_bytes{pid="1"} 1e8\nprocess_resident_memory_bytes{pid="2"} 1e8\n'
+    read = read_answer(text + b"nodejs_heap_size_used_bytes 1e7\n")
+
+    assert read.unread == ("process_resident_memory_bytes (told 2 times)",) and "rss_mib" not in read.values
+
+
+def test_a_unit_is_asked_for_at_once_and_its_answer_is_kept(server, tmp_path):
+    server.body = {"memory": {"rss": 256, "heapUsed": 98}}
+    command = ["record", server.url, "--every", "0.1s", "--for", "0.3s", "--out"]
+    asked = CliRunner().invoke(main, [*command, str(tmp_path / "a.jsonl")])
+    told = CliRunner().invoke(main, [*command, str(tmp_path / "b.jsonl"), "--unit", "MiB"])
+
+    assert asked.exit_code == 2 and "--unit MiB" in asked.output and asked.output.count("\n") == 1
+    assert not (tmp_path / "a.jsonl").exists()
+    assert told.exit_code == 0 and read_recording(tmp_path / "b.jsonl").samples["rss_mib"].eq(256).all()
+    assert "no totals of writers" in told.output
+
+
+def test_saved_answers_are_given_their_unit_when_a_table_is_made_of_them(tmp_path):
+    folder, out = tmp_path / "answers", tmp_path / "r.csv"
+    folder.mkdir()
+    for n in range(3):
+        told = {"timestamp": f"2026-02-03T10:00:0{n}Z", "memory": {"rss": 256, "note": 1}}
+        (folder / f"{n}.json").write_text(json.dumps(told))
+
+    with pytest.raises(CapsimError, match=r"capsim record PATH --unit MiB --out FILE\.csv"):
+        read_recording(folder)
+    done = CliRunner().invoke(main, ["record", str(folder), "--unit", "MiB", "--out", str(out)])
+    assert done.exit_code == 0 and "memory.note was there and was not taken" in done.output
+    assert read_recording(out).samples["rss_mib"].eq(256).all()
+
+
+def test_a_refused_password_is_said(server, tmp_path):
+    server.mode = "401"
+    done = CliRunner().invoke(main, ["record", server.url, "--out", str(tmp_path / "r.jsonl")])
+
+    assert done.exit_code == 2 and "HTTP 401; put user and password before the host" in done.output
 
 
 # --- a server that misbehaves

@@ -10,10 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from capsim.billed import ALL, Billed
+from capsim.billed import Billed
 from capsim.document import BillLine, Number, Result, Row, Window, rounded
 from capsim.errors import CapsimError
 from capsim.pricing import METERS, Meter, prices_on
+from capsim.railway_export import ALL
 from capsim.units import BILLED_MONTH_MINUTES
 from capsim.usage import SERVICES
 
@@ -43,10 +44,15 @@ class Reconciliation(Row):
     kind: Literal["reconciliation"] = "reconciliation"
     name: str
     sources: tuple[str, ...]
+    scopes: tuple[str, ...] = Field(description="project, workspace or service of each source; empty: it does not say")
     minutes: float = Field(description="time that both sides are told for")
+    covered: tuple[float, float] | None = Field(
+        description="share of that time that samples tell of, of the line with least and with most; null: no samples"
+    )
     lines: tuple[ReconciledLine, ...]
     predicted_usd: float = Field(description="of the lines that both sides have")
-    billed_usd: float = Field(description="of all lines of the export")
+    billed_usd: float = Field(description="of all lines of the export that are compared")
+    left_out_usd: float = Field(description="of the export, in no line that is compared; the notes name them")
     explained: Number = Field(description="share of the billed amount that predicted lines cover, each at most fully")
     beyond_usd: float = Field(description="predicted beyond what was billed, over the lines predicted too high")
     notes: tuple[str, ...]
@@ -122,10 +128,13 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
     return Reconciliation(
         name=result.name,
         sources=tuple(export.source for export in exports),
+        scopes=tuple(export.scope for export in exports),
         minutes=rounded(minutes),
+        covered=_covered(exports),
         lines=lines,
         predicted_usd=rounded(sum(line.predicted_usd or 0.0 for line in known)),
         billed_usd=rounded(total),
+        left_out_usd=rounded(sum(export.left_out_usd for export in exports)),
         explained=rounded(covered / total) if total else None,
         beyond_usd=rounded(sum(max(0.0, (line.predicted_usd or 0.0) - (line.billed_usd or 0.0)) for line in known)),
         notes=tuple(dict.fromkeys(notes)),
@@ -140,6 +149,11 @@ def _minutes(exports: Sequence[Billed], notes: list[str]) -> float:
     if told[-1] > told[0] * 1.02:  # sampling steps may cut a little off each
         raise CapsimError(f"the exports cover {told[0]:,.6g} and {told[-1]:,.6g} min; export the same time for each")
     return told[-1]
+
+
+def _covered(exports: Sequence[Billed]) -> tuple[float, float] | None:
+    shares = [share for export in exports if export.covered for share in export.covered]
+    return (rounded(min(shares)), rounded(max(shares))) if shares else None
 
 
 def _prices(result: Result) -> dict[Meter, float]:
@@ -214,15 +228,21 @@ def screen(document: Reconciliation) -> str:
             line.verdict,
         )
         for line in document.lines
-        if line.billed is not None or line.predicted
+        if line.billed or line.predicted
     ]
     headers = ("service", "line", "predicted", "billed", "predicted $", "billed $", "ratio", "prediction is")
     table = tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 5, "left"))
     share = "nothing was billed" if document.explained is None else f"{document.explained:.0%} of it explained"
     beyond = f", ${document.beyond_usd:.2f} predicted beyond it" if document.beyond_usd >= 0.005 else ""
+    sides = [f"{s} ({scope})" if scope else s for s, scope in zip(document.sources, document.scopes, strict=True)]
+    covered = ""
+    if document.covered:
+        least, most = (f"{share:.0%}" for share in document.covered)
+        covered = f", of which samples tell of {least if least == most else f'{least} to {most}'}"
+    left = f". ${document.left_out_usd:,.2f} of the export is not compared" if document.left_out_usd >= 0.005 else ""
     head = (
-        f"{document.name} beside {', '.join(document.sources)}, {document.minutes:,.6g} min: predicted "
-        f"${document.predicted_usd:.2f}, billed ${document.billed_usd:.2f}; {share}{beyond}"
+        f"{document.name} beside {', '.join(sides)}, {document.minutes:,.6g} min{covered}: predicted "
+        f"${document.predicted_usd:.2f}, billed ${document.billed_usd:.2f}; {share}{beyond}{left}"
     )
     units = "Quantities: GB-minutes, of CPU vCPU-minutes, of egress GB. Brackets: page cache at its least and most."
     return (

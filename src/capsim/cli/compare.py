@@ -9,15 +9,18 @@ from capsim.cli.options import Options, common
 
 @click.command()
 @click.argument("sides", nargs=-1, required=True, metavar="A B [...]")
+@click.option("--until", metavar="T", help="When an export of a running billing period was made; else its file's time.")
+@click.option("--project", metavar="NAME", help="The project that is meant, where an export has several.")
 @common
-def compare(sides: tuple[str, ...], options: Options) -> None:
+def compare(sides: tuple[str, ...], until: str | None, project: str | None, options: Options) -> None:
     """Predict for every side and show them beside the first: A before, B after.
 
     A side is a scenario (a TOML file or a bundled name) or a saved result (.json), which is taken as it is.
     Scenarios share load and chance, so that a difference is never luck.
 
     Behind one scenario or result, exports of what Railway billed (usage or metrics as JSON) are sides too: then
-    every line is told predicted and billed. An export of one service is written SERVICE=FILE.
+    every line is told predicted and billed. An export of one service is written SERVICE=FILE. `railway usage --json` is
+    of a whole workspace; of one project is: railway usage projects --project NAME --json.
 
     A recording of `capsim record` is a side beside one scenario: then memory is predicted for the recorded load, and
     what left its band is told, with the time since when, and where the error comes from. Exit 0, drift or not.
@@ -27,7 +30,7 @@ def compare(sides: tuple[str, ...], options: Options) -> None:
       capsim compare before after
       capsim compare before after fixed --trace access.log.gz --scale 2 --out out
       capsim compare out/result.json my.toml
-      capsim compare after usage.json
+      capsim compare after usage.json --until 2026-02-14T10:00Z
       capsim compare after server=metrics.json postgres=metrics-db.json
       capsim compare fitted.toml this-week.jsonl
     """
@@ -37,13 +40,16 @@ def compare(sides: tuple[str, ...], options: Options) -> None:
     from capsim.compare import compare as side_by_side
     from capsim.errors import CapsimError
 
+    exports = [side for side in sides if is_export(side)]
+    for name, value in (("--until", until), ("--project", project)):
+        if value is not None and not exports:
+            raise CapsimError(f"{name} is of exports of what was billed, and none is given; leave it out")
     recordings = [side for side in sides if is_recording(side)]
     if recordings:
         recorded([side for side in sides if side not in recordings], recordings, options)
         return
-    exports = [side for side in sides if is_export(side)]
     if exports:
-        reconcile([side for side in sides if side not in exports], exports, options)
+        reconcile([side for side in sides if side not in exports], exports, options, until, project)
         return
     if len(sides) < 2 and not sides[0].endswith(".json"):
         raise CapsimError(f"compare has one side, {sides[0]}; name another, or use capsim run")

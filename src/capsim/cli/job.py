@@ -79,17 +79,19 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         click.echo("\n".join(textwrap.wrap(" ".join(answer(results)), WIDTH)) + "\n\n" + overview(results), nl=False)
 
 
-def reconcile(sides: Sequence[str], exports: Sequence[str], options: Options) -> None:
+def reconcile(
+    sides: Sequence[str], exports: Sequence[str], options: Options, until: str | None, project: str | None
+) -> None:
     """Tell one side's prediction beside what was billed; on the screen or as JSON, and into a folder."""
     from capsim.billed import read_billed
     from capsim.reconcile import reconcile as beside
     from capsim.reconcile import screen
 
+    billed = [read_billed(export, until, project) for export in exports]
     if len(sides) != 1:
         raise CapsimError(f"exports of what was billed go beside one scenario or result, not {len(sides)}; name one")
     if options.against:
         raise CapsimError("--against compares with a saved result, not with an export; leave it out")
-    billed = [read_billed(export) for export in exports]
     job = _job(sides[0], options, {})
     if len(job.names) != 1:
         raise CapsimError(f"{sides[0]}: holds {len(job.names)} results; give one of them")

@@ -30,17 +30,25 @@ SHORTEST_S, LONGEST_S = 0.1, 3_600.0
     help="Begin a new file at this size; a week at 5s takes about 50.",
 )
 @click.option(
+    "--unit",
+    type=click.Choice(["bytes", "KiB", "kB", "MiB", "MB", "GiB"]),
+    help="Of sizes that are numbers without a unit.  [default: bytes]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     metavar="FILE",
     help=".jsonl grows sample by sample; .csv or .parquet is made of FILE.jsonl at the end.",
 )
-def record(source: str, every: str, for_: str | None, health: str | None, rotate_mib: int, out: Path) -> None:
+def record(
+    source: str, every: str, for_: str | None, health: str | None, rotate_mib: int, unit: str | None, out: Path
+) -> None:
     """Sample the metrics of a running server at a steady cadence, and keep every sample.
 
-    URL is the address of /api/metrics; user, password and values of its query are used and never written down. Or it
-    is a recording (a file, or a folder of saved answers), which is then only written as a table.
+    URL is the address of /api/metrics (JSON, or Prometheus text of prom-client); user, password and values of its
+    query are used and never written down. Or it is a recording (a file, or a folder of saved answers), which is then
+    only written as a table.
 
     Restarts, outages, slow or wrong answers of the server are marked as missed; the same command goes on after an end
     of the recorder. A crash loses one sample at most.
@@ -64,7 +72,7 @@ def record(source: str, every: str, for_: str | None, health: str | None, rotate
             raise CapsimError(f"{source}: no such recording; the address of a server begins with http:// or https://")
         if out.suffix not in KINDS:
             raise CapsimError(f"{out}: a recording is written as .csv or .parquet; choose one of these names")
-        recording = read_recording(source)
+        recording = read_recording(source, unit)
         write_recording(recording, out)
         _notes(recording.notes)
         click.echo(f"wrote {out}: {len(recording.samples)} samples, {int(recording.missed['count'].sum())} missed")
@@ -77,6 +85,7 @@ def record(source: str, every: str, for_: str | None, health: str | None, rotate
         health=None if health is None else address_of(health),
         every_s=_length(every, "--every", SHORTEST_S, LONGEST_S),
         for_s=None if for_ is None else _length(for_, "--for", 0.0, 10 * 366 * 86_400.0),
+        unit=unit,
         rotate_bytes=rotate_mib << 20,
     )
     journal = out if out.suffix == ".jsonl" else out.with_name(out.name + ".jsonl")
@@ -119,9 +128,17 @@ class _Teller:
 
     def __init__(self) -> None:
         self._said_s, self._why = time.monotonic(), ""
+        self._named: set[str] = set()
 
     def __call__(self, tally: Tally) -> None:
         now_s = time.monotonic()
+        lacking = [f"{name} is in the answer and is not taken" for name in tally.unread]
+        if not tally.totals:
+            lacking.append("the answers have no totals of writers (batchWriters): memory is recorded, but no load")
+        for what in lacking:
+            if what not in self._named:
+                click.echo(f"capsim: {what}", err=True)
+                self._named.add(what)
         if tally.why != self._why:
             click.echo(f"capsim: {'missed: ' + tally.why if tally.why else 'answers again'}", err=True)
             self._why = tally.why

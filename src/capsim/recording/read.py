@@ -17,7 +17,7 @@ import pandas as pd
 from capsim.errors import CapsimError
 from capsim.paths import data_dir
 from capsim.recording.address import HIDDEN, address_of
-from capsim.recording.answer import COUNTERS, LARGEST, LARGEST_BYTES, VALUES, NotMetrics, read_document
+from capsim.recording.answer import COUNTERS, LARGEST, LARGEST_BYTES, VALUES, NotMetrics, UnitUnknown, read_document
 from capsim.recording.journal import SUFFIX, lines_of_journal, objects_of, parts_of
 from capsim.recording.model import MISSED, SAMPLES, Recording
 from capsim.specs import STREAMS
@@ -39,6 +39,7 @@ BLOCK_BYTES = 1 << 20
 class _Found:
     """What the lines say, before it is put in order."""
 
+    unit: str | None = None
     source: str = ""
     every_s: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -59,7 +60,7 @@ def find_recording(name_or_path: str | Path) -> Path:
     return bundled if bundled.is_file() and not Path(name_or_path).exists() else Path(name_or_path)
 
 
-def read_recording(path: str | Path) -> Recording:
+def read_recording(path: str | Path, unit: str | None = None) -> Recording:
     """Read a recording.
 
     Parameters
@@ -68,6 +69,8 @@ def read_recording(path: str | Path) -> Recording:
         Name of a bundled recording; a file of `capsim record` (.jsonl with the parts put aside, .csv or .parquet);
         JSON lines that are answers of /api/metrics; or a folder of such answers, one a file, placed by the time
         stamps in them.
+    unit : str, optional
+        Of sizes in answers that are numbers without one; see `capsim.recording.answer.UNITS`.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def read_recording(path: str | Path) -> Recording:
     if re.match(r"[A-Za-z]{2,}:/", str(path)):
         raise CapsimError(f"{path}: is an address; record it first: capsim record URL --out FILE.jsonl")
     path = find_recording(path)
-    found = _Found()
+    found = _Found(unit=unit)
     digest = hashlib.sha256()
     if path.is_dir():
         _read_folder(path, found, digest)
@@ -139,7 +142,7 @@ def _read_lines(path: Path, found: _Found, digest: Any) -> None:
                 )
                 unread = line.get("unread", ())
                 for name in unread if isinstance(unread, list) else ():
-                    _note_once(found, f"{name} was there and could not be read (first: {place}).", str(name))
+                    _note_once(found, f"{name} was there and was not taken (first: {place}).", str(name))
             elif kind == "missed":
                 found.missed.append((_instant(origin_us, line["t_s"]), _count(line["count"]), str(line["why"])))
             elif kind == "clock":
@@ -233,11 +236,18 @@ def _numbers(line: Mapping[Any, Any], found: _Found, place: str) -> dict[str, fl
 def _take_answer(data: Any, found: _Found, place: str) -> None:
     """An answer as it was saved, placed by the server's own stamp."""
     try:
-        answer = read_document(data)
+        answer = read_document(data, found.unit)
+    except UnitUnknown as what:
+        raise CapsimError(
+            f"{place}: {what}; make a table of it once: capsim record PATH --unit MiB --out FILE.csv "
+            "(or bytes, KiB, kB, MB, GiB)"
+        ) from None
     except NotMetrics as what:
         raise CapsimError(f"{place}: is {what}; leave it out, or give answers of /api/metrics") from None
     if answer.server_at_us is None:
         raise CapsimError(f"{place}: has no timestamp, so it cannot be placed; leave it out")
+    for name in answer.unread:
+        _note_once(found, f"{name} was there and was not taken (first: {place}).", name)
     at = answer.server_at_us
     found.rows.append({**answer.values, "at_us": at, "session": 0, "steady_us": at, "server_at_us": None})
 

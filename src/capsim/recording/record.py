@@ -12,7 +12,7 @@ from typing import Any
 
 from capsim.errors import CapsimError
 from capsim.recording.address import Address
-from capsim.recording.answer import Answer, NotMetrics, read_answer
+from capsim.recording.answer import Answer, NotMetrics, UnitUnknown, read_answer
 from capsim.recording.ask import Unanswered, ask
 from capsim.recording.journal import Journal
 
@@ -35,6 +35,8 @@ class Settings:
         Cadence [s].
     for_s : float, optional
         How long; for ever by default [s].
+    unit : str, optional
+        Of sizes that are numbers without one; see `capsim.recording.answer.UNITS`.
     rotate_bytes : int
         See `capsim.recording.journal.Journal`.
     """
@@ -43,6 +45,7 @@ class Settings:
     health: Address | None = None
     every_s: float = 5.0
     for_s: float | None = None
+    unit: str | None = None
     rotate_bytes: int = 32 << 20
 
 
@@ -53,6 +56,8 @@ class Tally:
     samples: int = 0
     missed: int = 0
     why: str = ""
+    unread: tuple[str, ...] = ()  # names in the last answer that were not taken
+    totals: bool = True  # whether the last answer had totals of writers
 
 
 def record(settings: Settings, out: Path, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
@@ -78,7 +83,7 @@ def record(settings: Settings, out: Path, progress: Callable[[Tally], None] = la
     """
     within_s = min(SHARE_OF_STEP * settings.every_s, LONGEST_WAIT_S)
     if not out.exists():
-        _try(settings.address, max(within_s, 2.0))
+        _try(settings, max(within_s, 2.0))
     begun = time.monotonic()
     wall = time.time()
     journal = Journal(
@@ -99,12 +104,19 @@ def record(settings: Settings, out: Path, progress: Callable[[Tally], None] = la
     return tally
 
 
-def _try(address: Address, within_s: float) -> None:
+def _try(settings: Settings, within_s: float) -> None:
     """A wrong address is found now, and not in a week."""
+    address = settings.address
     try:
-        read_answer(ask(address, within_s))
+        read_answer(ask(address, within_s), settings.unit)
     except Unanswered as why:
+        if str(why) in ("HTTP 401", "HTTP 403"):
+            raise CapsimError(
+                f"{address.shown}: {why}; put user and password before the host, or the token into the query"
+            ) from None
         raise CapsimError(f"{address.shown}: {why}; check the address and that the server runs") from None
+    except UnitUnknown as what:
+        raise CapsimError(f"{address.shown}: {what}; say what it is: --unit MiB (or bytes, KiB, kB, MB, GiB)") from None
     except NotMetrics as what:
         raise CapsimError(
             f"{address.shown}: answers {what}, which is not metrics; give the address of /api/metrics"
@@ -152,6 +164,8 @@ def _count(line: dict[str, Any], tally: Tally) -> None:
     if line["kind"] == "sample":
         tally.samples += 1
         tally.why = ""
+        tally.unread = tuple(line.get("unread", ()))
+        tally.totals = any(name.endswith("_flushed") for name in line)
     else:
         tally.missed += 1
         tally.why = line["why"]
@@ -160,9 +174,11 @@ def _count(line: dict[str, Any], tally: Tally) -> None:
 def _sample(settings: Settings, within_s: float) -> dict[str, Any]:
     asked = time.monotonic()
     try:
-        answer = read_answer(ask(settings.address, within_s))
+        answer = read_answer(ask(settings.address, within_s), settings.unit, time.time())
     except Unanswered as why:
         line: dict[str, Any] = {"kind": "missed", "count": 1, "why": str(why)}
+    except UnitUnknown as what:
+        line = {"kind": "missed", "count": 1, "why": str(what)}
     except NotMetrics as what:
         line = {"kind": "missed", "count": 1, "why": f"{what} in place of metrics"}
     else:
