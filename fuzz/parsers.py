@@ -29,7 +29,8 @@ import capsim.trace.parquet  # noqa: F401
 from capsim import billed, document, pricing, providers, scenario, slo
 from capsim.errors import CapsimError
 from capsim.inspect import effective, read
-from capsim.inspect.report import inspection, scenario_of, screen
+from capsim.inspect.report import inspection, screen
+from capsim.inspect.written import scenario_of
 from capsim.measure import companion, gclog
 from capsim.memory.residuals import overridden
 from capsim.recording import ask, load, read_recording

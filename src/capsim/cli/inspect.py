@@ -52,7 +52,8 @@ def inspect(
     from capsim.errors import CapsimError
     from capsim.files import write_text
     from capsim.inspect import effective, read
-    from capsim.inspect.report import inspection, scenario_of, screen
+    from capsim.inspect.report import inspection, screen
+    from capsim.inspect.written import scenario_of
     from capsim.scenario import dumps
 
     if write is not None and on is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from capsim.inspect.declared import Declared
 from capsim.inspect.effective import Effective, effective
-from capsim.inspect.findings import Finding, findings
-from capsim.inspect.sources import Declared, read
+from capsim.inspect.finding import Finding
+from capsim.inspect.findings import findings
+from capsim.inspect.sources import read
 
 __all__ = ["Declared", "Effective", "Finding", "effective", "findings", "read"]

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsim.errors import CapsimError
-from capsim.inspect.shell import MANAGERS, Started, exec_form, server_of, shell_form
-from capsim.inspect.sources import Declared
+from capsim.inspect.declared import Declared
+from capsim.inspect.shell import MANAGERS, Started, server_of
+from capsim.inspect.start import start_of
+from capsim.inspect.unknown import Unknown
 from capsim.inspect.url import PoolUrl, pool_url
 from capsim.units import GB, MIB
 
@@ -20,10 +22,10 @@ CPUS_VISIBLE = 48  # seen in containers, 32 to 64 (facts: railway §6)
 
 @dataclass(frozen=True)
 class Setting:
-    """One value that is in effect, and where it comes from."""
+    """One value that applies, and where it comes from."""
 
     name: str
-    value: str | int | float | bool
+    value: str | int | float | bool | Unknown
     origin: str
 
 
@@ -51,9 +53,11 @@ class Effective:
         return value
 
     @property
-    def heap_cap_mib(self) -> int | None:
-        """--max-old-space-size that the server gets [MiB]."""
-        return self.server.heap_cap_mib if self.server else None
+    def heap_cap_mib(self) -> int | Unknown | None:
+        """--max-old-space-size that the server gets [MiB]; None where it gets none."""
+        if self.server is None:
+            return Unknown("the server is not known", self.origin)
+        return self.server.heap_cap_mib
 
     @property
     def limit_mib(self) -> float | None:
@@ -84,9 +88,11 @@ class Effective:
         return max(1, self.number("numReplicas", 1))
 
     @property
-    def swallows_sigterm(self) -> str | None:
+    def swallows_sigterm(self) -> str | Unknown | None:
         """The process above the server that keeps SIGTERM to itself; None where the server gets it."""
-        above = self.server.above if self.server else ()
+        if self.server is None:
+            return Unknown("the server is not known", self.origin)
+        above = self.server.above
         first = next((name for name in above if name in (*MANAGERS, "npx", "cross-env", "sh")), None)
         return first
 
@@ -120,7 +126,8 @@ class Effective:
     def settings(self) -> list[Setting]:
         """What is in effect, in the order in which it is printed; nothing of it is a secret."""
         d, url = self.declared, self.url
-        server = self.server
+        server, swallows = self.server, self.swallows_sigterm
+        unread = Unknown("not read", self.origin)
         database = d.variable_places.get("DATABASE_URL", "no DATABASE_URL was given")
 
         def of(key: str) -> str:
@@ -136,10 +143,10 @@ class Effective:
 
         return [
             Setting("start: read by", "a shell" if self.shell else "no shell (exec form)", self.origin),
-            Setting("start: steps", " · ".join(step.told for step in self.started) or "unknown", self.origin),
-            Setting("server", server.told if server else "unknown", self.origin),
-            Setting("process 1", (*server.above, server.program)[0] if server else "unknown", self.origin),
-            Setting("SIGTERM reaches the server", server is not None and self.swallows_sigterm is None, self.origin),
+            Setting("start: steps", " · ".join(step.told for step in self.started) or unread, self.origin),
+            Setting("server", server.told if server else unread, self.origin),
+            Setting("process 1", (*server.above, server.program)[0] if server else unread, self.origin),
+            Setting("SIGTERM reaches the server", swallows if isinstance(swallows, Unknown) else swallows is None, self.origin),
             Setting("heap cap [MiB]", self.heap_cap_mib or "none", "what the server's process gets"),
             Setting(
                 "memory limit [GB]",
@@ -186,34 +193,18 @@ def effective(declared: Declared, on: dt.date | None = None) -> Effective:
             declared.variables.setdefault(name, value)
             declared.variable_places.setdefault(name, declared.new_file)
 
-    docker = bool(declared.dockerfile_name) or builder == "DOCKERFILE"
-    command, source, shell = deploy.get("startCommand"), f"{origin}: deploy.startCommand", not docker
-    if command is None and declared.dockerfile.get("command"):
-        command, source = declared.dockerfile["command"], f"{declared.dockerfile_name}: CMD"
-        shell = declared.dockerfile["shell"]
-    elif command is None and "start" in declared.scripts:
-        command, source = "npm start", "Railpack's default (package.json: scripts.start)"
-    if command is not None and not isinstance(command, str):
-        raise CapsimError(f"{source} is no text; write the command in quotes")
-    if origin == "Railway's default" and command is not None:
-        origin = source
-    env = {**declared.dockerfile.get("env", {}), **declared.variables}  # a variable wins over the image's ENV
-    started: list[Started] = []
-    if command:
-        started = (
-            shell_form(command, env, declared.scripts, source)
-            if shell
-            else exec_form(command, env, source, declared.scripts)
-        )
+    start = start_of(declared, deploy, origin, builder)
+    if origin == "Railway's default" and start.command is not None:
+        origin = start.source
     url = declared.variables.get("DATABASE_URL")
     return Effective(
         declared=declared,
         on=on,
         deploy=deploy,
         origin=origin,
-        shell=shell,
-        command=command,
-        started=tuple(started),
-        server=server_of(started),
+        shell=start.shell,
+        command=start.command,
+        started=start.steps,
+        server=server_of(list(start.steps)),
         url=pool_url(url, declared.variable_places["DATABASE_URL"]) if url else None,
     )

@@ -1,4 +1,4 @@
-"""What `capsim inspect` hands over: one versioned document, the same on the screen, and a scenario."""
+"""What `capsim inspect` shows: one versioned document, and the same on the screen."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from capsim.inspect.effective import Effective
-from capsim.inspect.findings import Harm, findings
-from capsim.scenario import load
-from capsim.specs import Scenario
-from capsim.units import LONGEST_S
-
-BASE = "after-as-deployed"  # what no such file says (load, writers, database, prices) is this scenario's
+from capsim.inspect.effective import Effective, Setting
+from capsim.inspect.finding import Harm
+from capsim.inspect.findings import findings
+from capsim.inspect.unknown import Unknown
 
 
 class _Part(BaseModel):
@@ -23,10 +20,11 @@ class _Part(BaseModel):
 
 
 class SettingRow(_Part):
-    """A value in effect."""
+    """A value that applies."""
 
     name: str
-    value: str | int | float | bool
+    value: str | int | float | bool | None = Field(description="null: unknown, since it was not read")
+    unknown: str | None = Field(description="why it is unknown; null: it is known")
     origin: str = Field(description="file and key, or whose default it is")
 
 
@@ -43,18 +41,25 @@ class FindingRow(_Part):
 class Inspection(_Part):
     """The configuration as the platform applies it, and what follows from it; without any secret."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["inspection"] = "inspection"
     on: dt.date | None = Field(description="the date whose rules were applied; null: none that begins later")
     settings: tuple[SettingRow, ...]
     findings: tuple[FindingRow, ...]
 
 
+def _row(setting: Setting) -> SettingRow:
+    value = setting.value
+    if isinstance(value, Unknown):
+        return SettingRow(name=setting.name, value=None, unknown=value.why, origin=value.place)
+    return SettingRow(name=setting.name, value=value, unknown=None, origin=setting.origin)
+
+
 def inspection(effective: Effective, plan: str = "hobby") -> Inspection:
     """The document of a configuration."""
     return Inspection(
         on=effective.on,
-        settings=tuple(SettingRow(**vars(setting)) for setting in effective.settings()),
+        settings=tuple(_row(setting) for setting in effective.settings()),
         findings=tuple(FindingRow(**vars(finding)) for finding in findings(effective, plan)),
     )
 
@@ -68,10 +73,12 @@ def screen(document: Inspection, width: int = 100) -> str:
     """The document for people."""
     from tabulate import tabulate
 
-    def shown(value: object) -> object:
-        return ("no", "yes")[value] if isinstance(value, bool) else value
+    def shown(row: SettingRow) -> object:
+        if row.value is None:
+            return "unknown"
+        return ("no", "yes")[row.value] if isinstance(row.value, bool) else row.value
 
-    rows = [(s.name, shown(s.value), s.origin) for s in document.settings]
+    rows = [(s.name, shown(s), f"{s.origin}: {s.unknown}" if s.unknown else s.origin) for s in document.settings]
     table = tabulate(rows, headers=("setting", "in effect", "from"), disable_numparse=True)
     lines = ["As the platform applies it", "", table, "", f"{len(document.findings)} findings", ""]
     for finding in document.findings:
@@ -79,39 +86,3 @@ def screen(document: Inspection, width: int = 100) -> str:
         lines += textwrap.wrap(f"{finding.what}.", width, initial_indent="    ", subsequent_indent="    ")
         lines += textwrap.wrap(f"Remedy: {finding.remedy}.", width, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines) + "\n"
-
-
-def scenario_of(effective: Effective, on: dt.date, plan: str, name: str) -> Scenario:
-    """The scenario of a configuration: the knobs that it sets, and `BASE` for all else.
-
-    Raises
-    ------
-    ScenarioError
-        If a value is one that no server can have.
-    """
-    url = effective.url
-    migrates = any("prisma migrate" in step.told for step in effective.started)
-    base = load(BASE)
-    knobs = {
-        "name": name,
-        "title": "As the platform applies the configuration that was read",
-        "server.node.heap_cap_mib": effective.heap_cap_mib or "none",
-        "server.pool.limit": (url.connection_limit if url else None) or "default",
-        "server.pool.pool_timeout_s": _timeout_s(url.pool_timeout_s if url else None, 10),
-        "server.pool.connect_timeout_s": _timeout_s(url.connect_timeout_s if url else None, 5),
-        "server.process.migration_s": base.server.process.migration_s if migrates else 0.0,
-        "server.process.handles_sigterm": effective.server is not None and effective.swallows_sigterm is None,
-        "server.process.draining_s": effective.draining_s,
-        "server.process.overlap_s": effective.overlap_s,
-        "server.process.restarts_max": min(effective.restarts[1], 1_000),
-        "server.process.replicas": effective.replicas,
-        "billing.plan": plan,
-        "billing.from": on,
-    }
-    for knob, value in knobs.items():
-        base = base.replace(knob, value)
-    return base
-
-
-def _timeout_s(given: int | None, default: int) -> float:
-    return float(default) if given is None else float(min(given or LONGEST_S, LONGEST_S))  # 0 waits for ever
