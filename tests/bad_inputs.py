@@ -38,8 +38,8 @@ METRICS = {"timestamp": "2026-03-02T18:00:00Z", "memory": {"rss": "256MB"}, "upt
 HEAD = """# Bad input, and what is said to it
 
 Each row is played on every test run: exit code and message are what is printed (cut at 300 characters), nothing is left
-behind, and a traceback would be a failure. Exit 2: bad input; 0: it is handled. Parsers are fuzzed besides (`fuzz/`,
-`make fuzz`), and what broke one is kept and played again.
+behind, and a traceback would be a failure. Exit 2: bad input; 3: the machine failed; 0: it is handled. Parsers are fuzzed
+besides (`fuzz/`, `make fuzz`), and what broke one is kept and played again.
 """
 SLO = 'schema_version = 1\nname = "x"\n'
 
@@ -314,8 +314,16 @@ class Fault(NamedTuple):
 
 FAULTS = [
     Fault(
-        "the disk fills up", "one line, exit 2; old files stay, new ones are absent", "test_a_full_disk_leaves_nothing"
+        "the disk fills up",
+        "one line that names file and folder, exit 3; old files stay, new ones are absent",
+        "test_a_full_disk_leaves_nothing",
     ),
+    Fault(
+        "a worker process dies (out of memory, killed)",
+        "one line, exit 3; a sweep replaces it, and ends with exit 3 after three deaths over one run",
+        "test_a_killed_worker_of_a_command_is_one_line_and_exit_3",
+    ),
+    Fault("memory runs out", "one line, exit 3", "test_memory_that_runs_out_is_one_line_and_exit_3"),
     Fault(
         "the folder is read-only",
         "one line, exit 2, before the work",
@@ -323,13 +331,13 @@ FAULTS = [
     ),
     Fault(
         "two runs write into one folder",
-        "the files of the later one, all of them",
-        "test_two_runs_into_one_folder_leave_one_of_them_whole",
+        "the second is refused, exit 2",
+        "test_a_run_that_lives_keeps_its_folder_and_bars_a_second_into_the_same",
     ),
     Fault(
         "a run is killed (SIGKILL)",
-        "a hidden folder `.capsim-...` may stay; the next run does not mind it",
-        "test_what_a_killed_run_left_does_not_bar_the_next",
+        "its hidden folder `.capsim-...` is removed by the next run into the same place",
+        "test_what_a_killed_run_left_is_removed_by_the_next",
     ),
     Fault(
         "the output is a link to a file",
@@ -341,6 +349,11 @@ FAULTS = [
         "names with line ends, control characters, no text, 255 bytes",
         "written and read like any",
         "test_whatever_can_be_a_name_can_be_written",
+    ),
+    Fault(
+        "a terminal, and a name with control characters",
+        "shown as `\\x1b`, not obeyed",
+        "test_a_terminal_is_shown_control_characters_and_obeys_none",
     ),
     Fault("stdin, stdout or stderr is closed", "no stdout: exit 2, as nobody gets the answer", "test_closed_streams"),
     Fault(
@@ -403,7 +416,7 @@ def page(answers: dict[tuple[str, tuple[str, ...]], Answer]) -> str:
             answer = answers[case.what, case.words]
             words = " ".join(case.words).replace("|", "\\|")
             text.write(f"| {case.what} | `{words}` | {answer.exit_code} | {cell(answer.said)} |\n")
-    text.write("\n## Faults of the machine\n\nPlayed by `tests/test_tool_faults.py`.\n\n")
+    text.write("\n## Faults of the machine\n\nPlayed by `tests/test_tool_faults.py` and `tests/test_workers.py`.\n\n")
     text.write("| what happens | what becomes of it |\n|---|---|\n")
     for fault in FAULTS:
         text.write(f"| {fault.what} | {fault.outcome} |\n")

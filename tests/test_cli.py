@@ -203,7 +203,7 @@ def test_a_failing_report_leaves_nothing(here, monkeypatch, failure):
     pretend(monkeypatch, fake_simulate(), write)
     result = capsim("run", "after.toml", "--out", "out")
 
-    assert result.exit_code == (130 if isinstance(failure, KeyboardInterrupt) else 2)
+    assert result.exit_code == (130 if isinstance(failure, KeyboardInterrupt) else 3)
     assert "Traceback" not in result.output and len(result.stderr.splitlines()) == 1
     assert entries(here) == before
 
@@ -283,10 +283,15 @@ def test_a_command_without_words_shows_its_help(here):
 
 def test_a_full_disk_names_the_place_that_was_asked_for(here, monkeypatch):
     def write(results, out):
+        (out / "series.csv").write_text("whole")
+        os.utime(out / "series.csv", (0, 0))
+        (out / "report.html").write_text("<ht")
         raise OSError(28, "No space left on device")
 
     pretend(monkeypatch, fake_simulate(), write)
-    assert refused(capsim("run", "after.toml", "--out", "report"), "report: cannot be written (No space left")
+    done = capsim("run", "after.toml", "--out", "report")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("capsim: report/report.html: cannot be written (No space left on device); free")
 
 
 def test_an_absent_folder_is_told_by_the_name_that_was_given(here):
@@ -300,7 +305,10 @@ def test_a_scenario_check_finds_a_day_without_prices(here):
 
 
 def test_an_unwritable_output_is_refused_before_the_run(here, monkeypatch):
-    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("capsim.files._made", forbidden)
 
     assert refused(capsim("run", "after.toml", "--out", "out"), "out: cannot be written (Permission denied)")
 
@@ -385,7 +393,7 @@ def test_a_full_disk_under_stdout_is_one_line(tmp_path):
     with open("/dev/full", "w") as full:
         done = process("--version", stdout=full)
 
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "No space left" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1) and "No space left" in done.stderr
 
 
 def test_a_reader_who_leaves_is_no_error():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,17 +17,18 @@ from click.testing import CliRunner
 
 import capsim as cs
 from capsim.cli import main
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, MachineError
 from capsim.intervals import Target
 from capsim.paths import data_dir
 from capsim.specs import Scenario
-from capsim.sweep import cluster, engines
+from capsim.sweep import cluster
 from capsim.sweep import run as sweep_run
 from capsim.sweep.design import Axis, Grid, Range, Sample
 from capsim.sweep.document import document_of, dumps, schema_text
 from capsim.sweep.journal import NAME
-from capsim.sweep.point import Outcome, Task, run_task
+from capsim.sweep.point import Outcome, Task, place, run_task
 from capsim.sweep.run import ABOUT, TABLE, Interrupted, csv, differences, means
+from capsim.workers import Workers
 from sweep_jobs import Dying, Hungry
 
 SPEC = Scenario(name="small", workload={"rate_hz": 20, "duration_s": 60}, billing={"from": "2026-02-03"})
@@ -147,19 +149,24 @@ def test_a_cluster_writes_the_same_bytes(table, tmp_path):
 
 def test_a_worker_that_dies_is_replaced_and_its_run_done_again(tmp_path):
     job = Dying(SPEC, marks=str(tmp_path), deaths=2)
-    found = sorted(engines.processes(job, iter(tasks(10)), 2))
+    with Workers(2, work=partial(run_task, job), tries=3) as pool:
+        found = sorted(pool.each(tasks(10)))
 
     assert found == [Outcome(n, 0, {"square": float(n * n)}) for n in range(10)]
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_run_over_which_workers_keep_dying_is_named(tmp_path):
-    with pytest.raises(CapsimError, match=r"point \d \(x = \d\): workers have died 3 times .*memory.*--resume"):
-        list(engines.processes(Dying(SPEC, marks=str(tmp_path), deaths=99), iter(tasks(4)), 1))
+    job = Dying(SPEC, marks=str(tmp_path), deaths=99)
+    with (
+        pytest.raises(MachineError, match=r"point \d \(x = \d\): workers have died 3 times .*memory; --resume"),
+        Workers(2, work=partial(run_task, job), tries=3, name=place, remedy="--resume") as pool,
+    ):
+        list(pool.each(tasks(4)))
 
 
 def test_a_run_without_memory_is_named():
-    with pytest.raises(CapsimError, match=r"point 0 \(x = 0\): out of memory"):
+    with pytest.raises(MachineError, match=r"point 0 \(x = 0\): out of memory"):
         run_task(Hungry(SPEC), tasks(1)[0])
 
 
@@ -181,7 +188,7 @@ def test_a_script_needs_no_main_guard(tmp_path):
 def test_finished_runs_are_not_run_again(tmp_path, monkeypatch, table):
     whole = cs.sweep(SPEC, VARY, replicates=1, out=tmp_path)
     seen = []
-    monkeypatch.setattr(engines, "serial", lambda job, todo: (seen.append(t) or run_task(job, t) for t in todo))
+    monkeypatch.setattr(sweep_run, "run_task", lambda job, task: seen.append(task) or run_task(job, task))
     more = cs.sweep(SPEC, VARY, replicates=2, out=tmp_path, resume=True)
 
     assert [(task.point, task.replicate) for task in seen] == [(p, 1) for p in range(6)]
@@ -300,14 +307,13 @@ def test_ctrl_c_on_the_command_line_exits_with_130(tmp_path, monkeypatch):
     (tmp_path / "s.toml").write_text(TOML)
     calls = []
 
-    def serial(job, todo):
-        for task in todo:
-            calls.append(task)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
-            yield run_task(job, task)
+    def second_is_interrupted(job, task):
+        calls.append(task)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run_task(job, task)
 
-    monkeypatch.setattr(engines, "serial", serial)
+    monkeypatch.setattr(sweep_run, "run_task", second_is_interrupted)
     done = CliRunner().invoke(
         main, ["sweep", str(tmp_path / "s.toml"), "--vary", "server.pool.limit=2,3,4", "--out", str(tmp_path / "o")]
     )
@@ -393,11 +399,12 @@ def test_a_cluster_of_another_version_is_refused():
 
 
 def test_an_error_while_running_says_what_is_kept(tmp_path, monkeypatch):
-    def serial(job, todo):
-        yield run_task(job, next(todo))
-        raise CapsimError("out of luck")
+    def second_fails(job, task):
+        if task.point:
+            raise CapsimError("out of luck")
+        return run_task(job, task)
 
-    monkeypatch.setattr(engines, "serial", serial)
+    monkeypatch.setattr(sweep_run, "run_task", second_fails)
     with pytest.raises(CapsimError, match="out of luck; 1 finished runs are kept in"):
         cs.sweep(SPEC, VARY, out=tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -97,28 +98,98 @@ def test_whatever_can_be_a_name_can_be_written(here, name):
     assert (here / name).read_text() == "whole" and len(list(here.iterdir())) == 2
 
 
+@pytest.mark.parametrize("words", ["scenario check NAME", "trace describe NAME", "trace import load.csv --out NAME"])
+def test_a_terminal_is_shown_control_characters_and_obeys_none(here, words):
+    """On stdout and stderr: a valid file, one that is none, one that is written."""
+    name = "\x1b]0;owned\x07\x9b31m\u202egnp"
+    (here / name).write_text('name = "x"\n[workload]\nrate_hz = 5\nduration_s = 60\n[billing]\nfrom = "2026-02-03"\n')
+    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'capsim', *sys.argv[1:]]) >> 8)"
+    done = subprocess.run([sys.executable, "-c", script, *(name if word == "NAME" else word for word in words.split())],
+                          capture_output=True, stdin=subprocess.DEVNULL, cwd=here)  # fmt: skip
+    shown = done.stdout.decode()
+
+    assert r"\x1b]0;owned\x07\x9b31m\u202egnp" in shown
+    assert not set(shown) & set("\x1b\x07\x9b\u202e")
+
+
 def test_a_name_that_is_too_long_is_told_by_the_name_that_was_given(here):
     code, text = said("trace", "import", "load.csv", "--out", "x" * (LONGEST + 1))
 
     assert code == 2 and text.startswith("capsim: xxx") and text.count("\n") == 1
 
 
-def test_what_a_killed_run_left_does_not_bar_the_next(here):
-    """Its hidden folder stays, as nobody knows whether it still runs."""
-    (here / "out" / f"{files.STAGING}dead").mkdir(parents=True)
+HOLD = """
+import sys, time
+from pathlib import Path
+from capsim.files import folder, write_text
+with folder(Path(sys.argv[1])) as staging:
+    write_text(staging / "a", "half")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(here):
+    """Begins a run into a folder, in a process of its own, and leaves it there."""
+    begun = []
+
+    def begin(out: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen([sys.executable, "-c", HOLD, out], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
+        begun.append(process)
+        assert process.stdout.readline() == "begun\n"
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a folder that is there", "a new folder"])
+def test_what_a_killed_run_left_is_removed_by_the_next(here, holder, there):
+    if there:
+        (here / "out").mkdir()
+    process = holder("out")
+    process.kill()
+    process.wait()
+    assert [p for p in here.rglob(f"{files.STAGING}*") if p.is_dir()]
+    (here / f"{files.STAGING}another").mkdir()  # of a run into another folder
 
     with folder(Path("out")) as staging:
-        write_text(staging / "a", "new")
+        write_text(staging / "b", "new")
 
+    assert sorted(p.name for p in (here / "out").iterdir()) == [SUMS, "b"]
+    assert there or sorted(p.name for p in here.iterdir()) == ["load.csv", "out"]
+
+
+def test_a_run_that_lives_keeps_its_folder_and_bars_a_second_into_the_same(here, holder):
+    process = holder("out")
+
+    with pytest.raises(CapsimError, match="out: another run is writing there; wait for it"), folder(here / "out"):
+        pytest.fail("the work has begun")
+    with folder(Path("other")) as staging:  # beside it, with the first one's hidden folder in sight
+        write_text(staging / "a", "new")
+    process.communicate()
+
+    assert process.returncode == 0 and (here / "out" / "a").read_text() == "half"
+    with folder(Path("out")) as staging:  # it has ended
+        write_text(staging / "a", "new")
     assert (here / "out" / "a").read_text() == "new"
 
 
-def test_two_runs_into_one_folder_leave_one_of_them_whole(here, monkeypatch):
+def test_two_runs_that_made_the_folder_meanwhile_leave_one_of_them_whole(here, monkeypatch):
     """The second comes when the first has moved half of its files."""
-    begun, half, names = threading.Event(), threading.Event(), [f"{n}.txt" for n in range(6)]
+    first, begun, half = threading.Event(), threading.Event(), threading.Event()
+    names = [f"{n}.txt" for n in range(6)]
 
     def run(who: str) -> None:
+        if who == "second":  # somebody has made the folder: its hidden one is another one
+            first.wait(20)
+            (here / "out").mkdir()
         with folder(Path("out")) as staging:
+            first.set()
             for name in names:
                 write_text(staging / name, who)
             if who == "second":
@@ -245,7 +316,8 @@ cat kept.txt; ls -A; exit $code"""
         "old",
         "kept.txt",
     ]
-    assert done.stderr.count("capsim: out: cannot be written (No space left on device)") == 1
+    told = re.findall(r"^capsim: out/\d+: cannot be written \(No space left on device\); free .*", done.stderr, re.M)
+    assert len(told) == 1 and done.stderr.rstrip().endswith("Exit: 3")
 
 
 @needs_root

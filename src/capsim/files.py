@@ -1,24 +1,23 @@
 """Outputs are written whole or not at all.
 
 A file is made beside its final place and renamed; a folder of files is made in a hidden neighbour and moved
-in when all of it exists. An interrupted or failed command leaves what was there before.
+in when all of it exists. An interrupted or failed command leaves what was there before. That neighbour is locked: the
+system drops the lock of a process that was killed, and the next run removes what nobody holds.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from capsim.errors import CapsimError
+from capsim.errors import RAN_OUT, CapsimError, unwritten
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHOWN = 40  # characters of a file's name in that of its temporary one, so that the longest name can be written
 STAGING = ".capsim-"  # how the name of a folder begins in which files are made
 SUMS = "SHA256SUMS"  # names every file of an output folder; `sha256sum -c` checks it
@@ -95,7 +94,8 @@ def folder(out: Path) -> Iterator[Path]:
     Raises
     ------
     CapsimError
-        If ``out`` is a file, a link that leads to nothing, or a folder with content that capsim did not write.
+        If ``out`` is a file, a link that leads to nothing, a folder with content that capsim did not write, or one
+        that another run is writing to.
     """
     place = out
     while not place.exists() and place != place.parent:
@@ -107,21 +107,90 @@ def folder(out: Path) -> Iterator[Path]:
     if out.exists() and any(not p.name.startswith(STAGING) for p in out.iterdir()) and not (out / SUMS).is_file():
         raise CapsimError(f"{out}: holds files that capsim did not write; empty it or choose another --out")
     try:
-        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=place))
+        for left in place.glob(f"{STAGING}*"):
+            _remove_if_left(left)
+        staging, held = _made(place, out)
     except OSError as error:
-        raise CapsimError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+        raise unwritten(out, error, "choose another --out") from error
     try:
         yield staging
         _publish(staging, out)
     except OSError as error:
         # A full disk names no file, or one in the temporary folder; the reader knows only the place asked for.
-        if error.errno in _FULL or str(error.filename).startswith(str(staging)):
-            raise CapsimError(
-                f"{out}: cannot be written ({error.strerror}); free some space or choose another --out"
-            ) from error
+        if error.errno in RAN_OUT or str(error.filename).startswith(str(staging)):
+            file = _being_written(staging, error)
+            raise unwritten(out / file, error, "free some space or choose another --out") from error
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _made(place: Path, out: Path) -> tuple[Path, int | None]:
+    """A folder to make files in, and its lock; named for the output, so that another run into it meets the lock.
+
+    Raises
+    ------
+    CapsimError
+        If another run is on its way there.
+    """
+    with suppress(ImportError, OSError):  # Windows has no fcntl, some network file systems no lock of a folder
+        with _held(place, exclusive=False):
+            pass
+        inside = out.absolute().relative_to(place.absolute()).as_posix().encode("utf-8", "surrogateescape")
+        staging = place / f"{STAGING}{hashlib.sha256(inside).hexdigest()[:16]}"
+        return staging, _locked(staging, out)
+    return Path(tempfile.mkdtemp(prefix=STAGING, dir=place)), None
+
+
+def _locked(staging: Path, out: Path) -> int:
+    import fcntl
+
+    while True:
+        with suppress(FileExistsError):
+            staging.mkdir(mode=0o700)
+        try:
+            opened = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # the run that had it has just ended
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if staging.exists() and os.path.samestat(os.fstat(opened), staging.stat()):
+                if not any(staging.iterdir()):
+                    return opened
+                shutil.rmtree(staging)
+        except BlockingIOError:
+            os.close(opened)
+            raise CapsimError(f"{out}: another run is writing there; wait for it, or choose another --out") from None
+        os.close(opened)
+
+
+def _remove_if_left(path: Path) -> None:
+    """Remove what a killed run has left; what a living one holds stays."""
+    with suppress(ImportError, OSError), _held(path, wait=False):
+        shutil.rmtree(path)
+
+
+@contextmanager
+def _held(path: Path, *, exclusive: bool = True, wait: bool = True) -> Iterator[None]:
+    """Lock a folder."""
+    import fcntl
+
+    opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(opened, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(opened)
+
+
+def _being_written(staging: Path, error: OSError) -> Path:
+    """The file, within the folder, that could not be written: it is named by the error, or the last one touched."""
+    with suppress(ValueError, TypeError):
+        return Path(error.filename).relative_to(staging)
+    files = [path for path in staging.rglob("*") if path.is_file()]
+    return max(files, key=lambda path: path.stat().st_mtime_ns, default=staging).relative_to(staging)
 
 
 def _publish(staging: Path, out: Path) -> None:
@@ -129,33 +198,15 @@ def _publish(staging: Path, out: Path) -> None:
     sums = [f"{hashlib.sha256((staging / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (staging / SUMS).write_text("".join(sums), encoding="utf-8")
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with ExitStack() as alone:
+        with suppress(ImportError, OSError):  # of a run that began before there was such a folder
+            alone.enter_context(_held(out))
         earlier = _listed(out / SUMS)
         for name in [*names, SUMS]:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).replace(out / name)
         for name in earlier - set(names):
             (out / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep another run out while files are moved in: of two runs into one folder, one is there afterwards, whole.
-
-    The system drops the lock of a killed process. Where there are no such locks the files are moved without one;
-    ``SHA256SUMS``, which comes last, then tells a mixture.
-    """
-    opened = None
-    try:
-        with suppress(ImportError, OSError):  # Windows has no fcntl, some network file systems no lock of a folder
-            import fcntl
-
-            opened = os.open(out, os.O_RDONLY)
-            fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        if opened is not None:
-            os.close(opened)
 
 
 def _listed(sums: Path) -> set[str]:

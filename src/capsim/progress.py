@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
+from capsim.errors import visible
+
 PLAIN_EVERY_S = 15.0  # without a terminal; runs that are shorter print nothing
 
 
@@ -45,8 +47,9 @@ class Progress:
                 from tqdm.auto import tqdm
 
             self._bar = tqdm(
-                total=100, desc=name, leave=False, delay=1, bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
-            )
+                total=100, desc=visible(name), leave=False, delay=1,
+                bar_format="{l_bar}{bar}| {elapsed}<{remaining}", file=getattr(sys.stderr, "unescaped", None),
+            )  # fmt: skip
 
     def __call__(self, share: float) -> None:
         """Say that a share of the work is done [0..1]."""

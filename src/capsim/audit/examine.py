@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +20,12 @@ from capsim.intervals import interval
 from capsim.provenance import certificate
 from capsim.scenario import load
 from capsim.specs import Scenario
+from capsim.workers import WORKERS, Workers
 from capsim.workload import load_of
 
 if TYPE_CHECKING:
     from capsim.trace import Trace
 
-WORKERS = 2
 REPLICATES = 3
 # Of every comparison of the families.
 CHANGE_FIGURES = (
@@ -93,7 +92,8 @@ def examine(
     loads = Loads(given.mean_hz, given.peak_hz, base.stress.load_factor)
     tasks = _tasks(spec, replicates, families)
     work = partial(_work, spec, base, trace, loads, seed)
-    answers = _answers(work, tasks, workers, progress)
+    with Workers(workers, work=work) as pool:
+        answers = pool.all(tasks, progress)
     values: Values = {}
     solved: dict[tuple[int, int], Solved] = {}
     for task, answer in zip(tasks, answers, strict=True):
@@ -148,33 +148,6 @@ def _tasks(spec: ClaimsSpec, replicates: int, families: Sequence[str]) -> list[T
     searches = [Task(claim=c, need=n) for c, claim in enumerate(spec.claim) for n in range(len(claim.needs))]
     sides = [Task(side, replicate, tuple(figures)) for (side, replicate), figures in wanted.items()]
     return [*searches, *sides]
-
-
-def _answers(
-    work: Callable[[Task], Any], tasks: Sequence[Task], workers: int, progress: Callable[[float], None] | None
-) -> list[Any]:
-    """The answer to every task, in their order, whoever finds it."""
-    found: dict[int, Any] = {}
-
-    def said() -> None:
-        if progress:
-            progress(len(found) / len(tasks))
-
-    if workers < 2:
-        for place, task in enumerate(tasks):
-            found[place] = work(task)
-            said()
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            futures = {pool.submit(work, task): place for place, task in enumerate(tasks)}
-            try:
-                for future in as_completed(futures):
-                    found[futures[future]] = future.result()
-                    said()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    return [found[place] for place in range(len(tasks))]
 
 
 def _work(

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from capsim.errors import CapsimError, concealed
+from capsim.errors import RAN_OUT, CapsimError, concealed, visible
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes; 0 is done, with findings or without
+# Exit codes; 0 is done, with findings or without.
+FAILED, BAD_INPUT, MACHINE_FAILED, INTERRUPTED = 1, 2, 3, 130
 
 
 class Lazy(NamedTuple):
@@ -92,7 +93,7 @@ def worded() -> Iterator[None]:
     try:
         yield
     except CapsimError as error:
-        fail(*error.problems)
+        fail(*error.problems, code=error.exit_code)
     except click.exceptions.NoArgsIsHelpError:
         raise  # shows the help
     except click.UsageError as error:
@@ -100,6 +101,8 @@ def worded() -> Iterator[None]:
         fail(f"{error.format_message().rstrip('.')}; see {command} --help")
     except KeyboardInterrupt:
         fail("interrupted", code=INTERRUPTED)
+    except MemoryError:
+        fail("out of memory; use a shorter load (--from, --to) or fewer --workers", code=MACHINE_FAILED)
     except BrokenPipeError:
         quiet()
         raise click.exceptions.Exit(0) from None  # the reader has seen enough
@@ -110,13 +113,16 @@ def worded() -> Iterator[None]:
         if not error.filename:
             with suppress(OSError):  # a stdout that is no file
                 quiet()  # what could not be written is still in its buffer, and would fail again on the way out
-        fail(f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space")
+        fail(
+            f"{place}: {os.strerror(error.errno)}; check the path, its rights and the free space",
+            code=MACHINE_FAILED if error.errno in RAN_OUT else BAD_INPUT,
+        )
 
 
 def fail(*problems: str, code: int = BAD_INPUT) -> NoReturn:
     """Print one line per problem on stderr and leave."""
     for problem in problems:
-        click.echo("capsim: " + " ".join(concealed(problem).splitlines()), err=True)
+        click.echo("capsim: " + visible(" ".join(concealed(problem).splitlines())), err=True)
     raise click.exceptions.Exit(code)
 
 
@@ -138,11 +144,31 @@ def reopen() -> None:
         sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     elif isinstance(sys.stdout, io.TextIOWrapper):
         if sys.stdout.isatty():
-            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character
+            sys.stdout = Terminal(sys.stdout)
         else:
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names come out as they came in
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    elif isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr.isatty():
+        sys.stderr = Terminal(sys.stderr)
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal that shows control characters: the name of a file may hold some, and the terminal would obey them.
+
+    Attributes
+    ----------
+    unescaped : TextIOWrapper
+        The same terminal, for a bar of progress, which moves the cursor.
+    """
+
+    def __init__(self, unescaped: io.TextIOWrapper) -> None:
+        super().__init__(unescaped.buffer, unescaped.encoding, "backslashreplace", line_buffering=True)
+        self.unescaped = unescaped
+
+    def write(self, text: str) -> int:
+        """Write a text, its control characters escaped."""
+        return super().write(visible(text))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -154,5 +180,11 @@ def main() -> None:
     Example:
       capsim compare before after --trace access.log.gz --out out
 
-    Exit codes: 0 done, 1 a check that was asked for has failed, 2 bad input, 130 interrupted.
+    \b
+    Exit codes:
+      0    done
+      1    a check that was asked for has failed
+      2    bad input
+      3    the machine failed: a worker process died, or memory, disk or open files ran out
+      130  interrupted
     """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capsim.errors import CapsimError
-from capsim.files import STAGING, folder
+from capsim.files import folder
 from capsim.paths import data_dir
 from capsim.published import bills, doubt, loads, market, memory
 from capsim.published.runs import Runs
@@ -57,8 +56,6 @@ def publish(content: dict[str, str], out: Path) -> None:
     out : Path
         The folder; absent, empty, or written by capsim before.
     """
-    for left in out.glob(f"{STAGING}*"):  # by a command that was killed; nothing reads it
-        shutil.rmtree(left, ignore_errors=True)
     with folder(out) as staging:
         for name, text in content.items():
             (staging / name).write_text(text, encoding="utf-8", newline="\n")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, unwritten
 from capsim.trace.lines import LONGEST_LINE_BYTES
 
 FORMAT = 1
@@ -53,7 +53,7 @@ class Journal:
         try:
             file = self.path.open("a+b", buffering=0)
         except OSError as error:
-            raise CapsimError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from None
+            raise unwritten(self.path, error, "choose another --out") from None
         _lock(file, self.path)
         _cut_torn_line(file)
         return file
@@ -82,10 +82,8 @@ class Journal:
         except OSError as error:
             with suppress(OSError):  # else it is cut off when the file is opened again
                 os.ftruncate(file.fileno(), before)
-            raise CapsimError(
-                f"{self.path}: cannot be written ({error.strerror}); free some space and start again: "
-                "what was recorded is kept"
-            ) from None
+            remedy = "free some space and start again: what was recorded is kept"
+            raise unwritten(self.path, error, remedy) from None
 
     def _rotate(self) -> None:
         aside = _aside(self.path, 1 + max([0, *(_number(part) for part in parts_of(self.path))]))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, MachineError
 from capsim.provenance import versions
 from capsim.sweep.point import Job, Outcome, Task, place, run_task
 
@@ -174,7 +174,7 @@ def _collected(client: Any, tasks: Iterable[Task], killed: type[Exception]) -> I
         try:
             outcome = future.result()
         except killed:
-            raise CapsimError(
+            raise MachineError(
                 f"{place(known[future.key])}: workers of the cluster have died over it {RETRIES + 1} times, probably "
                 "for want of memory; give them more, or shorten the load, and --resume"
             ) from None

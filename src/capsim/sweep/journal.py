@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, unwritten
 from capsim.sweep.point import Outcome, Row
 
 NAME = "runs.jsonl"
@@ -49,7 +49,7 @@ class Journal:
             out.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a+b", buffering=-1)  # noqa: SIM115 - closed on leaving
         except OSError as error:
-            raise CapsimError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+            raise unwritten(out, error, "choose another --out") from error
         try:
             self._begin(out, digest, resume)
         except BaseException:
@@ -114,9 +114,7 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise CapsimError(
-                f"{self._path}: cannot be written ({error.strerror}); make room, and --resume"
-            ) from error
+            raise unwritten(self._path, error, "make room, and --resume") from error
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.constants_spec import names_of
 from capsim.document import Window, rounded
-from capsim.errors import CapsimError, ScenarioError
+from capsim.errors import CapsimError, MachineError, ScenarioError
 from capsim.knobs import Key, keys
 from capsim.memory.residuals import overridden
 from capsim.scenario import validated
@@ -84,9 +84,9 @@ def run_task(job: Job, task: Task) -> Outcome:
     try:
         return Outcome(task.point, task.replicate, job.run(task.changes, task.replicate))
     except CapsimError as error:
-        raise CapsimError(*(f"{place(task)}: {line}" for line in error.problems)) from None
+        raise type(error)(*(f"{place(task)}: {line}" for line in error.problems)) from None
     except MemoryError:
-        raise CapsimError(
+        raise MachineError(
             f"{place(task)}: out of memory; use fewer workers or a shorter load, and --resume"
         ) from None
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from capsim.provenance import portable, versions
 from capsim.replicates import combine
 from capsim.scenario import load
 from capsim.specs import Scenario
-from capsim.sweep import cluster, engines
+from capsim.sweep import cluster
 from capsim.sweep.design import KINDS, Axis, Design, Grid, Points, Product, Range, Sample, checked
 from capsim.sweep.journal import Journal
-from capsim.sweep.point import Job, Outcome, Row, Task, changed, key_of, place, split
+from capsim.sweep.point import Job, Outcome, Row, Task, changed, key_of, place, run_task, split
+from capsim.workers import Workers
 
 if TYPE_CHECKING:
     from capsim.trace import Trace
@@ -37,6 +39,7 @@ TABLE, ABOUT = "sweep.csv", "design.json"
 MANY = 10_000  # runs that are begun without asking
 CHECKED = 2_000  # points whose scenarios are made before the first is run; later ones are checked in their turn
 LEAST_REPLICATES = 10  # before an interval's width is believed
+TRIES = 3  # a run that was out each time a worker died is not tried again
 GROWTH = 1.5  # of the number of replicates, from one look at the width to the next
 
 
@@ -149,8 +152,11 @@ def sweep(
 
     def engine(todo: Iterator[Task]) -> Iterator[Outcome]:
         if dask is not None:
-            return cluster.dask(job, todo, dask, workers, announce)
-        return engines.serial(job, todo) if workers == 1 else engines.processes(job, todo, workers)
+            yield from cluster.dask(job, todo, dask, workers, announce)
+            return
+        remedy = "use fewer --workers or a shorter load, and --resume"
+        with Workers(workers, work=partial(run_task, job), tries=TRIES, name=place, remedy=remedy) as pool:
+            yield from pool.each(todo)
 
     with Journal(folder, digest, resume=resume) as journal, told(progress, f"sweep of {base.name}") as tell:
         try:
@@ -160,7 +166,7 @@ def sweep(
             raise Interrupted(len(journal.rows), runs, _table(chosen, journal.rows, replicates)) from None
         except CapsimError as error:
             kept = f"; {len(journal.rows)} finished runs are kept in {folder}" if folder and journal.rows else ""
-            raise CapsimError(*error.problems[:-1], error.problems[-1] + kept) from error
+            raise type(error)(*error.problems[:-1], error.problems[-1] + kept) from error
         rows = {k: v for k, v in journal.rows.items() if k[1] < replicates}
         table = _table(chosen, rows, replicates)
         table.attrs["about"] = about
