@@ -125,6 +125,23 @@ def test_a_saved_result_is_a_side_like_any_other(here):
     assert document == json.loads(capsim("compare", "before.toml", "after.toml", "--json").stdout)
 
 
+@pytest.mark.parametrize("extra", ["[stress]\nload_factor = 5\n", "[workload.mix]\nevents = 0.5\nheartbeats = 0.45\n"])
+def test_sides_that_meet_other_conditions_are_refused_before_anything_runs(here, monkeypatch, extra):
+    def never(*_, **__):
+        raise AssertionError
+
+    Path("mine.toml").write_text(Path("after.toml").read_text(encoding="utf-8") + extra, encoding="utf-8")
+    one = capsim("compare", "before.toml", "mine.toml", "--conditions", "mine.toml", "--json")
+    pretend(monkeypatch, never)
+    result = capsim("compare", "before.toml", "mine.toml")
+
+    sides = json.loads(one.stdout)["results"]
+    assert len({json.dumps(side["provenance"]["scenario"][table]) for side in sides for table in ["stress"]}) == 1
+    assert len({json.dumps(side["provenance"]["scenario"]["workload"]["mix"]) for side in sides}) == 1
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "mine.toml: " in result.stderr and "--conditions SIDE" in result.stderr
+
+
 # --- regression -----------------------------------------------------------------------------------------------------
 
 

@@ -106,14 +106,47 @@ def test_changed_inputs_are_named():
     ]  # fmt: skip
 
 
-def test_sides_of_another_load_or_chance_are_named():
-    other = result_of([FakeRun(SCENARIO.replace("name", "after"), seed=4, load={"name": "day", "sha256": "ab"})])
+def test_sides_of_another_chance_are_named():
+    other = result_of([FakeRun(SCENARIO.replace("name", "after"), seed=4)])
 
     assert unlike([BEFORE, AFTER]) == []
-    assert unlike([BEFORE, AFTER, other]) == [
-        "after: seed is 4, that of before 0",
-        "after: trace sha256 is ab, that of before absent",
-    ]
+    assert unlike([BEFORE, AFTER, other]) == ["after: seed is 4, that of before 0"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("stress.load_factor", 5), ("stress.stall_s", 30), ("workload.queries_hz", 0.1), ("workload.rate_hz", 6),
+        ("workload.scale", 2), ("workload.mix", {"events": 0.5, "revenue": 0.15, "heartbeats": 0.35}),
+    ],
+)  # fmt: skip
+def test_sides_that_meet_another_load_mix_or_stress_are_refused(key, value):
+    other = result_of([FakeRun(SCENARIO.replace("name", "mine").replace(key, value))])
+
+    with pytest.raises(CapsimError, match=rf"mine: {key}.* is .*, that of before is ") as refused:
+        compare([BEFORE, other])
+    assert "--conditions" in refused.value.problems[-1]
+
+
+def test_a_trace_is_what_is_in_it_and_not_its_name():
+    def side(side_name, **load):
+        return result_of([FakeRun(SCENARIO.replace("name", side_name), load=load)])
+
+    compare([side("a", name="day", sha256="ab"), side("b", name="copy of day", sha256="ab")])
+    with pytest.raises(CapsimError, match=r"workload.trace is .*sha256 cd"):
+        compare([side("a", name="day", sha256="ab"), side("b", name="day", sha256="cd")])
+
+
+def test_every_key_that_differs_is_listed_and_conditions_stand_apart():
+    fault = [{"kind": "stall", "from_s": 5, "to_s": 9}]
+    mine = SCENARIO.replace("name", "mine").replace("server.pool.limit", 20).replace("billing.plan", "pro")
+    text = overview([BEFORE, result_of([FakeRun(mine.replace("database.faults", fault))])])
+    met = text.index("What differs in what the sides meet")
+    own = text.index("What differs in their configuration")
+
+    assert met < text.index("database.faults") < own < text.index("server.pool.limit")
+    assert "billing.plan" in text[own:] and "stress" not in text[own : text.index("Warnings")]
+    assert "What differs" not in overview([BEFORE, AFTER])
 
 
 def test_relative_change_of_nothing_is_no_number():

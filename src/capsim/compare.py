@@ -7,6 +7,7 @@ from importlib.metadata import version
 from itertools import zip_longest
 from typing import NamedTuple
 
+from capsim.conditions import Side, check_equal, flat
 from capsim.document import (
     Account,
     Comparison,
@@ -85,7 +86,8 @@ def compare(sides: Mapping[str, Result | RunLike] | Sequence[Result | RunLike]) 
     Raises
     ------
     CapsimError
-        With fewer than two sides.
+        With fewer than two sides, or if they do not meet one load, one mix, one rate of reads and one stress test; see
+        `capsim.conditions`.
     """
     named = list(sides.items()) if isinstance(sides, Mapping) else [(None, side) for side in sides]
     if len(named) < 2:
@@ -100,6 +102,7 @@ def compare(sides: Mapping[str, Result | RunLike] | Sequence[Result | RunLike]) 
             number += 1
             label = f"{base} ({number})"
         results.append(result if label == result.name else result.model_copy(update={"name": label}))
+    check_equal([Side.of_result(result) for result in results])
     return Comparison(
         capsim_version=version("capsim"), results=tuple(results), differences=tuple(_differences(results))
     )
@@ -201,19 +204,19 @@ def changed_inputs(saved: Document, now: Document) -> list[str]:
     return [
         f"{new.name}: {key} was {_short(left.get(key))}, is {_short(right.get(key))}"
         for old, new in zip(results_of(saved), results_of(now), strict=False)
-        for left, right in [(_flat(old.provenance), _flat(new.provenance))]
+        for left, right in [(flat(old.provenance), flat(new.provenance))]
         for key in dict.fromkeys([*left, *right])
         if left.get(key) != right.get(key)
     ]
 
 
 def unlike(results: Sequence[Result]) -> list[str]:
-    """Sides whose chance or load is not that of the first, so that their differences are not the scenarios' own.
+    """Sides whose chance is not that of the first, so that some of their differences are luck.
 
     Returns
     -------
     list of str
-        Such as ``after: seed is 2, that of before 1``; empty when only the scenarios differ.
+        Such as ``after: seed is 2, that of before 1``; empty when all share one seed.
     """
     first, *others = results
     mine = _shared(first)
@@ -227,16 +230,8 @@ def unlike(results: Sequence[Result]) -> list[str]:
 
 
 def _shared(result: Result) -> dict[str, object]:
-    """What the sides of a fair comparison have in common."""
-    load = result.provenance.get("load")
-    load = load if isinstance(load, Mapping) else {}
-    return {
-        "seed": result.provenance.get("seed"),
-        "replicates": result.replicates,
-        "trace sha256": load.get("sha256"),
-        "scale": load.get("scale"),
-        "trace span [s]": result.trace_span_s,
-    }
+    """What the sides of a fair comparison have in common, besides `capsim.conditions`."""
+    return {"seed": result.provenance.get("seed"), "replicates": result.replicates}
 
 
 def _described(names: Sequence[str]) -> str:
@@ -250,15 +245,6 @@ def _series(result: Result) -> dict[str, tuple[float | None, ...]]:
         for series in block.series
         for statistic, values in (("mean", series.mean), ("max", series.max))
     }
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    found: dict[str, object] = {}
-    for key, item in value.items():
-        found |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _short(value: object) -> str:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capsim.answer import answer, bill_window, listed, metric, question, stressed, total
+from capsim.conditions import Side, differing, told
 from capsim.document import BillLine, Metric, Result, StressMetric, Window
 from capsim.figures import figures
 from capsim.files import write_text
 from capsim.memory import constants
-from capsim.screen import number, ratio, span
+from capsim.screen import DIFFERENT, number, ratio, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +134,7 @@ def _context(results: Sequence[Result]) -> dict[str, Any]:
         "accounting": _accounting(results),
         "rest": [_summary(results, window, memory=False) for window in windows],
         "stress": _stress(results),
+        "different": [_different(results, title, own) for title, own in DIFFERENT.items()] if several else [],
         "bills": [_bill(result, bill_window(results)) for result in results],
         "warnings": [(f"{listed(names)}: " if several else "") + text for text, names in warnings.items()],
         "constants": _constants(),
@@ -235,6 +237,12 @@ def _stress(results: Sequence[Result]) -> Table:
         "to recover. In a stall every call ends with it; in an outage every call fails within a millisecond."
     )
     return Table("The stress envelope", _head(results), rows, note)
+
+
+def _different(results: Sequence[Result], title: str, own: bool) -> Table:
+    keys = [key for key in differing([Side.of_result(r) for r in results]) if key.is_condition == own]
+    rows = [[Cell(key.name), *(Cell(told(value)) for value in key.values)] for key in keys]
+    return Table(title, [Cell("key"), *(Cell(r.name) for r in results)], rows, "" if rows else "Nothing differs.")
 
 
 def _bill(result: Result, window: Window) -> Table:

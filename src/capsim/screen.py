@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from capsim.compare import Drift, figures
+from capsim.conditions import Side, differing, told
 from capsim.document import Result, Window
 
 WIDTH = 100  # columns
 ABSENT = "-"
 
+DIFFERENT = {"What differs in what the sides meet": True, "What differs in their configuration": False}
 _WINDOW_TITLES: dict[Window, str] = {"trace": "over the load, once", "month": "over a month (30 days)"}
 _WINDOW_COLUMNS: dict[Window, str] = {"trace": "the load, once", "month": "a month"}
 _BRACKETS = ("_lower_mean", "_upper_mean")  # of the figure before them
@@ -59,6 +61,7 @@ def overview(results: Sequence[Result]) -> str:
         _stress(results),
     ]
     parts += [_bill(results, window) for window in _windows(results)]
+    parts += [_titled(title, differences(results, conditions=own)) for title, own in DIFFERENT.items()]
     parts.append(_warnings(results))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -104,6 +107,28 @@ def span(span_s: float) -> str:
     if span_s >= 2 * 86_400:
         return f"{span_s / 86_400:.1f} days"
     return f"{span_s / 3_600:.1f} h" if span_s >= 3_600 else f"{span_s:g} s"
+
+
+def differences(results: Sequence[Result], *, conditions: bool) -> str:
+    """The keys in which the scenarios differ, conditions apart from configuration; empty if there are none.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    conditions : bool
+        Which of the two: what comes from outside, or what is configured.
+    """
+    keys = [key for key in differing([Side.of_result(r) for r in results]) if key.is_condition == conditions]
+
+    def build(shown: Sequence[int]) -> str:
+        def cell(text: str, width: int) -> str:
+            return "\n".join(textwrap.wrap(text, width))
+
+        rows = [[cell(key.name, 44), *(cell(told(key.values[i]), 22) for i in shown)] for key in keys]
+        head = ["key", *(_wrapped(results[i].name) for i in shown)]
+        return _table(rows, head, ["left"] * len(head))
+
+    return _fitting(len(results), build) if keys else ""
 
 
 def _windows(results: Sequence[Result]) -> list[Window]:

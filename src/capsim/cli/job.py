@@ -13,6 +13,7 @@ from capsim.answer import answer
 from capsim.cli import FAILED
 from capsim.cli.options import Options
 from capsim.compare import changed_inputs, check_alike, drift, unlike
+from capsim.conditions import Side, check_equal
 from capsim.document import Document, Result, RunLike, dumps, load_document, load_results, result_of, results_of
 from capsim.errors import CapsimError
 from capsim.files import folder, write_text
@@ -21,6 +22,7 @@ from capsim.progress import Progress
 from capsim.scenario import load
 from capsim.screen import WIDTH, drift_table, overview
 from capsim.specs import Scenario
+from capsim.units import US_PER_S
 
 if TYPE_CHECKING:
     from capsim.trace import Trace
@@ -32,10 +34,16 @@ class Job(NamedTuple):
     """A side whose inputs have been read."""
 
     names: Sequence[str]
+    conditions: Sequence[Side]
     results: Callable[[], Sequence[Result]]
 
 
-def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Result]], Document]) -> None:
+def perform(
+    sides: Sequence[str],
+    options: Options,
+    make: Callable[[Sequence[Result]], Document],
+    conditions: str | None = None,
+) -> None:
     """Make one document of all sides; deliver it to the screen, as JSON, into a folder, against a saved one.
 
     Parameters
@@ -46,11 +54,15 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
         From the command line.
     make : callable
         Turns the results into the document.
+    conditions : str, optional
+        A scenario whose load and stress test all sides meet, in place of their own.
     """
     # Whatever is wrong with an input is found before any of them is simulated.
     saved = load_document(options.against) if options.against else None
     cache: Cache = {}
-    jobs = [_job(side, options, cache) for side in sides]
+    given = with_load(conditions, options, cache) if conditions else None
+    jobs = [_job(side, options, cache, given) for side in sides]
+    check_equal([side for job in jobs for side in job.conditions])
     if saved:
         check_alike(saved, [name for job in jobs for name in job.names], str(options.against))
     with folder(options.out) if options.out else nullcontext() as staging:
@@ -61,7 +73,7 @@ def perform(sides: Sequence[str], options: Options, make: Callable[[Sequence[Res
             write_text(staging / "result.json", dumps(document))
             write(list(results_of(document)), staging)
     for line in unlike(results_of(document)):
-        click.echo(f"capsim: not the same load or chance: {line}", err=True)
+        click.echo(f"capsim: not the same chance: {line}", err=True)
     if options.out:
         click.echo(f"capsim: wrote {options.out}", err=True)
     if options.as_json:
@@ -134,18 +146,26 @@ def deliver(options: Options, text: str, shown: str) -> None:
     click.echo(text if options.as_json else shown, nl=False)
 
 
-def _job(side: str, options: Options, cache: Cache) -> Job:
+def _job(
+    side: str, options: Options, cache: Cache, conditions: tuple[Scenario, Trace | None] | None = None
+) -> Job:
     """Read and check one side now; the returned function simulates it."""
     if side.endswith(".json"):
         results = load_results(side)
-        return Job([result.name for result in results], lambda: results)
-    scenario, trace = with_load(side, options, cache)
+        return Job([result.name for result in results], [Side.of_result(result) for result in results], lambda: results)
+    if conditions is None:
+        scenario, trace = with_load(side, options, cache)
+    else:
+        given, trace = conditions
+        scenario = billable(load(side)).replace("workload", given.workload).replace("stress", given.stress)
     if options.fidelity == "law":
         from capsim.fidelity import check_law
         from capsim.plan import applied
 
         check_law(applied(scenario), trace)
-    return Job([scenario.name], lambda: [result_of(_replicates(scenario, trace, options))])
+    facts = (trace.sha256, trace.span_us / US_PER_S) if trace else (None, scenario.workload.duration_s)
+    met = Side.of_scenario(side, scenario, *facts)
+    return Job([scenario.name], [met], lambda: [result_of(_replicates(scenario, trace, options))])
 
 
 def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> Iterable[RunLike]:
@@ -177,9 +197,7 @@ def with_load(side: str, options: Options, cache: Cache | None = None) -> tuple[
     cache : dict, optional
         Traces that have been read, by name.
     """
-    scenario, cache = load(side), {} if cache is None else cache
-    plan_on(scenario.billing.plan, scenario.billing.from_date)
-    prices_on(scenario.billing.from_date)
+    scenario, cache = billable(load(side)), {} if cache is None else cache
     if options.scale is not None:
         scenario = scenario.replace("workload.scale", options.scale)
     name = options.trace or scenario.workload.trace
@@ -198,6 +216,13 @@ def with_load(side: str, options: Options, cache: Cache | None = None) -> tuple[
         load_free = scenario.workload.model_dump() | {"rate_hz": None, "runs": (), "duration_s": None}
         scenario = scenario.replace("workload", load_free | {"trace": trace.name})
     return scenario, trace
+
+
+def billable(scenario: Scenario) -> Scenario:
+    """The same scenario, if its plan and its prices are known."""
+    plan_on(scenario.billing.plan, scenario.billing.from_date)
+    prices_on(scenario.billing.from_date)
+    return scenario
 
 
 def _read(name: str, options: Options) -> Trace:
