@@ -17,14 +17,14 @@ from capsim.units import GB, MIB
 
 FULL = 0.999  # of a volume
 SAME = 0.005  # differences below this share are no differences: the models are coarser
-TESTS = (("stall", "a database stall"), ("outage", "a database outage"))
+TESTS = (("stall", "If Postgres hangs"), ("outage", "If Postgres fails"), ("deploys", "In deploys"))
 
 
 class Loss(NamedTuple):
-    """How much is lost, and when."""
+    """When something is lost, and how much: two parts of a sentence."""
 
+    when: str
     items: str
-    where: str
 
 
 def question(results: Sequence[Result]) -> str:
@@ -101,22 +101,27 @@ def total(result: Result, window: Window) -> tuple[float, float, float] | None:
 def _alone(result: Result) -> str:
     load = (result.provenance.get("load") or {}).get("name", "its load")
     mean, peak = metric(result, "server_rss_mean"), metric(result, "server_rss_peak")
-    return (
+    head = (
         f"Under {load} ({span(result.trace_span_s)}), the server of {named(result)} holds {number(mean, 'MiB')} MiB of "
-        f"memory on average and {number(peak, 'MiB')} MiB at most; "
-        f"it loses {listed([f'{loss.items} {loss.where}' for loss in _losses(result).values()])}."
+        f"memory on average and {number(peak, 'MiB')} MiB at most."
     )
+    return " ".join([head, *(f"{loss.when} it loses {loss.items}." for loss in _losses(result).values())])
 
 
 def _beside(first: Result, second: Result) -> str:
     before, after = _losses(first), _losses(second)
-    told = [
-        f"{loss.items} {loss.where}"
-        + (f" ({named(first)}: {before[name].items})" if name in before and before[name].items != loss.items else "")
-        for name, loss in after.items()
-    ]
-    alike = f", all as in {named(first)}" if before == after else ""
-    return f"{_memory(first, second)}; it loses {listed(told)}{alike}."
+    told = [f"{_memory(first, second)}."]
+    for name, loss in after.items():
+        other = before.get(name)
+        beside = (
+            ""
+            if other is None
+            else f", as does {named(first)}"
+            if other == loss
+            else f" ({named(first)}: {other.items})"
+        )
+        told.append(f"{loss.when} it loses {loss.items}{beside}.")
+    return " ".join(told)
 
 
 def _memory(first: Result, second: Result) -> str:
@@ -133,18 +138,22 @@ def _memory(first: Result, second: Result) -> str:
 
 
 def _losses(result: Result) -> dict[str, Loss]:
+    """What is lost under the load, and in each stress test in which anything is lost."""
     found = {}
     lost, offered = metric(result, "items_lost"), metric(result, "items_offered")
     if lost is not None:
         of = "" if offered is None else f" of {number(offered, 'items')}"
-        found["load"] = Loss(f"{number(lost, 'items')}{of} items", "under the load")
+        found["load"] = Loss("Under the load", f"{number(lost, 'items')}{of} items")
     for test, phrase in TESTS:
         gone = stressed(result, test, "items_lost")
-        if gone is not None:
+        if gone is not None and (gone or test != "deploys"):
             length, rate = stressed(result, test, "length"), stressed(result, test, "request_rate")
-            at = "" if rate is None else f" at {number(rate, '1/s')} requests/s"
-            where = f"in {phrase} of {number(length, 's')} s{at}"
-            found[test] = Loss(f"{number(gone, 'items')} items{_stuck(result, test)}", where)
+            factor = stressed(result, test, "load_factor")
+            times = "" if factor is None or factor == 1 else f"{number(factor, '1')} times "
+            at = "" if rate is None else f" at {times}the busiest minute ({number(rate, '1/s')} requests/s)"
+            found[test] = Loss(
+                f"{phrase} for {number(length, 's')} s{at},", f"{number(gone, 'items')} items{_stuck(result, test)}"
+            )
     return found
 
 
@@ -190,11 +199,21 @@ def _usd(value: float) -> str:
 
 
 def _stuck(result: Result, test: str) -> str:
+    """What does not heal."""
     writers, items = stressed(result, test, "writers_stuck"), stressed(result, test, "items_stuck")
+    rate = stressed(result, test, "loss_rate_until_restart")
+    if rate:
+        who = f"{number(writers, 'count')} writer{'s' * (writers != 1)}" if writers else "the writers"
+        # Which part of the replicates it happened in would be a mean of writers: only the rate is told.
+        some = who if not writers or float(writers).is_integer() else "some writers"
+        return (
+            f" by its end; then {some} never recover{'s' * (writers == 1)} and lose{'s' * (writers == 1)} "
+            f"{number(rate, '1/s')} items/s until a restart"
+        )
     if not writers:
         return ""
     plural = "s" if writers != 1 else ""
-    return f" (with {number(items, 'items')} more stuck for good in {number(writers, 'count')} writer{plural})"
+    return f" and leaves {number(items, 'items')} stuck in {number(writers, 'count')} writer{plural} until a restart"
 
 
 def _period(result: Result, window: Window) -> str:

@@ -233,10 +233,12 @@ def _stress(results: Sequence[Result]) -> Table:
         label = f"{test}: {name.replace('_', ' ')}"
         rows.append(_beside(label, unit, *_values(figures)))
     note = (
-        "Each test is played alone, at a steady rate: half a minute of calm, the fault, five minutes "
-        "to recover. In a stall every call ends with it; in an outage every call fails within a millisecond."
+        "Each test is simulated alone, at a steady rate: time before, the fault, time after, or as much longer as it "
+        "takes to heal. Items lost are counted until it heals; of writers that never recover, until the fault is over. "
+        "What they lose from then on is the loss rate until restart. In a stall every call ends with it; in an outage "
+        "every call fails within a millisecond."
     )
-    return Table("The stress envelope", _head(results), rows, note)
+    return Table("Stress test", _head(results), rows, note)
 
 
 def _different(results: Sequence[Result], title: str, own: bool) -> Table:

@@ -18,6 +18,7 @@ _WINDOW_TITLES: dict[Window, str] = {"trace": "over the load, once", "month": "o
 _WINDOW_COLUMNS: dict[Window, str] = {"trace": "the load, once", "month": "a month"}
 _BRACKETS = ("_lower_mean", "_upper_mean")  # of the figure before them
 _DECIMALS = {"MiB": 1, "USD": 2, "items": 0, "requests": 0}
+QUIET_STRESS = ("time_before", "time_after")  # in the note below the table
 _LOSS_WORDS = ("lost", "stuck", "dropped", "rejected", "timeouts")
 
 
@@ -204,7 +205,29 @@ def _stress(results: Sequence[Result]) -> str:
         _Side(r.name, {(f"{row.test}: {row.metric}", row.unit): (row.value, row.half_width) for row in r.stress})
         for r in results
     ]
-    return _titled("Stress, at the load's peak minute", _figures(sides, lambda name, unit: True))
+    table = _figures(sides, lambda name, unit: not name.endswith(QUIET_STRESS))
+    before, after = ({row.value for r in results for row in r.stress if row.metric == m} for m in QUIET_STRESS)
+    if not (table and before and after):
+        return _titled("Stress test", table)
+    note = (
+        f"Each test: {listed_numbers(before)} s of steady load, the fault, then {listed_numbers(after)} s. Items lost "
+        "are counted until it heals; of writers that never recover, until the fault is over. What they lose from then "
+        "on is the loss rate until restart."
+    )
+    return _titled("Stress test", f"{table}\n{textwrap.fill(note, WIDTH)}")
+
+
+def listed_numbers(values: set[float | None]) -> str:
+    """The different numbers of a row.
+
+    Examples
+    --------
+    >>> listed_numbers({300.0, 1200.0, None})
+    '300 to 1,200'
+    """
+    known = sorted(value for value in values if value is not None)
+    ends = dict.fromkeys(number(value, "s") for value in (*known[:1], *known[-1:]))
+    return " to ".join(ends)
 
 
 def _figures(sides: Sequence[_Side], mine: Callable[[str, str], bool], *, changes: bool = True) -> str:

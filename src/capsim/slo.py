@@ -183,7 +183,8 @@ def measured(slo: SloSpec, run: Run, *, stressed: bool = True) -> Measured:
     if slo.loss_share_most is not None and stressed:
         for test, rows in run.stress.groupby("test", sort=False):
             figures = dict(zip(rows["metric"], rows["value"], strict=True))
-            lost = figures["items_lost"] + figures["items_stuck"]
+            without_end = figures["loss_rate_until_restart"] * figures["time_after"]
+            lost = figures["items_lost"] + figures["items_stuck"] + without_end
             shares[str(test)] = lost / max(figures["items_offered"], 1.0)
     return Measured(values, paid_usd(run), shares)
 

@@ -55,6 +55,8 @@ def compare(
         if value is not None and not exports:
             raise CapsimError(f"{name} is of exports of what was billed, and none is given; leave it out")
     recordings = [side for side in sides if is_recording(side)]
+    if conditions and (recordings or exports):
+        raise CapsimError("--conditions is for sides that are simulated; beside a recording or an export leave it out")
     if recordings:
         recorded([side for side in sides if side not in recordings], recordings, options)
         return

@@ -82,7 +82,7 @@ def compare_bill(sides: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> A
 
 @styled
 def compare_stress(sides: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """What each side loses, or keeps for ever, under its stress envelope.
+    """What each side loses, or keeps until a restart, in its stress test.
 
     Parameters
     ----------
@@ -98,11 +98,15 @@ def compare_stress(sides: Mapping[str, pd.DataFrame], ax: Axes | None = None) ->
             lost, stuck = _figure(sides[name], test, "items_lost"), _figure(sides[name], test, "items_stuck")
             ax.barh(at, lost, 0.9 * height, color=colour, label=name if row == 0 else "")
             ax.barh(at, stuck, 0.9 * height, left=lost, color=colour, alpha=0.5, hatch="////", edgecolor="white")
+            rate = _figure(sides[name], test, "loss_rate_until_restart")
             text = f"{lost:,.0f} lost" + (f", {stuck:,.0f} stuck" if stuck else "")
+            text += f", then {rate:,.3g}/s until a restart" if rate else ""
             ax.annotate(text, (lost + stuck, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(range(len(tests)), tests)
     rates = {f"{_figure(sides[name], test, 'request_rate'):.3g}" for name in sides for test in tests}
-    at_rate = f", at {rates.pop()} requests/s" if len(rates) == 1 else ""
+    factors = {f"{_figure(sides[name], test, 'load_factor'):g}" for name in sides for test in tests}
+    times = f" ({factor} times the busiest minute)" if len(factors) == 1 and (factor := factors.pop()) != "0" else ""
+    at_rate = f", at {rates.pop()} requests/s{times}" if len(rates) == 1 else ""
     return bars(ax, f"Under stress{at_rate}", "lost, and stuck in a buffer (hatched) [items]")
 
 
