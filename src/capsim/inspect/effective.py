@@ -146,7 +146,11 @@ class Effective:
             Setting("start: steps", " · ".join(step.told for step in self.started) or unread, self.origin),
             Setting("server", server.told if server else unread, self.origin),
             Setting("process 1", (*server.above, server.program)[0] if server else unread, self.origin),
-            Setting("SIGTERM reaches the server", swallows if isinstance(swallows, Unknown) else swallows is None, self.origin),
+            Setting(
+                "SIGTERM reaches the server",
+                swallows if isinstance(swallows, Unknown) else swallows is None,
+                self.origin,
+            ),
             Setting("heap cap [MiB]", self.heap_cap_mib or "none", "what the server's process gets"),
             Setting(
                 "memory limit [GB]",
