@@ -30,6 +30,7 @@ import click
     help="Railway plan: its limits, and the plan of the scenario.",
 )
 @click.option("--service", metavar="NAME", help="Which service of a railway.ts that declares several.")
+@click.option("--environment", metavar="NAME", help="Railway environment whose own settings apply.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (data/schema/inspection.schema.json).")
 def inspect(
     paths: tuple[str, ...],
@@ -37,12 +38,14 @@ def inspect(
     on: dt.datetime | None,
     plan: str,
     service: str | None,
+    environment: str | None,
     as_json: bool,
 ) -> None:
     """Say what a configuration really does, and what could go wrong with it.
 
-    PATH is railway.json, railway.toml, railway.ts, .env, package.json, Dockerfile, a folder that holds some of
-    them, or a postgresql:// address. Nothing in them is run, and no secret is printed or written.
+    PATH is .railway/railway.ts, railway.json, railway.toml, .env, package.json, Dockerfile, Procfile, railpack.json,
+    nixpacks.toml, a folder that holds some of them, or a postgresql:// address. Nothing in them is run, and no secret
+    is printed or written. What was not read is unknown, never a default.
 
     \b
     Examples:
@@ -59,7 +62,12 @@ def inspect(
     if write is not None and on is None:
         raise CapsimError("--write needs --on DATE, the first day of the billed month; nothing reads today's date")
     day = on.date() if on else None
-    found = effective(read(list(paths), service), day)
+    found = effective(read(list(paths), service, environment), day)
+    if write is not None and found.applied.job:
+        place = found.applied.place("cronSchedule")
+        raise CapsimError(
+            f"{place}: the service is a job, which runs and ends; --write makes scenarios of servers only"
+        )
     document = inspection(found, plan)
     if write is not None and day is not None:
         name = "".join(c if c.isalnum() or c in "_.- " else "-" for c in write.stem)[:80] or "inspected"

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from capsim.errors import CapsimError
+from capsim.inspect.railway_file import RailwayFile
+from capsim.inspect.unknown import Unknown
 
 LOCK_FILES = (  # by them a builder chooses the package manager
     "package-lock.json",
@@ -36,18 +38,18 @@ class Declared:
     the Dockerfile or package.json of a folder below. Files named one by one are found by their names.
     """
 
-    old: dict[str, Any] = field(default_factory=dict)  # railway.json or .toml: its build and deploy tables
+    old: RailwayFile | None = None  # railway.json or .toml
     old_file: str | None = None
-    new: dict[str, Any] = field(default_factory=dict)  # railway.ts, in the same words
+    new: dict[str, Any] = field(default_factory=dict)  # railway.ts, in the same words (`capsim.inspect.railway_ts`)
     new_file: str | None = None
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str | Unknown] = field(default_factory=dict)
     variable_places: dict[str, str] = field(default_factory=dict)
     package: dict[str, Any] = field(default_factory=dict)  # package.json, all of it
     package_file: str | None = None
     lock_files: tuple[str, ...] = ()  # names of `LOCK_FILES` that the folder holds; they are not opened
     dockerfile: dict[str, Any] = field(default_factory=dict)  # its ENV, and its last CMD or ENTRYPOINT
     dockerfile_name: str | None = None
-    notes: list[str] = field(default_factory=list)  # what was seen and not taken over
+    environment: str | None = None  # the one asked for
     folders: list[Path] = field(default_factory=list)  # those given
     named: dict[str, Path] = field(default_factory=dict)  # files given one by one, by name
 
@@ -56,6 +58,11 @@ class Declared:
         """Scripts of package.json."""
         scripts = self.package.get("scripts")
         return {k: v for k, v in scripts.items() if isinstance(v, str)} if isinstance(scripts, dict) else {}
+
+    def variable(self, name: str) -> str | None:
+        """A variable of the service, or None if it is not set or was not read."""
+        value = self.variables.get(name)
+        return value if isinstance(value, str) else None
 
     def dependency(self, name: str) -> str | None:
         """The version range of a package that package.json depends on (``^7.3.0``); None if it does not."""

@@ -8,6 +8,7 @@ from capsim.inspect.memory_findings import memory_findings
 from capsim.inspect.platform_findings import platform_findings
 from capsim.inspect.pool_findings import pool_findings
 from capsim.inspect.process_findings import process_findings
+from capsim.inspect.unread_findings import unread_findings
 
 
 def findings(effective: Effective, plan: str = "hobby") -> list[Finding]:
@@ -25,5 +26,6 @@ def findings(effective: Effective, plan: str = "hobby") -> list[Finding]:
         *pool_findings(effective),
         *memory_findings(effective, plan),
         *platform_findings(effective),
+        *unread_findings(effective),
     ]
     return sorted(found, key=lambda finding: HARMS.index(finding.harm))

@@ -7,27 +7,38 @@ from collections.abc import Iterator
 from capsim.inspect.effective import Effective
 from capsim.inspect.finding import Finding
 from capsim.inspect.unknown import Unknown
+from capsim.memory.limits import node_defaults, safe_heap_cap_mib
 from capsim.pricing import limits_on
 from capsim.units import GB, MIB
 
 HANG_MIB = 64.0  # a cap less than this below the limit hangs instead of aborting (capsim.memory.limits)
+_RULE = "half of the container's memory, at least 256 and at most 2,048 MiB, and 4,096 MiB from 15 GiB on"
+_SET = "set NODE_OPTIONS=--max-old-space-size=... as a variable of the service"
 
 
 def memory_findings(e: Effective, plan: str) -> Iterator[Finding]:
-    limit_mib, of = e.limit_mib, "limitOverride"
+    """A cap that does not fit the container's limit, or none at all."""
+    limit_mib, of = e.applied.limit_mib, "limitOverride"
     if limit_mib is None and e.on is not None and (limits := limits_on(plan, e.on)):
         limit_mib, of = float(limits.ram_gb) * GB / MIB, f"plan {plan}"
     cap = e.heap_cap_mib
-    if isinstance(cap, Unknown) or cap is None or limit_mib is None:
+    if isinstance(cap, Unknown):
         return
-    if cap >= limit_mib:
+    if limit_mib is None or isinstance(limit_mib, Unknown):
+        if cap is None:
+            remedy = f"{_SET}; --on DATE compares the heap with the limit of the plan"
+            yield Finding("no heap cap", "note", e.origin, f"V8 limits the heap by itself: {_RULE}", remedy)
+        return
+    if cap is None:
+        yield _uncapped(e, limit_mib, of)
+    elif cap >= limit_mib:
         yield Finding(
             "heap cap at or above the limit",
             "outage",
             e.origin,
             f"a heap of {cap} MiB does not fit into the container's {limit_mib:.0f} MiB ({of}): the platform kills "
             "it (137) before V8 collects in earnest",
-            f"cap the heap at {int(limit_mib - HANG_MIB)} MiB or less",
+            f"cap the heap at {int(limit_mib - HANG_MIB)} MiB or less" if limit_mib > HANG_MIB else "raise the limit",
         )
     elif limit_mib - cap < HANG_MIB:
         yield Finding(
@@ -36,5 +47,19 @@ def memory_findings(e: Effective, plan: str) -> Iterator[Finding]:
             e.origin,
             f"{cap} MiB leave {limit_mib - cap:.0f} MiB of the container's {limit_mib:.0f} ({of}): a leak hangs the "
             "server instead of ending it",
-            f"cap the heap at {int(limit_mib - HANG_MIB)} MiB or less",
+            f"cap the heap at {int(limit_mib - HANG_MIB)} MiB or less" if limit_mib > HANG_MIB else "raise the limit",
         )
+
+
+def _uncapped(e: Effective, limit_mib: float, of: str) -> Finding:
+    """Both numbers: what the container may use, and what V8 will."""
+    heap_mib = node_defaults(limit_mib).heap_cap_mib
+    both = f"V8 limits the heap to {heap_mib:,.0f} MiB by itself; the container may use {limit_mib:,.0f} MiB ({of})"
+    if heap_mib > safe_heap_cap_mib(limit_mib):
+        what = f"{both}, which is too close: the platform kills or hangs the server before V8 gives up"
+        return Finding("no heap cap", "outage", e.origin, what, "raise the memory limit, or cap the heap lower")
+    left = 100 * (1 - heap_mib / limit_mib)
+    what = f"{both}: {left:.0f} % of it can never be heap. V8's rule: {_RULE}"
+    remedy = f"{_SET}, {safe_heap_cap_mib(limit_mib):.0f} at most; or buy less memory"
+    bought = of == "limitOverride"  # a plan's limit costs nothing until it is used
+    return Finding("no heap cap", "outage" if bought and heap_mib < limit_mib / 2 else "note", e.origin, what, remedy)

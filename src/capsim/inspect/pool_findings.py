@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from capsim.inspect.effective import CPUS_VISIBLE, Effective
 from capsim.inspect.finding import Finding
+from capsim.inspect.unknown import Unknown
 from capsim.specs import DatabaseSpec
 
 FREE_CONNECTIONS = DatabaseSpec().clients_max  # as Postgres comes; a platform that changed it would say so
@@ -31,13 +32,14 @@ def pool_findings(e: Effective) -> Iterator[Finding]:
             f"host's CPUs: {2 * CPUS_VISIBLE + 1} with {CPUS_VISIBLE} (32 to 64 were seen)",
             "add connection_limit=10 to DATABASE_URL",
         )
-    opened = e.pool_limit * e.replicas
+    replicas = e.replicas
+    opened = 0 if isinstance(replicas, Unknown) else e.pool_limit * replicas
     if opened > FREE_CONNECTIONS:
         yield Finding(
             "more connections than Postgres lets in",
             "outage",
             place,
-            f"{e.replicas} replicas x {e.pool_limit} = {opened} connections; Postgres lets {FREE_CONNECTIONS} in "
+            f"{replicas} replicas x {e.pool_limit} = {opened} connections; Postgres lets {FREE_CONNECTIONS} in "
             "(max_connections 100, 3 kept for superusers), fewer while a deploy overlaps",
             f"keep replicas x connection_limit at {FREE_CONNECTIONS // 2} or less",
         )

@@ -48,16 +48,8 @@ def process_findings(e: Effective) -> Iterator[Finding]:
             f"one command belongs to that command only, so {server.told} starts without a cap",
             "make NODE_OPTIONS a variable of the service, or write it before the server's own command",
         )
-    elif server is not None and server.heap_cap_mib is None:
-        yield Finding(
-            "no heap cap",
-            "note",
-            start,
-            "the server's heap has no cap but Node's own, half of the memory it is told of",
-            "set NODE_OPTIONS=--max-old-space-size=... as a variable of the service",
-        )
     place = e.declared.variable_places.get("NODE_OPTIONS", "")
-    if ".env" in place and "max" in e.declared.variables.get("NODE_OPTIONS", ""):
+    if ".env" in place and "max" in (e.declared.variable("NODE_OPTIONS") or ""):
         yield Finding(
             "NODE_OPTIONS from a file",
             "note",
@@ -84,12 +76,4 @@ def process_findings(e: Effective) -> Iterator[Finding]:
             f"{what} stands above {server.told} and keeps SIGTERM to itself: the writers' shutdown "
             "never runs, and every deploy loses what is buffered and in flight",
             f"end the start command with: exec {server.told}",
-        )
-    if e.draining_s == 0:
-        yield Finding(
-            "draining 0 s",
-            "loss",
-            e.origin,
-            "SIGKILL follows SIGTERM at once (Railway's default), so no shutdown has time to write what is buffered",
-            "set drainingSeconds to 3 or more, longer than the longest flush",
         )

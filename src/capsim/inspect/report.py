@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from capsim.inspect.effective import Effective, Setting
+from capsim.inspect.applied import Setting
+from capsim.inspect.effective import Effective
 from capsim.inspect.finding import Harm
 from capsim.inspect.findings import findings
 from capsim.inspect.unknown import Unknown
@@ -44,6 +45,9 @@ class Inspection(_Part):
     schema_version: Literal[2] = 2
     kind: Literal["inspection"] = "inspection"
     on: dt.date | None = Field(description="the date whose rules were applied; null: none that begins later")
+    takes_effect: Literal["deploy", "apply"] = Field(
+        description="deploy: with the next deployment; apply: when `railway config apply` is run (railway.ts)"
+    )
     settings: tuple[SettingRow, ...]
     findings: tuple[FindingRow, ...]
 
@@ -59,6 +63,7 @@ def inspection(effective: Effective, plan: str = "hobby") -> Inspection:
     """The document of a configuration."""
     return Inspection(
         on=effective.on,
+        takes_effect="apply" if effective.declared.new_file else "deploy",
         settings=tuple(_row(setting) for setting in effective.settings()),
         findings=tuple(FindingRow(**vars(finding)) for finding in findings(effective, plan)),
     )
@@ -79,8 +84,10 @@ def screen(document: Inspection, width: int = 100) -> str:
         return ("no", "yes")[row.value] if isinstance(row.value, bool) else row.value
 
     rows = [(s.name, shown(s), f"{s.origin}: {s.unknown}" if s.unknown else s.origin) for s in document.settings]
-    table = tabulate(rows, headers=("setting", "in effect", "from"), disable_numparse=True)
-    lines = ["As the platform applies it", "", table, "", f"{len(document.findings)} findings", ""]
+    applies = document.takes_effect == "apply"
+    first = "As Railway takes it when `railway config apply` is run" if applies else "As the platform applies it"
+    table = tabulate(rows, headers=("setting", "declared" if applies else "in effect", "from"), disable_numparse=True)
+    lines = [first, "", table, "", f"{len(document.findings)} findings", ""]
     for finding in document.findings:
         lines += textwrap.wrap(f"[{finding.harm}] {finding.kind} ({finding.place})", width)
         lines += textwrap.wrap(f"{finding.what}.", width, initial_indent="    ", subsequent_indent="    ")

@@ -14,14 +14,16 @@ from capsim.inspect.declared import LOCK_FILES, Declared, text_of
 from capsim.inspect.dockerfile import dockerfile
 from capsim.inspect.environment_file import variables_of
 from capsim.inspect.plain import json_table, toml_table
-from capsim.inspect.railway_file import tables_of
-from capsim.inspect.railway_ts import typescript
+from capsim.inspect.railway_file import is_railway, tables_of
+from capsim.inspect.railway_ts import not_read, typescript
 
 KNOWN = (
     "railway.json",
     "railway.toml",
     ".railway/railway.ts",
     "railway.ts",
+    ".railway/railway.py",
+    ".railway/railway.go",
     ".env",
     "package.json",
     "Dockerfile",
@@ -31,8 +33,11 @@ KNOWN = (
 )
 FURTHER = ("Procfile", "railpack.json", "nixpacks.toml")  # opened where the start command is looked for
 
+ADDRESS = "the address given"
+_KINDS = f"is of no known kind; give {', '.join(KNOWN)}, a folder or a postgresql:// address"
 
-def read(paths: list[str], service: str | None = None) -> Declared:
+
+def read(paths: list[str], service: str | None = None, environment: str | None = None) -> Declared:
     """Read files, folders that hold some of them, and database URLs.
 
     Parameters
@@ -41,21 +46,33 @@ def read(paths: list[str], service: str | None = None) -> Declared:
         Files by the names of `KNOWN` (or ending in them, or in ``.env``), folders, ``postgresql://`` addresses.
     service : str, optional
         Which service of a railway.ts that declares several.
+    environment : str, optional
+        Whose block of railway.json applies, and which one ``ctx.isEnvironment`` of railway.ts asks about.
 
     Raises
     ------
     CapsimError
         If one cannot be read, is of no known kind, or is not what its name says: file, line and remedy.
     """
-    declared = Declared()
+    declared = Declared(environment=environment)
     for path in paths:
         if re.match(r"postgres(ql)?://", path):
             declared.variables["DATABASE_URL"] = path
-            declared.variable_places["DATABASE_URL"] = "the address given"
+            declared.variable_places["DATABASE_URL"] = ADDRESS
             continue
         for file in _files(Path(path), declared):
             _read_file(file, declared, service)
+    _lay_over(declared)
     return declared
+
+
+def _lay_over(declared: Declared) -> None:
+    """Variables that railway.ts writes out win over a .env, which fills in those that it leaves to Railway."""
+    for name, value in declared.new.get("env", {}).items():
+        known = name in declared.variables
+        if not known or (isinstance(value, str) and declared.variable_places[name] != ADDRESS):
+            declared.variables[name] = value
+            declared.variable_places[name] = f"{declared.new_file}: env.{name}"
 
 
 def _files(path: Path, declared: Declared) -> Iterator[Path]:
@@ -80,16 +97,15 @@ def _read_file(path: Path, declared: Declared, service: str | None) -> None:
     elif name == "package.json":
         declared.package, declared.package_file = json_table(text_of(path), source), source
     elif name.endswith((".json", ".toml")):
-        if declared.old_file:
-            raise CapsimError(f"{source}: {declared.old_file} was read already; the platform reads one of them")
         data = (json_table if name.endswith(".json") else toml_table)(text_of(path), source)
-        declared.old, declared.old_file = tables_of(data, source), source
-        if data.get("environments"):
-            declared.notes.append(f"{source}: environments: blocks for single environments are not applied")
-    elif name.endswith(".ts"):
-        if declared.new_file:
-            raise CapsimError(f"{source}: {declared.new_file} was read already; the platform reads one of them")
-        declared.new, declared.new_file = typescript(text_of(path), source, service, declared.notes), source
+        if "railway" not in name and not is_railway(data):
+            raise CapsimError(f"{source}: {_KINDS}")
+        _once(declared.old_file, source)
+        declared.old, declared.old_file = tables_of(data, source, declared.environment), source
+    elif name.endswith((".ts", ".py", ".go")):
+        _once(declared.new_file, source)
+        read = typescript if name.endswith(".ts") else not_read
+        declared.new, declared.new_file = read(text_of(path), source, service, declared.environment), source
     elif name.startswith(".env") or name.endswith(".env"):
         for key, value, line in variables_of(text_of(path), source):
             declared.variables[key] = value
@@ -97,5 +113,9 @@ def _read_file(path: Path, declared: Declared, service: str | None) -> None:
     elif name.startswith("Dockerfile"):
         declared.dockerfile, declared.dockerfile_name = dockerfile(text_of(path), source), source
     else:
-        known = ", ".join(KNOWN)
-        raise CapsimError(f"{source}: is of no known kind; give {known}, a folder or a postgresql:// address")
+        raise CapsimError(f"{source}: {_KINDS}")
+
+
+def _once(before: str | None, source: str) -> None:
+    if before:
+        raise CapsimError(f"{source}: {before} was read already, and the platform reads one of them; name that one")

@@ -9,6 +9,7 @@ from typing import Any
 from capsim.errors import CapsimError
 from capsim.inspect.declared import Declared
 from capsim.inspect.shell import Started, exec_form, shell_form
+from capsim.inspect.unknown import Unknown
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ def start_of(declared: Declared, deploy: Mapping[str, Any], origin: str, builder
         command, source = "npm start", "Railpack's default (package.json: scripts.start)"
     if command is not None and not isinstance(command, str):
         raise CapsimError(f"{source} is no text; write the command in quotes")
-    env = {**declared.dockerfile.get("env", {}), **declared.variables}  # a variable wins over the image's ENV
+    if isinstance(command, Unknown):
+        return Start(None, source, shell, ())
+    text = {name: value for name, value in declared.variables.items() if isinstance(value, str)}
+    env = {**declared.dockerfile.get("env", {}), **text}  # a variable wins over the image's ENV
     started: list[Started] = []
     if command:
         started = (
