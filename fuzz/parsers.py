@@ -29,8 +29,10 @@ import capsim.trace.parquet  # noqa: F401
 from capsim import billed, document, pricing, providers, scenario, slo
 from capsim.errors import CapsimError
 from capsim.inspect import effective, read
+from capsim.inspect.pool import pool_of
 from capsim.inspect.report import inspection, screen
-from capsim.inspect.written import scenario_of
+from capsim.inspect.url import address_of as database_address_of
+from capsim.inspect.written import written
 from capsim.measure import companion, gclog
 from capsim.memory.residuals import overridden
 from capsim.recording import ask, load, read_recording
@@ -150,7 +152,9 @@ def _inspected(name: str, beside: Mapping[str, str] | None = None) -> Callable[[
         document = inspection(found)
         document.model_dump_json().encode()
         screen(document).encode()
-        return scenario.dumps(scenario_of(found, ON, "hobby", "fuzzed")).encode()
+        made, text = written(found, ON, "hobby", "fuzzed")
+        assert scenario.loads(text) == made
+        return text.encode()
 
     return _in_files(**{name: through})
 
@@ -167,7 +171,9 @@ def _started(command: str) -> object:
 
 
 def _addressed(url: str) -> object:
-    return effective(read(["postgres://" + url]), ON).settings()
+    found = effective(read(["postgres://" + url]), ON)
+    address = database_address_of(url)
+    return pool_of({"postgres": "3"}, address, "x"), found.settings(), inspection(found)
 
 
 def _scenario(text: str) -> object:

@@ -12,10 +12,15 @@ from click.testing import CliRunner
 from capsim.cli import main
 from capsim.errors import CapsimError
 from capsim.inspect import effective, findings, read
+from capsim.inspect.node_version import node_version
+from capsim.inspect.pool import pool_of
 from capsim.inspect.report import schema_text
 from capsim.inspect.shell import server_of, shell_form
-from capsim.inspect.url import pool_url
+from capsim.inspect.unknown import Unknown
+from capsim.inspect.url import address_of
 from capsim.scenario import load
+from capsim.specs import Scenario
+from capsim.units import LONGEST_S
 
 SCRIPTS = {"start": "node dist/index.js", "capped": "cross-env NODE_OPTIONS=--max-old-space-size=300 node x.js"}
 PLAN_START = "NODE_OPTIONS='--max-old-space-size=512' npx prisma migrate deploy && npm start"
@@ -26,7 +31,8 @@ AFTER = BEFORE + "?connection_limit=10&pool_timeout=20&connect_timeout=10"
 def service(folder: Path, url: str = BEFORE, start: str = PLAN_START, **deploy: object) -> Path:
     """A service's folder: railway.json, package.json and .env."""
     (folder / "railway.json").write_text(json.dumps({"deploy": {"startCommand": start, **deploy}}))
-    (folder / "package.json").write_text(json.dumps({"scripts": SCRIPTS}))
+    package = {"scripts": SCRIPTS, "dependencies": {"@prisma/client": "^6.2.0"}}
+    (folder / "package.json").write_text(json.dumps(package))
     (folder / ".env").write_bytes(f"# database\r\nexport DATABASE_URL=\"{url}\" # ours\r\nTOKEN='s3cret'\r\n".encode())
     return folder
 
@@ -156,17 +162,136 @@ def test_a_dockerfile_takes_the_start_command_without_a_shell(tmp_path):
 
 
 def test_a_reference_to_a_variable_keeps_its_own_parameters():
-    url = pool_url("${{Postgres.DATABASE_URL}}?connection_limit=7&pool_timeout=0", ".env")
+    url = address_of("${{Postgres.DATABASE_URL}}?connection_limit=7&pool_timeout=0")
+    names = ("connection_limit", "pool_timeout", "connect_timeout")
 
-    assert (url.connection_limit, url.pool_timeout_s) == (7, 0)
+    assert [url.number(name, 0, ".env") for name in names] == [7, 0, None]
 
 
-@pytest.mark.parametrize("url", [BEFORE + "?connection_limit=hunter2", "mysql://user:hunter2@host/db", "hunter2"])
-def test_a_bad_address_is_refused_without_being_shown(url):
-    with pytest.raises(CapsimError, match=r"\.env: .*DATABASE_URL") as caught:
-        pool_url(url, ".env")
+# --- addresses and pools
 
-    assert "hunter2" not in str(caught.value)
+P6 = {"@prisma/client": "^6.2.0"}
+P7 = {"@prisma/client": "^7.3.0", "@prisma/adapter-pg": "^7.3.0"}
+
+
+def of(packages: dict[str, str] | None, url: str | None, **more: object) -> tuple[object, ...]:
+    """Limit, longest wait for a connection and for opening one; "?" where it is unknown."""
+    pool = pool_of(packages, None if url is None else address_of(url), ".env:1", **more)
+    values = (pool.limit, pool.acquire, pool.connect)
+    return tuple("?" if isinstance(v.number, Unknown) else v.number for v in values)
+
+
+@pytest.mark.parametrize(
+    ("packages", "url", "expected"),
+    [
+        (P6, BEFORE, (97, 10, 5)),
+        (P6, AFTER, (10, 20, 10)),
+        (P6, BEFORE + "?pool_timeout=0", (97, None, 5)),
+        (P6, None, ("?", "?", "?")),
+        (P6, "${{shared.DATABASE_URL}}", ("?", "?", "?")),
+        (P6, "${{shared.DATABASE_URL}}?connection_limit=4", (4, "?", "?")),
+        (P6, "${{Postgres.DATABASE_URL}}", (97, 10, 5)),
+        (P6, BEFORE + "?connection_limit=${LIMIT}", ("?", 10, 5)),
+        (P6, "prisma://accelerate.prisma-data.net/?api_key=hunter2", ("?", "?", "?")),
+        (P7, AFTER, (10, None, None)),
+        (P7, None, (10, None, None)),
+        ({"@prisma/client": "7.1.0"}, AFTER, ("?", "?", "?")),  # an adapter that package.json does not name
+        ({"@prisma/client": "6.9.0", "@prisma/adapter-pg": "6.9.0"}, AFTER, (10, None, None)),
+        ({"@prisma/client": "latest"}, BEFORE, ("?", "?", "?")),
+        ({"@prisma/client": "latest"}, AFTER, (10, 20, 10)),
+        ({"pg": "^8.11.0"}, AFTER, (10, None, None)),
+        ({"drizzle-orm": "^0.40.0", "postgres": "^3.4.0"}, BEFORE + "?max=4", (4, None, 30)),
+        ({"knex": "3.1.0", "pg": "8"}, BEFORE, (10, 60, None)),
+        ({"sequelize": "6", "pg": "8"}, BEFORE, (5, 60, None)),
+        ({"typeorm": "0.3.20", "pg": "8"}, BEFORE, (10, None, None)),
+        ({"express": "5"}, BEFORE, ("?", "?", "?")),
+        (None, BEFORE, ("?", "?", "?")),
+        (None, BEFORE + "?connection_limit=5", (5, "?", "?")),  # Prisma's own name
+    ],
+)
+def test_the_pool_is_that_of_the_driver_and_its_version(packages, url, expected):
+    assert of(packages, url) == expected
+
+
+def test_prisma_in_a_step_is_prisma_of_an_unknown_version():
+    assert of(None, BEFORE, runs_prisma=True) == ("?", "?", "?")
+    assert of(None, AFTER, runs_prisma=True) == (10, 20, 10)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "what"),
+    [
+        ("mysql://user:hunter2@host/db", "no Postgres", "MySQL"),
+        ("file:./dev.db", "no Postgres", "SQLite"),
+        ("mongodb+srv://user:hunter2@host/db", "no Postgres", "MongoDB"),
+        ("your_hunter2_here", "DATABASE_URL not read", "placeholder"),
+        ("${DATABASE_URL}", "DATABASE_URL not read", "reference"),
+        ("prisma+postgres://accelerate.prisma-data.net/?api_key=hunter2", "pool elsewhere", "Prisma's own service"),
+        ("postgresql://user:hun#ter2@host/db?connection_limit=10", "not a valid address", "raw #"),
+        ("postgresql://user:hun?ter2@host/db?connection_limit=10", "not a valid address", "raw ?"),
+        ("postgresql://user:hun/ter2@host/db", "not a valid address", "raw /"),
+        ("postgresql://user:hun%ter2@host/db", "not a valid address", "raw %"),
+        (BEFORE + "?a=1&amp;connection_limit=10", "not a valid address", "&amp;"),
+        (BEFORE + "?schema=public?connection_limit=10", "not a valid address", "second ?"),
+        (BEFORE + "?schema=public;connection_limit=10", "not a valid address", "a ;"),
+        ("${{Postgres.DATABASE_URL}}&connection_limit=10", "not a valid address", "needs a ?"),
+        (BEFORE + "?connection_limit=hunter2", "pool size not read", "no whole number"),
+        (BEFORE + "?connection_limit=${LIMIT}", "pool size not read", "reference"),
+        ("${{Postgres.DATABASE_PUBLIC_URL}}?connection_limit=5", "database over the public proxy", "egress"),
+        (
+            "postgresql://u:p@${{RAILWAY_TCP_PROXY_DOMAIN}}:5/db?connection_limit=5",
+            "database over the public proxy",
+            "egress",
+        ),
+        (BEFORE + "?pgbouncer=true", "behind a pooler", "PgBouncer's"),
+        ("postgresql://u:p@ep-a-pooler.eu.aws.neon.tech/db", "behind a pooler", "Neon's"),
+        ("postgresql://u:p@aws-0.pooler.supabase.com:5432/db", "behind a pooler", "Supabase's"),
+        ("postgresql://u:p@host:6543/db", "behind a pooler", "a pooler's"),
+    ],
+)
+def test_an_odd_address_is_a_finding_at_its_place_and_the_rest_is_read(tmp_path, url, kind, what):
+    folder = service(tmp_path, url)
+    found = findings(effective(read([str(folder)])))
+    (finding,) = [f for f in found if f.kind == kind]
+
+    assert finding.place.endswith(".env:2") and what in finding.what
+    assert "draining 0 s" in {f.kind for f in found}
+    assert not any(f.harm == "outage" for f in found if "connections" in f.kind or "pool limit" in f.kind)
+    assert all(text not in str(found) for text in ("hunter2", "ter2"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@[::1]:5432/db?connection_limit=5",
+        "postgresql://u:p%40%23@h/db?connection_limit=5",
+        "postgresql://u:p@%2Fvar%2Frun/db?connection_limit=5",
+        "postgresql://u:p@a:5432,b:5432/db?connection_limit=5",
+        "POSTGRES://h/db?connection_limit=5&schema=a",
+        "postgresql://h:5432?user=me@example&connection_limit=5",
+        "postgresql://${{PGUSER}}:${{PGPASSWORD}}@${{PGHOST}}:5432/${{PGDATABASE}}?connection_limit=5",
+    ],
+)
+def test_addresses_that_are_right_are_read(url):
+    assert of(P6, url) == (5, 10, 5)
+
+
+def test_findings_about_prisma_are_where_prisma_is(tmp_path):
+    package = {"scripts": {"start": "node a.js"}, "dependencies": {"hono": "4"}}
+    (tmp_path / "package.json").write_text(json.dumps(package))
+
+    found = [f for f in findings(effective(read([str(tmp_path)]))) if "pool" in f.what or "Prisma" in f.what]
+    assert [(f.kind, f.harm) for f in found] == [("no Postgres", "note")]
+
+
+def test_of_prisma_7_the_address_does_nothing_and_the_remedy_is_the_adapters(tmp_path):
+    folder = service(tmp_path, BEFORE + "?connection_limit=50")
+    (folder / "package.json").write_text(json.dumps({"dependencies": P7, "scripts": SCRIPTS}))
+    found = {f.kind: f for f in findings(effective(read([str(folder)])))}
+
+    assert "connection_limit in DATABASE_URL" in found["address does not set the pool"].what
+    assert "new PrismaPg({ connectionString, max: 10, connectionTimeoutMillis" in found["no timeout of the pool"].remedy
+    assert not found.keys() & {"pool limit missing", "pool_timeout missing", "connections during a deploy"}
 
 
 def test_a_broken_line_of_env_is_named_and_not_shown(tmp_path):
@@ -211,3 +336,81 @@ def test_the_committed_schema_is_current():
     kept = Path(__file__).parents[1] / "data/schema/inspection.schema.json"
 
     assert kept.read_text(encoding="utf-8") == schema_text()
+
+
+# --- the scenario that is written
+
+
+def wrote(folder: Path, *options: str) -> tuple[Scenario, str]:
+    out = folder / "mine.toml"
+    done = CliRunner().invoke(main, ["inspect", str(folder), "--write", str(out), "--on", "2026-02-03", *options])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(main, ["scenario", "check", str(out)]).exit_code == 0
+    return load(out), out.read_text()
+
+
+def test_everything_that_a_scenario_has_a_key_for_is_written_with_its_place(tmp_path):
+    limit = {"containers": {"memoryBytes": 16_000_000_000, "cpu": 4}}
+    folder = service(tmp_path, AFTER, "exec node --max-old-space-size=512 a.js", limitOverride=limit, numReplicas=2,
+                     drainingSeconds=30, overlapSeconds=5, restartPolicyMaxRetries=3)  # fmt: skip
+    (folder / "package.json").write_text(json.dumps({"dependencies": P6, "engines": {"node": "24.x"}}))
+    (folder / ".env").write_text((folder / ".env").read_text() + "LOG_LEVEL=info\n")
+    scenario, text = wrote(folder, "--plan", "pro")
+    server = scenario.server
+
+    assert (server.container.memory_limit_mib, server.container.cpu) == (15_258, 4)
+    assert (server.node.version, server.node.heap_cap_mib, server.logger.level) == (24, 512, "info")
+    assert (server.pool.limit, server.pool.pool_timeout_s, server.pool.connect_timeout_s) == (10, 20, 10)
+    process = server.process
+    assert (process.replicas, process.draining_s, process.overlap_s, process.restarts_max) == (2, 30, 5, 3)
+    assert (process.handles_sigterm, scenario.billing.plan) == (True, "pro")
+    for line, place in (("cpu = 4.0", "limitOverride.cpu"), ("version = 24", "engines.node"), ("limit = 10", ".env:2")):
+        (found,) = [each for each in text.splitlines() if each.startswith(line + " ")]
+        assert "#" in found and place in found
+    assert 'of the example "after-as-deployed"' in text and "hunter2" not in text
+
+
+def test_what_is_unknown_is_written_as_such_with_its_bad_case(tmp_path):
+    folder = service(tmp_path, "${{shared.DATABASE_URL}}", "./run-it")
+    scenario, text = wrote(folder)
+
+    assert (scenario.server.pool.limit, scenario.server.process.handles_sigterm) == ("default", False)
+    unknown = [line.split(" = ")[0] for line in text.splitlines() if "# unknown (" in line and "the bad case" in line]
+    assert set(unknown) >= {"limit", "pool_timeout_s", "connect_timeout_s", "heap_cap_mib", "handles_sigterm"}
+
+
+def test_a_pool_without_a_timeout_is_written_as_one_of_a_year_and_says_so(tmp_path):
+    folder = service(tmp_path, AFTER)
+    (folder / "package.json").write_text(json.dumps({"dependencies": P7, "scripts": SCRIPTS}))
+    scenario, text = wrote(folder)
+
+    assert (scenario.server.pool.limit, scenario.server.pool.pool_timeout_s) == (10, LONGEST_S)
+    assert "a call waits without an end" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "version"),
+    [
+        ("package.json", '{"engines": {"node": ">=20"}}', "unknown"),
+        ("package.json", '{"engines": {"node": ">=24 <25"}}', 24),
+        ("package.json", '{"engines": {"node": "^22.11.0"}}', 22),
+        (".nvmrc", "v20.11.1\n", 20),
+        ("Dockerfile", 'FROM --platform=linux/amd64 node:24-slim AS base\nFROM base\nCMD ["node", "a.js"]\n', 24),
+        ("Dockerfile", 'FROM docker.io/library/node:20.11-alpine\nCMD ["node", "a.js"]\n', 20),
+        ("Dockerfile", 'FROM oven/bun:1\nCMD ["bun", "a.ts"]\n', "unknown"),
+        (".env", "NIXPACKS_NODE_VERSION=20\n", 20),
+    ],
+)
+def test_the_version_of_node_is_read_where_it_is_said(tmp_path, file, text, version):
+    (tmp_path / "package.json").write_text("{}")
+    (tmp_path / file).write_text(text)
+    found, _ = node_version(read([str(tmp_path)]))
+
+    assert ("unknown" if isinstance(found, Unknown) else found) == version
+
+
+def test_a_job_is_no_server_and_is_not_written(tmp_path):
+    folder = service(tmp_path, cronSchedule="0 * * * *")
+    done = CliRunner().invoke(main, ["inspect", str(folder), "--write", str(tmp_path / "x.toml"), "--on", "2026-02-03"])
+
+    assert done.exit_code == 2 and "cronSchedule" in done.output and not (tmp_path / "x.toml").exists()

@@ -56,8 +56,7 @@ def inspect(
     from capsim.files import write_text
     from capsim.inspect import effective, read
     from capsim.inspect.report import inspection, screen
-    from capsim.inspect.written import scenario_of
-    from capsim.scenario import dumps
+    from capsim.inspect.written import written
 
     if write is not None and on is None:
         raise CapsimError("--write needs --on DATE, the first day of the billed month; nothing reads today's date")
@@ -71,6 +70,6 @@ def inspect(
     document = inspection(found, plan)
     if write is not None and day is not None:
         name = "".join(c if c.isalnum() or c in "_.- " else "-" for c in write.stem)[:80] or "inspected"
-        write_text(write, dumps(scenario_of(found, day, plan, name)))
+        write_text(write, written(found, day, plan, name)[1])
         click.echo(f"capsim: wrote {write}", err=True)
     click.echo(document.model_dump_json(indent=2) + "\n" if as_json else screen(document), nl=False)

@@ -9,12 +9,10 @@ from typing import Any
 
 from capsim.inspect.applied import RAILWAY, Applied, Setting, applied
 from capsim.inspect.declared import Declared
+from capsim.inspect.pool import Pool, declared_pool
 from capsim.inspect.shell import MANAGERS, Started, server_of
 from capsim.inspect.start import start_of
 from capsim.inspect.unknown import Unknown
-from capsim.inspect.url import PoolUrl, pool_url
-
-CPUS_VISIBLE = 48  # seen in containers, 32 to 64 (facts: railway §6)
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Effective:
     command: str | None
     started: tuple[Started, ...]
     server: Started | None
-    url: PoolUrl | None
+    pool: Pool
 
     @property
     def deploy(self) -> Mapping[str, Any]:
@@ -69,12 +67,6 @@ class Effective:
         return self.server.heap_cap_mib
 
     @property
-    def pool_limit(self) -> int:
-        """Connections that the pool may open; Prisma's default is 2 x CPUs + 1."""
-        given = self.url.connection_limit if self.url else None
-        return 2 * CPUS_VISIBLE + 1 if given is None else given
-
-    @property
     def swallows_sigterm(self) -> str | Unknown | None:
         """The process above the server that keeps SIGTERM to itself; None where the server gets it."""
         if self.server is None:
@@ -85,18 +77,8 @@ class Effective:
 
     def settings(self) -> list[Setting]:
         """What is in effect, in the order in which it is printed; nothing of it is a secret."""
-        d, url = self.declared, self.url
         server, swallows = self.server, self.swallows_sigterm
         unread = Unknown("not read", self.origin)
-        database = d.variable_places.get("DATABASE_URL", "no DATABASE_URL was given")
-
-        def url_setting(name: str, value: int | None, default: int, unit: str) -> Setting:
-            given = value is not None
-            return Setting(
-                f"{name}{unit}",
-                value if value is not None else default,
-                database if given else f"Prisma's default ({database})",
-            )
 
         return [
             Setting("start: read by", "a shell" if self.shell else "no shell (exec form)", self.origin),
@@ -109,9 +91,7 @@ class Effective:
                 self.origin,
             ),
             Setting("heap cap [MiB]", self.heap_cap_mib or "none", "what the server's process gets"),
-            url_setting("pool: connection_limit", url.connection_limit if url else None, 2 * CPUS_VISIBLE + 1, ""),
-            url_setting("pool: pool_timeout", url.pool_timeout_s if url else None, 10, " [s]"),
-            url_setting("pool: connect_timeout", url.connect_timeout_s if url else None, 5, " [s]"),
+            *(Setting(*row) for row in self.pool.settings()),
             *self.applied.settings(),
         ]
 
@@ -129,7 +109,6 @@ def effective(declared: Declared, on: dt.date | None = None) -> Effective:
     found = applied(declared, on)
     start = start_of(declared, found.deploy, found.origin, str(found.build.get("builder", "")).upper())
     origin = start.source if found.origin == RAILWAY and start.command is not None else found.origin
-    url = declared.variable("DATABASE_URL")
     return Effective(
         declared=declared,
         on=on,
@@ -139,5 +118,5 @@ def effective(declared: Declared, on: dt.date | None = None) -> Effective:
         command=start.command,
         started=start.steps,
         server=server_of(list(start.steps)),
-        url=pool_url(url, declared.variable_places["DATABASE_URL"]) if url else None,
+        pool=declared_pool(declared, any("prisma" in step.told for step in start.steps)),
     )

@@ -1,58 +1,205 @@
-"""The scenario of a configuration: what `capsim inspect --write` writes."""
+"""The scenario of a configuration, as `capsim inspect --write` writes it: each value with where it comes from.
+
+What no file says (load, mix, reads, writers, database) stays that of the example `BASE`, and is marked as such. What
+was not read is never written as if it had been: the comment says so, and which bad case stands in for it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TypeVar
+import re
+from dataclasses import dataclass
+from typing import Any
 
 from capsim.inspect.effective import Effective
+from capsim.inspect.node_version import MODELLED, node_version
+from capsim.inspect.pool import CPUS_VISIBLE, Value
 from capsim.inspect.unknown import Unknown
-from capsim.scenario import load
+from capsim.scenario import dumps, load
 from capsim.specs import Scenario
-from capsim.units import LONGEST_S
+from capsim.units import LONGEST_S, MIB
 
 BASE = "after-as-deployed"  # what no such file says (load, writers, database, prices) is this scenario's
+_LEVELS = {"trace": "debug", "debug": "debug", "verbose": "debug", "http": "info", "info": "info", "warn": "warn",
+           "warning": "warn", "error": "error", "fatal": "error"}  # fmt: skip
+_EXAMPLE = f'of the example "{BASE}"'
+_SECTIONS = {  # what of a section no configuration says
+    "workload": "load and reads (queries_hz): {}; give your own with --trace, or from a log",
+    "workload.mix": "{}",
+    "server.http": "CPU of a request: {}, assumed",
+    "server.writers.events": "{}; your program's code decides it",
+    "server.cleanup": "{}; your program's code decides it",
+    "server.queries": "{}; your program's code decides it",
+    "database": "{}; as Railway's template starts it",
+    "redis": "{}",
+    "stress": "what a stress test does: {}",
+}
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Written:
+    """One key of the scenario: its value, and in words where it comes from."""
+
+    key: str
+    value: Any
+    why: str
 
 
-def scenario_of(effective: Effective, on: dt.date, plan: str, name: str) -> Scenario:
-    """The scenario of a configuration: the knobs that it sets, and `BASE` for all else.
+def written(effective: Effective, on: dt.date, plan: str, name: str) -> tuple[Scenario, str]:
+    """The scenario of a configuration, and its file with comments.
 
     Raises
     ------
     ScenarioError
         If a value is one that no server can have.
     """
-    url = effective.url
-    restarts = effective.restarts
-    cap, swallows = effective.heap_cap_mib, effective.swallows_sigterm
-    migrates = any("prisma migrate" in step.told for step in effective.started)
     base = load(BASE)
-    knobs = {
-        "name": name,
-        "title": "As the platform applies the configuration that was read",
-        "server.node.heap_cap_mib": cap if isinstance(cap, int) else "none",
-        "server.pool.limit": (url.connection_limit if url else None) or "default",
-        "server.pool.pool_timeout_s": _timeout_s(url.pool_timeout_s if url else None, 10),
-        "server.pool.connect_timeout_s": _timeout_s(url.connect_timeout_s if url else None, 5),
-        "server.process.migration_s": base.server.process.migration_s if migrates else 0.0,
-        "server.process.handles_sigterm": swallows is None,
-        "server.process.draining_s": _known(effective.draining_s, 0),
-        "server.process.overlap_s": _known(effective.overlap_s, 0),
-        "server.process.restarts_max": _known(restarts, ("", 10))[1],
-        "server.process.replicas": _known(effective.replicas, 1),
-        "billing.plan": plan,
-        "billing.from": on,
-    }
-    for knob, value in knobs.items():
-        base = base.replace(knob, value)
-    return base
+    keys = [*_node(effective, base), *_container(effective), *_pool(effective), *_process(effective, base)]
+    keys += _logger(effective)
+    keys += [
+        Written("billing.plan", plan, "as --plan says"),
+        Written("billing.from", on, "as --on says"),
+    ]
+    scenario = base.replace("name", name).replace("title", "As the platform applies the configuration that was read")
+    for key in keys:
+        scenario = scenario.replace(key.key, key.value)
+    return scenario, _commented(dumps(scenario), {key.key: key.why for key in keys})
 
 
-def _timeout_s(given: int | None, default: int) -> float:
-    return float(default) if given is None else float(min(given or LONGEST_S, LONGEST_S))  # 0 waits for ever
+def _bad(value: Unknown, case: str) -> str:
+    return f"unknown ({value.place}: {value.why}); the bad case is taken: {case}"
 
 
-def _known(value: T | Unknown, default: T) -> T:
-    return default if isinstance(value, Unknown) else value
+def _node(e: Effective, base: Scenario) -> list[Written]:
+    cap, place = e.heap_cap_mib, "what the server's process gets"
+    if isinstance(cap, Unknown):
+        keys = [Written("server.node.heap_cap_mib", "none", _bad(cap, "no cap"))]
+    else:
+        keys = [Written("server.node.heap_cap_mib", cap or "none", place if cap else f"{place}: none")]
+    semi = getattr(e.server, "semi_space_mib", None)
+    if isinstance(semi, int):
+        keys.append(Written("server.node.semi_space_mib", semi, place))
+    version, where = node_version(e.declared)
+    if isinstance(version, Unknown):
+        own = base.server.node.version
+        keys.append(Written("server.node.version", own, f"unknown ({version.place}: {version.why}); {_EXAMPLE}"))
+    else:
+        near = version if version in MODELLED else MODELLED[version > MODELLED[0]]
+        why = where if near == version else f"{where} says {version}; only {MODELLED[0]} and {MODELLED[1]} are modelled"
+        keys.append(Written("server.node.version", near, why))
+    return keys
+
+
+def _container(e: Effective) -> list[Written]:
+    keys = []
+    for key, name, value in (
+        ("memory_limit_mib", "memoryBytes", e.limit_mib),
+        ("cpu", "cpu", e.applied.cpu),
+    ):
+        if isinstance(value, Unknown):
+            keys.append(Written(f"server.container.{key}", "plan", _bad(value, "what the plan allows")))
+        elif value is None:
+            keys.append(Written(f"server.container.{key}", "plan", "no limitOverride of it: what the plan allows"))
+        else:
+            said = f" = {round(value * MIB):,}" if key == "memory_limit_mib" else ""
+            number = int(value) if key == "memory_limit_mib" else float(value)
+            why = f"{e.applied.place('limitOverride')}.{name}{said}"
+            keys.append(Written(f"server.container.{key}", number, why))
+    return keys
+
+
+def _pool(e: Effective) -> list[Written]:
+    pool = e.pool
+
+    def seconds(key: str, value: Value, bad_s: float, bad: str) -> Written:
+        if isinstance(value.number, Unknown):
+            return Written(key, bad_s, _bad(value.number, bad))
+        if value.number is None:
+            why = f"none, a call waits without an end ({value.origin}); a year stands for it"
+            return Written(key, float(LONGEST_S), why)
+        return Written(key, float(min(value.number, LONGEST_S)), value.origin)
+
+    if not pool.postgres:
+        why = f"no Postgres was seen; {_EXAMPLE}"
+        own = load(BASE).server.pool
+        names = ("limit", "pool_timeout_s", "connect_timeout_s")
+        return [Written(f"server.pool.{name}", getattr(own, name), why) for name in names]
+    limit = pool.limit.number
+    if isinstance(limit, Unknown):
+        case = f"Prisma's own default up to 6, {2 * CPUS_VISIBLE + 1}"
+        keys = [Written("server.pool.limit", "default", _bad(limit, case))]
+    elif limit == 2 * CPUS_VISIBLE + 1 and "default" in pool.limit.origin:
+        keys = [Written("server.pool.limit", "default", pool.limit.origin)]
+    else:
+        keys = [Written("server.pool.limit", limit, pool.limit.origin)]
+    keys.append(seconds("server.pool.pool_timeout_s", pool.acquire, 10.0, "Prisma's own default up to 6, 10 s"))
+    keys.append(seconds("server.pool.connect_timeout_s", pool.connect, 5.0, "Prisma's own default up to 6, 5 s"))
+    return keys
+
+
+def _process(e: Effective, base: Scenario) -> list[Written]:
+    migrates = any("prisma migrate" in step.told or "prisma db push" in step.told for step in e.started)
+    swallows = e.swallows_sigterm
+    own_s = base.server.process.migration_s
+    keys = [
+        Written(
+            "server.process.migration_s",
+            own_s if migrates else 0.0,
+            f"the start command migrates; how long is {_EXAMPLE}" if migrates else "the start command migrates nothing",
+        )
+    ]
+    if isinstance(swallows, Unknown):
+        keys.append(Written("server.process.handles_sigterm", False, _bad(swallows, "SIGTERM does not reach it")))
+    else:
+        why = "SIGTERM reaches the server" if swallows is None else f"{swallows} stands above the server"
+        why += "; what it does then is not read"
+        keys.append(Written("server.process.handles_sigterm", swallows is None, why))
+
+    restarts = e.restarts
+    origins = {setting.name: setting.origin for setting in e.applied.settings()}
+    numbers: tuple[tuple[str, int | Unknown, int, str], ...] = (
+        ("draining_s", e.draining_s, 0, "draining [s]"),
+        ("overlap_s", e.overlap_s, 0, "overlap [s]"),
+        ("restarts_max", restarts if isinstance(restarts, Unknown) else restarts[1], 0, "restarts at most"),
+        ("replicas", e.replicas, 1, "replicas"),
+    )
+    for key, value, bad, name in numbers:
+        if isinstance(value, Unknown):
+            keys.append(Written(f"server.process.{key}", bad, _bad(value, str(bad))))
+        else:
+            keys.append(Written(f"server.process.{key}", value, origins[name]))
+    return keys
+
+
+def _logger(e: Effective) -> list[Written]:
+    text: object = e.declared.variables.get("LOG_LEVEL")
+    place = e.declared.variable_places.get("LOG_LEVEL", "LOG_LEVEL")
+    if isinstance(text, str) and (level := _LEVELS.get(text.strip().lower())):
+        return [Written("server.logger.level", level, place)]
+    if text is not None:
+        why = f"unknown ({place} is none of the levels); the bad case is taken"
+        return [Written("server.logger.level", "debug", why)]
+    return []
+
+
+def _commented(text: str, whys: dict[str, str]) -> str:
+    """The file with a comment behind each key that was read, and above each section that was not."""
+    lines = [
+        "# Written by `capsim inspect --write`. A comment behind a key says where its value comes from.",
+        f"# Keys without one are those {_EXAMPLE}: no configuration says them. Check the load first.",
+        "",
+    ]
+    section = ""
+    for line in text.splitlines():
+        if found := re.fullmatch(r"\[\[?([\w.]+)\]\]?", line):
+            section = found[1]
+            if section in _SECTIONS:
+                lines.append("# " + _SECTIONS[section].format(_EXAMPLE))
+        key = re.match(r"(\w+) = ", line)
+        why = whys.get(f"{section}.{key[1]}") if key else None
+        lines.append(f"{line}  # {_one_line(why)}" if why else line)
+    return "\n".join(lines) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]
