@@ -38,8 +38,8 @@ METRICS = {"timestamp": "2026-03-02T18:00:00Z", "memory": {"rss": "256MB"}, "upt
 HEAD = """# Bad input, and what is said to it
 
 Each row is played on every test run: exit code and message are what is printed (cut at 300 characters), nothing is left
-behind, and a traceback would be a failure. Exit 2: bad input; 3: the machine failed; 0: it is handled. Parsers are fuzzed
-besides (`fuzz/`, `make fuzz`), and what broke one is kept and played again.
+behind, and a traceback would be a failure. Exit 2: bad input; 3: the machine failed; 0: it is handled. Parsers are
+fuzzed besides (`fuzz/`, `make fuzz`), and what broke one is kept and played again.
 """
 SLO = 'schema_version = 1\nname = "x"\n'
 

@@ -141,13 +141,12 @@ def test_a_bad_body_gets_one_line_and_takes_nothing_with_it(
     play(story, database)
 
 
-def test_a_body_that_is_not_encoded_as_it_says_is_the_last_one_of_its_connection(database: SqliteDatabase) -> None:
+def test_a_body_that_is_not_encoded_as_it_says_takes_nothing_with_it(database: SqliteDatabase) -> None:
     async def story(client: TestClient, service: Service) -> None:
-        for encoding in ("gzip", "zstd"):
+        for encoding, status, why in (("gzip", 400, "the body is not encoded as"), ("zstd", 415, "'zstd' is not known")):
             headers = {"Content-Encoding": encoding}
             answer = await client.post("/api/analytics/events", data=b"abc", headers=headers)
-            assert (answer.status, answer.headers["Connection"]) == (400, "close")
-            assert (await answer.json())["error"] == "the body is not encoded as its Content-Encoding says"
+            assert answer.status == status and why in (await answer.json())["error"]
             assert (await client.post("/api/analytics/events", json=EVENT)).status == 202
 
     play(story, database)
@@ -280,7 +279,7 @@ def test_answers_of_the_scenarios_parts_are_there_only_with_them(database: Sqlit
 def test_a_client_that_sends_its_body_too_slowly_is_let_go(database: SqliteDatabase) -> None:
     async def story(client: TestClient, service: Service) -> None:
         reader, writer = await asyncio.open_connection(client.host, client.port)
-        writer.write(b"POST /api/revenue HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        writer.write(b"POST /api/revenue HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
         line = await asyncio.wait_for(reader.readline(), 5)
         writer.close()
 

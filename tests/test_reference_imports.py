@@ -10,7 +10,7 @@ import pytest
 import capsim.reference
 
 PACKAGE = Path(capsim.reference.__file__).parent
-SHARED = {"specs", "parts", "plan", "tables", "errors", "units", "workload", "trace", "reference"}
+SHARED = {"specs", "parts", "plan", "tables", "errors", "units", "http_door", "workload", "trace", "reference"}
 
 
 def imported(path: Path) -> set[str]:

@@ -81,9 +81,7 @@ def test_memory_that_runs_out_is_one_line_and_exit_3(capsys):
         raise MemoryError("Unable to allocate 9 TiB")
 
     assert left.value.exit_code == 3
-    assert capsys.readouterr().err == (
-        "capsim: out of memory; use a shorter load (--from, --to) or fewer --workers\n"
-    )
+    assert capsys.readouterr().err == ("capsim: out of memory; use a shorter load (--from, --to) or fewer --workers\n")
 
 
 def test_the_exit_codes_are_told_where_commands_are():

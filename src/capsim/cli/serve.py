@@ -58,5 +58,5 @@ def serve(scenario: str, port: int, host: str, path: Path, grace: float) -> None
         from capsim.reference.settings import Settings
     except ModuleNotFoundError as missing:
         raise CapsimError(f"serve needs the package {missing.name}; install capsim[server,postgres]") from None
-    place = Place(host, port, path, os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL"))
-    listen(load(scenario), place, Settings(grace_s=grace))
+    place = Place(port, path, os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL"))
+    listen(load(scenario), place, Settings(host=host, grace_s=grace))

@@ -35,7 +35,7 @@ DIGITS = 4  # significant, of what is drawn
 
 
 class Superseded(Exception):
-    """Somebody turned a knob while an answer was being played."""
+    """Somebody turned a knob, or went away, before the answer was there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def explored(
     seed : int
         Address of all chance.
     superseded : callable
-        Asked after every simulated hour of an exact run, whether anybody still wants the answer.
+        Asked before the run and after every simulated hour, whether nobody wants the answer any more.
 
     Returns
     -------
@@ -92,6 +92,8 @@ def explored(
     >>> answer["fidelity"], len(answer["series"]["time_h"])
     ('law', 720)
     """
+    if superseded():  # while it waited for its turn
+        raise Superseded
     began_s = time.perf_counter()
     scenario = settings.scenario()
     samples = None

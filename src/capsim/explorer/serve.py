@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import webbrowser
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,18 +20,13 @@ from capsim.errors import CapsimError
 from capsim.explorer.engine import Superseded, explored
 from capsim.explorer.settings import SETTINGS, Settings
 from capsim.fidelity import Fidelity
+from capsim.http_door import Door
 from capsim.plots import palette
 from capsim.scenario import dumps
 
-HOST = "127.0.0.1"  # this machine only: the page knows no passwords
-MOST_READERS = 100  # whose last question is remembered
 KINDS = {"explorer.js": "text/javascript", "explorer.css": "text/css", "icon.svg": "image/svg+xml"}
-# The page asks nobody else for anything, and nobody else may put it into a frame.
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
+# The page asks nobody else for anything; others may link to it.
+DOOR = Door(connections=100, gives_up=True, policy="default-src 'self'", pages=frozenset({"/"}))
 
 
 class Explorer:
@@ -39,12 +34,12 @@ class Explorer:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2)
-        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._newest: dict[str, int] = {}  # question by reader, of those who wait
         self._asked = 0
 
     def application(self) -> web.Application:
         """The routes."""
-        app = web.Application(middlewares=[_worded])
+        app = DOOR.application(_worded)
         app.router.add_get("/", self.page)
         app.router.add_get("/play", self.play)
         app.router.add_get("/scenario.toml", self.scenario)
@@ -69,15 +64,15 @@ class Explorer:
         self._asked += 1
         number = self._asked
         self._newest[reader] = number
-        self._newest.move_to_end(reader)
-        while len(self._newest) > MOST_READERS:
-            self._newest.popitem(last=False)
-        overtaken: Callable[[], bool] = lambda: self._newest.get(reader) != number  # noqa: E731
-        job = partial(explored, settings, fidelity=fidelity, superseded=overtaken)
+        unwanted: Callable[[], bool] = lambda: self._newest.get(reader) != number  # noqa: E731
+        job = partial(explored, settings, fidelity=fidelity, superseded=unwanted)
         try:
             return web.json_response(await asyncio.get_running_loop().run_in_executor(self._pool, job))
         except Superseded:
             return web.json_response({"superseded": True})
+        finally:  # also when the reader has gone, which cancels this
+            if self._newest.get(reader) == number:
+                del self._newest[reader]
 
     async def scenario(self, request: web.Request) -> web.Response:
         """The settings as a scenario file, which `capsim run` plays."""
@@ -104,7 +99,6 @@ async def _worded(request: web.Request, handler: Any) -> web.StreamResponse:
         response: web.StreamResponse = await handler(request)
     except CapsimError as error:
         response = web.json_response({"problems": list(error.problems)}, status=400)
-    response.headers.update(HEADERS)
     return response
 
 
@@ -127,14 +121,8 @@ def serve(port: int, *, show: bool) -> None:
 
 
 async def _serve(port: int, show: bool) -> None:
-    runner = web.AppRunner(Explorer().application(), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise CapsimError(f"{HOST}:{port}: {error.strerror or error}; choose another --port") from None
-    address = f"http://{HOST}:{runner.addresses[0][1]}/"
+    opened = await DOOR.opened(Explorer().application(), port, logging.getLogger("capsim app"))
+    address = f"{opened.address}/"
     print(f"capsim: explorer on {address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     if show:
         webbrowser.open(address)
@@ -142,4 +130,4 @@ async def _serve(port: int, show: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     await ending.wait()
-    await runner.cleanup()
+    await opened.close()

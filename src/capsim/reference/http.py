@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from capsim.http_door import Door
 from capsim.reference.database import CallFailed, Statement
 from capsim.reference.metrics import timestamp
 from capsim.reference.rows import EventIn, EventsIn, HeartbeatIn, RevenueIn, SessionIn, Text
@@ -54,7 +56,7 @@ def application(service: Service, settings: Settings | None = None) -> web.Appli
         How much of a request it takes, and how long it waits for it.
     """
     settings = settings or Settings()
-    app = web.Application(client_max_size=settings.body_bytes, middlewares=[_answers(service)])
+    app = door_of(settings).application(_answers(service), client_max_size=settings.body_bytes)
     routes = _Routes(service, settings)
     app.add_routes(
         [
@@ -73,11 +75,16 @@ def application(service: Service, settings: Settings | None = None) -> web.Appli
     return app
 
 
+def door_of(settings: Settings) -> Door:
+    """Who may come in."""
+    return Door(host=settings.host, head_s=settings.head_timeout_s)
+
+
 def _answers(service: Service) -> Any:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "POST":  # the load; what asks the server about itself is no part of it
-            service.requested(f"{request.method} {request.path}")
+            service.requested(f"{request.method} {request.rel_url.raw_path}")
         try:
             return await handler(request)
         except Refused as refused:
@@ -89,7 +96,7 @@ def _answers(service: Service) -> Any:
         except (ConnectionError, asyncio.CancelledError):
             raise  # the client has gone: nobody to answer
         except Exception as error:
-            service.log.error(f"{request.method} {request.path}: {type(error).__name__}: {error}")
+            service.log.error(f"{request.method} {request.rel_url.raw_path}: {type(error).__name__}: {error}")
             return _error(500, "something went wrong here; the server's log says what")
 
     return answer
@@ -167,8 +174,8 @@ class _Routes:
         except TimeoutError:
             raise Refused(408, "the body took too long to arrive") from None
         except web.RequestPayloadError:
-            request.content.feed_eof()  # aiohttp would read on to the end of it, and log that it cannot
-            raise Refused(400, "the body is not encoded as its Content-Encoding says", last=True) from None
+            raise Refused(400, "the body does not arrive as its head says", last=True) from None
+        body = unpacked(body, request.headers.get("Content-Encoding", "identity"), self._settings.body_bytes)
         try:
             data = json.loads(body, parse_constant=_nonsense)
         except (ValueError, RecursionError) as error:
@@ -179,6 +186,32 @@ class _Routes:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the body"
             raise Refused(422, f"{where}: {first['msg']}") from None
+
+
+def unpacked(body: bytes, encoding: str, most: int) -> bytes:
+    """A body without its compression; a small one can unpack to a thousand times as much, so the limit holds inside.
+
+    Raises
+    ------
+    Refused
+        Of an encoding that is not known here, not encoded so, or larger than ``most`` [bytes].
+    """
+    encoding = encoding.strip().lower()
+    if encoding == "identity" or not body:
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Refused(415, f"Content-Encoding {encoding[:20]!r} is not known here; send gzip, deflate or plain")
+    raw = encoding == "deflate" and body[0] & 0x0F != 8  # without the header of zlib, as many clients send it
+    packed = zlib.decompressobj(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS + (16 if "gzip" in encoding else 0))
+    try:
+        found = packed.decompress(body, most + 1)
+    except zlib.error:
+        found = b""
+    if len(found) > most:
+        raise Refused(413, f"the body unpacks to more than {most} bytes")
+    if not packed.eof or packed.unused_data:
+        raise Refused(400, "the body is not encoded as its Content-Encoding says")
+    return found
 
 
 def _row(taken: EventIn) -> Any:

@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from aiohttp import web
-
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, visible
+from capsim.http_door import LAST_ANSWERS_S
 from capsim.plan import applied
 from capsim.reference.database import Database
-from capsim.reference.http import application
+from capsim.reference.http import application, door_of
 from capsim.reference.log import Log
 from capsim.reference.logfiles import LogFiles
 from capsim.reference.redis import connector
@@ -26,13 +25,10 @@ from capsim.reference.sqlite import SqliteDatabase
 from capsim.reference.url import read_database_url
 from capsim.specs import Scenario
 
-LAST_ANSWERS_S = 0.5  # of the grace, for requests that are still being answered when the writers are done
-
 
 class Place(NamedTuple):
-    """Where to listen, and what stands around the server."""
+    """The port to listen on, and what is around the server."""
 
-    host: str
     port: int
     path: Path
     database_url: str | None
@@ -87,25 +83,17 @@ async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
     service = Service(spec, database, log, redis)
     unreadable = logging.Logger("capsim serve")
     unreadable.addHandler(OneLine(log))
-    runner = web.AppRunner(
-        application(service, settings), access_log=None, logger=unreadable, shutdown_timeout=LAST_ANSWERS_S
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, place.host, place.port)
     try:
-        await site.start()
-    except OSError as error:
+        opened = await door_of(settings).opened(application(service, settings), place.port, unreadable)
+    except CapsimError:
         await service.shutdown(0)
-        raise CapsimError(
-            f"{place.host}:{place.port}: {error.strerror or error}; choose another --host or --port"
-        ) from None
-    port = runner.addresses[0][1]
-    print(f"capsim: serving {scenario.name} on http://{place.host}:{port}, {where}", file=sys.stderr, flush=True)
+        raise
+    print(f"capsim: serving {scenario.name} on {opened.address}, {where}", file=sys.stderr, flush=True)
     await _told_to_end()
     began_s = time.monotonic()
-    await site.stop()
+    opened.stop()
     left = await service.shutdown(max(0.0, settings.grace_s - LAST_ANSWERS_S))
-    await runner.cleanup()
+    await opened.close()
     lines = [
         f"{stream}: {writer.flushed} written, {writer.dropped} dropped, "
         f"{left[stream].buffered} buffered and {left[stream].in_flight} in flight at the end"
@@ -119,7 +107,7 @@ async def _listen(scenario: Scenario, place: Place, settings: Settings) -> None:
 
 
 def _say(level: str, text: str) -> None:
-    print(f"{level}: {text}", file=sys.stderr, flush=True)
+    print(f"{level}: {visible(text)}", file=sys.stderr, flush=True)
 
 
 async def _told_to_end() -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class Settings:
     """Limits of the HTTP side; everything else is in the scenario."""
 
-    body_bytes: int = 1024 * 1024  # largest request
+    host: str = "127.0.0.1"  # to listen on
+    head_timeout_s: float = 20.0  # for a client to send the head of a request
+    body_bytes: int = 1024 * 1024  # largest request, packed or not
     body_timeout_s: float = 20.0  # for a client to send it
     grace_s: float = 10.0  # from SIGTERM to the exit, at most
