@@ -27,7 +27,7 @@ import capsim.inspect.findings
 import capsim.trace.access_log
 import capsim.trace.parquet  # noqa: F401
 from capsim import billed, document, pricing, providers, scenario, slo
-from capsim.errors import CapsimError
+from capsim.errors import CapsimError, TraceError
 from capsim.inspect import effective, read
 from capsim.inspect.pool import pool_of
 from capsim.inspect.report import inspection, screen
@@ -46,7 +46,7 @@ from capsim.specs import PoolSpec
 from capsim.sweep.journal import NAME, Journal
 from capsim.sweep.point import changed, split
 from capsim.sweep.run import design_of
-from capsim.trace import instants, read_trace
+from capsim.trace import instants, read_requests, read_trace
 from capsim.validation import oracle, series
 
 ROOT = Path(__file__).parents[1]
@@ -100,8 +100,13 @@ def _in_files(**names: Callable[[Path], object]) -> Callable[[bytes], object]:
     return through
 
 
-def _trace(format: str | None = None) -> Callable[[bytes], object]:
-    return _in_files(load=lambda path: repr(read_trace(path, format)))
+def _trace(format: str | None = None, **how: str) -> Callable[[bytes], object]:
+    def read(path: Path) -> object:
+        with suppress(TraceError):  # many a load says nothing of its requests
+            read_requests(path, format, **how)
+        return repr(read_trace(path, format, **how))
+
+    return _in_files(load=read)
 
 
 def _exported(data: bytes) -> object:
@@ -325,6 +330,9 @@ PARSERS: dict[str, Parser] = {
     "trace-parquet": Parser(_trace("parquet")),
     "trace-zstd": Parser(_trace()),
     "trace-export": Parser(_exported),
+    "trace-array": Parser(_trace("json-array"), _json("tests/data/exports/array.json")),
+    "trace-artillery": _exports("artillery"),
+    "trace-rates": Parser(_trace(zone="Europe/Rome", dates="dmy", as_="rate")),
     "trace-har": _exports("har"),
     "trace-otlp": _exports("otlp"),
     "trace-prometheus": _exports("prometheus"),

@@ -12,18 +12,23 @@ import pytest
 
 from capsim.errors import TraceError
 from capsim.trace import access_log, lines, read_trace
-from capsim.trace.formats import ACCESS_LINE
-from capsim.trace.instants import clf_us
+from capsim.trace.access_log import ACCESS_LINE
+from capsim.trace.instants import Stamps, clf_us
 from capsim.trace.lines import Broken, blocks_of, lines_of
+from capsim.trace.source import Asked, Source
 
 USUAL = '10.0.0.{} - - [{:02}/Feb/2026:{:02}:{:02}:{:02} {}] "POST /api/{} HTTP/1.1" {} {} "-" "curl/8.5.0"\n'
 SPOILED = (  # text, and what takes its place
     ('"POST', '"PO\\"ST'), ("Feb", "Fob"), ("/2026", "/1066"), ("/2026", "/2300"), (":", ";"), ("] ", "]"),
     ("10.0.0.", "ünicode"), (" - -", " -"), (" - -", " - a b c"), ("- - [", "- - [[x] ["), ("HTTP/1.1\"", "HTTP/1.1"),
     ("\n", ""), ("\n", "\r\n"), ("\n", " \"\n"), ("\n", "\n\n"), ("curl", "cu[rl"), ("10.", " 10."), ("10.", "\t10."),
-    (" - ", " \"u\" "), ("/Feb/", "/02/"), ("+0000", "-0730"), ("+0000", "+9999"), ("+0000", "0000"), ("01/", "00/"),
+    ("10.", "Feb  7 10."), ("10.", "x   10."), ("10.", "b  "), (" - ", " \"u\" "), ("/Feb/", "/02/"), ("+0000", "-0730"), ("+0000", "+9999"), ("+0000", "0000"), ("01/", "00/"),
     ("/Feb", "1/Feb"), ('1.1" ', '1.1"'), ("/api/", "/\xa0/"), ("/api/", '/a"b/'), ("[", ""), ('"-"', ""),
 )  # fmt: skip
+
+
+def source(path: Path, broken: Broken) -> Source:
+    return Source(path, str(path), broken, Stamps(), Asked())
 
 
 def by_pattern(path: Path, broken: Broken) -> tuple[list[int], int, list[int]]:
@@ -72,7 +77,7 @@ def test_arrays_and_the_pattern_say_the_same_of_every_line(
     path.write_bytes(random_log(seed).encode("latin-1"))
     monkeypatch.setattr(lines, "_BLOCK_BYTES", random.Random(seed).choice((7, 500, 1 << 20)))
     mine, theirs = Broken(path, 1.0), Broken(path, 1.0)
-    found = access_log.read_access_log(path, blocks_of(path), mine)
+    found = access_log.read_access_log(source(path, mine), blocks_of(path))
     times, count, cut = by_pattern(path, theirs)
     assert (found.times_us.tolist(), found.lines, mine.count, mine.shown) == (times, count, theirs.count, theirs.shown)
     first = f"(first: line {cut[0]})" if cut else ""
@@ -99,7 +104,7 @@ def test_a_line_longer_than_a_block_is_broken_and_its_rest_unread(
     blocks = list(blocks_of(path))
     assert max(len(block) for _, block in blocks) < 2_500
     broken = Broken(path, 1.0)
-    found = access_log.read_access_log(path, iter(blocks), broken)
+    found = access_log.read_access_log(source(path, broken), iter(blocks))
     assert (len(found.times_us), broken.count, found.lines) == (2, 1, 3)
 
 

@@ -24,11 +24,19 @@ EVENTS = {  # file: seconds after ten o'clock
     "vegeta.csv": [0.5, 1.5, 2.5],
     "har.json": [1.1, 5.596],
     "otlp.json": [0, 2],
+    "array.json": [0.25, 1.5],
+    "cloudfront.log": [1, 2],
+    "elb.log": [0.5, 1.75],
+    "gatling.log": [0.25, 1.5],
+    "haproxy.log": [0.25, 1.5],
+    "heroku.log": [0.25, 1.5],
+    "s3.log": [1, 2],
+    "text.log": [0.25, 1.5],
 }
 COUNTS = {  # file: width [s], counts
     "cloudwatch.json": (60, [12, 20, 30]),
     "prometheus-counter.json": (15, [31, 11, 31]),  # the second falls back: what it shows has come since
-    "prometheus-rate.json": (15, [8, 7, 8, 7]),  # 7.5 each; no sum is off by more than half a request
+    "artillery.json": (10, [30, 20]),
     "grafana.csv": (15, [50, 45, 18]),
     "locust.csv": (1, [10, 15, 10, 10]),  # 20 in two seconds
 }
@@ -48,6 +56,16 @@ def test_counts_are_read_by_bin(name):
 
     assert trace.kind == "counts" and trace.start_us == TEN_US
     assert (trace.width_us / 1e6, trace.counts.tolist()) == COUNTS[name]
+
+
+def test_rates_of_a_series_without_a_name_are_of_the_step_before_and_are_asked_about():
+    """7.5 requests a step are not whole, so they may be increases; no sum is off by more than half a request."""
+    with pytest.raises(TraceError, match="--as rate"):
+        read_trace(EXPORTS / "prometheus-rate.json")
+    rates, counts = (read_trace(EXPORTS / "prometheus-rate.json", as_=kind) for kind in ("rate", "count"))
+
+    assert (rates.start_us, rates.counts.tolist()) == (TEN_US - 15_000_000, [8, 7, 8, 7, 8])
+    assert counts.total == 3  # of 2.5
 
 
 def test_azure_functions_of_2019_are_counts_a_minute_of_the_day_in_the_name():
@@ -96,7 +114,7 @@ def test_a_level_is_no_load(tmp_path, what):
         ("c.json", '{"Label":"CPU","Datapoints":[{"Timestamp":"2026-02-03T10:00:00Z","Maximum":0.3}]}', "has no Sum"),
         ("c.json", '{"Datapoints":[{"Timestamp":"2026-02-03T10:00:00Z","Sum":3,"Unit":"Percent"}]}', "in Percent"),
         ("g.csv", '"Time","heap"\n2026-02-03 10:00:00,120 MB\n2026-02-03 10:00:15,130 MB\n', "is a level"),
-        ("e.log", '[2026-02-03T10:00:01.000Z] "GET / HTTP/2" 200\n' + "no\n" * 3, "3 of 4 lines cannot be read"),
+        ("e.log", '[2026-02-03T10:00:01.000Z] "GET / HTTP/2" 200 - 0 9 4 2 "-"\n' + "no\n" * 3, "3 of 4 lines cannot"),
         ("k.json", '{"type":"Point","metric":"http_reqs","data":{"time":"soon"}}\n' * 3, "cannot be read"),
         ("h.json", '{"log":{"entries":[]}}', "empty"),
     ],
@@ -121,13 +139,13 @@ def test_no_client_address_is_kept_in_a_note(tmp_path):
 
 def test_a_packed_document_is_refused_as_soon_as_it_is_too_large(tmp_path, monkeypatch):
     """What is still to come of it may be any size, and must not be unpacked."""
-    from capsim.trace import exports
+    from capsim.trace import documents
 
     read = []
-    monkeypatch.setattr(exports, "LARGEST_DOCUMENT_BYTES", 10_000)
-    monkeypatch.setattr(exports, "lines_of", lambda _: ((n, read.append(n) or b" " * 1_000) for n in range(10**6)))
+    monkeypatch.setattr(documents, "LARGEST_DOCUMENT_BYTES", 10_000)
+    monkeypatch.setattr(documents, "lines_of", lambda _: ((n, read.append(n) or b" " * 1_000) for n in range(10**6)))
     with pytest.raises(TraceError, match="export a shorter time"):
-        exports.document_of(tmp_path / "x.json")
+        documents.document_of(tmp_path / "x.json")
 
     assert len(read) == 11
 

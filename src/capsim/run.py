@@ -32,7 +32,7 @@ from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
 from capsim.workload import Load, load_of
 
 if TYPE_CHECKING:
-    from capsim.trace import Trace
+    from capsim.trace.read import TraceLike
 
 MOST_BINS = 100_000  # of `Run.samples`, some 3 kB each while a run is made: 69 days of minutes
 MONTH_US = BILLED_MONTH_MINUTES * US_PER_MINUTE
@@ -133,7 +133,7 @@ class Run(HasCard, HasPlots):
 
 def simulate(
     scenario: Scenario,
-    trace: Trace | str | None = None,
+    trace: TraceLike | None = None,
     *,
     seed: int = 0,
     replicate: int = 0,
@@ -150,8 +150,9 @@ def simulate(
     ----------
     scenario : Scenario
         The server, its load, its bill.
-    trace : Trace or str, optional
-        A recorded load, or the name of a bundled one or of a file; without it the scenario's own load.
+    trace : Trace, str, Path, DataFrame or Series, optional
+        A recorded load, the name of a bundled one or of a file (or several), or a table of pandas as
+        `Trace.from_frame` takes it; without it the scenario's own load.
     seed, replicate : int
         Address of all chance: the same address gives the same arrivals and the same database to every scenario.
     month : bool
@@ -192,12 +193,12 @@ def simulate(
             "arrivals=True: single arrivals are told for one process only; leave server.lifecycle and replicas out"
         )
     scenario = applied(scenario)
+    if trace is not None:
+        from capsim.trace import as_trace
+
+        trace = as_trace(trace)
     if fidelity == "law":
         check_law(scenario, trace, arrivals=arrivals)
-    if isinstance(trace, str):
-        from capsim.trace import find_trace, read_trace
-
-        trace = read_trace(find_trace(trace))
     load = load_of(scenario, trace, seed, replicate)
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:

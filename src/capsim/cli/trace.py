@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from capsim.trace import Trace
 
 _FORMATS = (  # capsim.trace.read.FORMATS, not imported for --help
-    "access-log", "counts", "events", "jsonl", "parquet", "alb", "azure-2019", "azure-2021", "cloudwatch", "envoy",
-    "grafana", "har", "k6-csv", "k6-json", "locust", "otlp", "prometheus", "vegeta-csv", "vegeta-json", "recording",
+    "access-log", "counts", "events", "jsonl", "parquet", "azure-2019", "azure-2021", "artillery", "cloudwatch",
+    "grafana", "har", "json-array", "k6-csv", "k6-json", "locust", "otlp", "prometheus", "vegeta-csv", "vegeta-json",
+    "w3c", "alb", "elb", "envoy", "haproxy", "heroku", "s3", "gatling", "text", "recording",
 )  # fmt: skip
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.csv", help="Write here."
 )
+_HOW = ("format", "column", "field", "zone", "as_", "value", "where", "dates")  # of capsim.trace.read_trace
 _SEED = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="The address of all chance."
 )
@@ -29,19 +31,11 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command FILE and the options that say how to read it; it receives the trace."""
 
     @functools.wraps(command)
-    def wrapper(
-        file: str,
-        format_: str | None,
-        column: str | None,
-        field: str | None,
-        zone: str | None,
-        from_: str | None,
-        to: str | None,
-        **given: Any,
-    ) -> None:
+    def wrapper(files: tuple[str, ...], from_: str | None, to: str | None, **given: Any) -> None:
         from capsim.trace import find_trace, read_trace
 
-        trace = read_trace(find_trace(file), format=format_, column=column, field=field, zone=zone)
+        how = {name: given.pop(name) for name in _HOW}
+        trace = read_trace([find_trace(file) for file in files], **how)
         if from_ is not None or to is not None:
             trace = trace.window(from_, to)
         command(trace=trace, **given)
@@ -49,16 +43,26 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
     for decorator in (
         click.option("--to", metavar="T", help="Use the trace up to this instant."),
         click.option("--from", "from_", metavar="T", help="Use it from this instant on (ISO 8601, or 2h, 1d)."),
+        click.option(
+            "--dates", type=click.Choice(("dmy", "mdy")), help="Order of day and month in dates such as 3/2/2026."
+        ),
         click.option("--zone", metavar="ZONE", help="Zone of stamps that name none, e.g. +02:00.  [default: UTC]"),
+        click.option(
+            "--where",
+            metavar="FIELD=VALUE",
+            help="Count only JSON lines or CSV rows with this; * fits anything, FIELD alone any value.",
+        ),
+        click.option(
+            "--as",
+            "as_",
+            type=click.Choice(("count", "rate", "counter")),
+            help="What numbers beside stamps are: requests in each step, requests a second, or a running total.",
+        ),
+        click.option("--value", metavar="NAME", help="CSV column of those numbers: a name, or a number from 1."),
         click.option("--field", metavar="NAME", help="Time field of JSON lines; a.b is b inside a."),
         click.option("--column", metavar="NAME", help="Time column of CSV or Parquet: a name, or a number from 1."),
-        click.option(
-            "--format",
-            "format_",
-            type=click.Choice(_FORMATS),
-            help="Where the content does not settle it.",
-        ),
-        click.argument("file", metavar="FILE"),
+        click.option("--format", type=click.Choice(_FORMATS), help="Where the content does not settle it."),
+        click.argument("files", metavar="FILE...", nargs=-1, required=True),
     ):
         wrapper = decorator(wrapper)
     return wrapper
@@ -68,8 +72,10 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 def trace() -> None:
     """Describe, import, convert or make a recorded load.
 
-    FILE is an access log, CSV, JSON lines (plain or gzip), Parquet, an export (k6, Locust, vegeta, HAR, Prometheus,
-    Grafana, CloudWatch, ALB, Envoy, OTLP, Azure Functions), a recording, or the name of a bundled trace.
+    FILE is an access log (nginx, Apache, HAProxy, Heroku, ALB, ELB, S3, IIS, CloudFront, Envoy), JSON lines or a list
+    of them, CSV, Parquet, an export (k6, Locust, vegeta, Gatling, Artillery, HAR, Prometheus, Grafana, CloudWatch,
+    OTLP, Azure Functions), plain, gzip or zstd; a recording; the name of a bundled trace; or - for standard input.
+    Several files, such as rotated logs, are one load, in any order.
 
     Example: capsim trace describe access.log.gz
     """

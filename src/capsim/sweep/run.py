@@ -32,6 +32,7 @@ from capsim.workers import Workers
 
 if TYPE_CHECKING:
     from capsim.trace import Trace
+    from capsim.trace.read import TraceLike
 
 Progress = Callable[[float], None]
 
@@ -58,7 +59,7 @@ def sweep(
     points: Sequence[Mapping[str, Any]] | None = None,
     ranges: Mapping[str, tuple[Any, ...]] | Sequence[Range] | None = None,
     design: str = "grid",
-    trace: Trace | str | None = None,
+    trace: TraceLike | None = None,
     seed: int = 0,
     replicates: int = 1,
     until: Target | None = None,
@@ -86,8 +87,8 @@ def sweep(
     design : str
         ``"grid"``: ``vary`` only; ``"list"``: the first value of every key, then the second ...; ``"lhs:N"``,
         ``"sobol:N"``: N points drawn from ``ranges``, each with every combination of ``vary``, if there is any.
-    trace : Trace or str, optional
-        In place of the scenario's load.
+    trace : Trace, str, Path, DataFrame or Series, optional
+        In place of the scenario's load; as `simulate` takes it.
     seed, replicates : int
         Address of all chance, and how many runs of each point have fresh chance. Replicate r of all points shares it
         (common random numbers), so that differences between points are not luck.
@@ -239,12 +240,11 @@ def _check_points(scenario: Scenario, design: Design) -> None:
             raise CapsimError(*(f"{place(task)}: {line}" for line in error.problems)) from None
 
 
-def _job(scenario: Scenario, design: Design, trace: Trace | str | None, seed: int, month: bool) -> Job:
+def _job(scenario: Scenario, design: Design, trace: TraceLike | None, seed: int, month: bool) -> Job:
     """Read every trace once, here."""
-    from capsim.trace import find_trace, read_trace
+    from capsim.trace import as_trace, find_trace, read_trace
 
-    if isinstance(trace, str):
-        trace = read_trace(find_trace(trace))
+    trace = None if trace is None else as_trace(trace)
     names = {scenario.workload.trace}
     if "workload.trace" in design.keys:
         place_of_it = design.keys.index("workload.trace")

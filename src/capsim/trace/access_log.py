@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.trace.formats import ACCESS_LINE, Found, bounded
 from capsim.trace.instants import clf_us
-from capsim.trace.lines import LONGEST_LINE_BYTES, Broken
+from capsim.trace.lines import LONGEST_LINE_BYTES
 from capsim.trace.model import MOST_ITEMS
 from capsim.trace.requests import Columns
+from capsim.trace.source import Found, Source
 from capsim.units import US_PER_MS, US_PER_S
+
+# Quoted fields may hold \"; the possessive repeats keep a hostile line linear. Only what a request needs is asked
+# for: time, request, status, size. What follows (referrer, agent, anything appended) may be cut short. What stands in
+# front (a virtual host, a syslog's "Mar  2 17:30:00 web1 nginx:") is two words or more.
+ACCESS_LINE = re.compile(
+    r'\S+ {1,2}\S+ [^"]*?\[(\d\d/[A-Z][a-z][a-z]/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+    r'"([^"\\]*+(?:\\.[^"\\]*+)*+)" (\d{3}|-) (\d+|-)(.*)',
+    re.DOTALL,
+)
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -35,9 +43,7 @@ _STAMP = 30  # characters from the bracket to the quote
 _TOOK = re.compile(rb'[ \t]"?(?:[a-z_]{1,20}=)?(?:(\d{1,9}\.\d{3})|(\d{1,9}(?:\.\d{1,6})?)ms)"?\r?\n?$')
 
 
-def read_access_log(
-    path: Path, blocks: Iterable[tuple[int, bytes]], broken: Broken, columns: Columns | None = None
-) -> Found:
+def read_access_log(source: Source, blocks: Iterable[tuple[int, bytes]]) -> Found:
     """Common and Combined log format, with or without a virtual host in front.
 
     Parameters
@@ -45,6 +51,8 @@ def read_access_log(
     blocks : iterable of (int, bytes)
         Whole lines, as `capsim.trace.lines.blocks_of` gives them.
     """
+    columns = source.columns
+    source.no_where()
     found, cut = Found(columns=columns), list[int]()
     minutes: dict[str, int] = {}
     for first, block in blocks:
@@ -62,9 +70,9 @@ def read_access_log(
             found.lines += run.stop - run.start
             cut += (first + run.start + np.flatnonzero(lines.quotes[run] % 2)).tolist()
             if run.stop > run.start:
-                bounded(path, found, first + min(run.stop, run.start + room) - 1)
+                source.bounded(found, first + min(run.stop, run.start + room) - 1)
             if place < len(usual):
-                _by_pattern(path, first + place, lines.text(place), broken, found, cut, minutes)
+                _by_pattern(source, first + place, lines.text(place), found, cut, minutes)
     if cut:
         found.notes.append(
             f"{len(cut)} line{'s' * (len(cut) > 1)} cut short after the status still counted (first: line {cut[0]})."
@@ -73,19 +81,19 @@ def read_access_log(
 
 
 def _by_pattern(
-    path: Path, number: int, line: str, broken: Broken, found: Found, cut: list[int], minutes: dict[str, int]
+    source: Source, number: int, line: str, found: Found, cut: list[int], minutes: dict[str, int]
 ) -> None:
     """Read one line, whatever it looks like."""
     hit = ACCESS_LINE.match(line)
     if hit is None:
         if not line or line.isspace():
             return
-        broken.add(number, line, "no access-log line")
+        source.broken.add(number, line, "no access-log line")
     else:
         try:
             found.times_us.append(clf_us(hit[1], minutes))
         except ValueError as error:
-            broken.add(number, line, str(error))
+            source.broken.add(number, line, str(error))
         else:
             if found.columns is not None:
                 request = found.columns.place_of_line(hit[2].encode("latin-1"))
@@ -93,7 +101,7 @@ def _by_pattern(
             if hit[5].replace('\\"', "").count('"') % 2:
                 cut.append(number)
     found.lines += 1
-    bounded(path, found, number)
+    source.bounded(found, number)
 
 
 class _Lines:
@@ -136,7 +144,10 @@ class _Lines:
         bracket = self._nth(brackets, brackets.searchsorted(starts))
         space = spaces.searchsorted(starts)
         first_space, second_space = self._nth(spaces, space), self._nth(spaces, space, 1)
-        usual &= (first_space > starts) & (second_space > first_space + 1) & (second_space < bracket)
+        after = self._nth(spaces, space, 2)
+        twice = second_space == first_space + 1  # as in "Mar  2"
+        words = (first_space > starts) & np.where(twice, after > second_space + 1, second_space > first_space + 1)
+        usual &= words & (np.where(twice, after, second_space) < bracket)
         opens, closes = self._nth(self._quotes, self._first_quote), self._nth(self._quotes, self._first_quote, 1)
         usual &= (opens == bracket + _STAMP - 1) & (closes + 6 < ends) & (ends - starts <= LONGEST_LINE_BYTES)
 

@@ -7,6 +7,8 @@ import re
 import zoneinfo
 
 from capsim.errors import TraceError
+from capsim.trace.clocks import LocalTime
+from capsim.trace.written import AmbiguousDate, written
 from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, US_PER_MS, US_PER_S
 
 NO_TIME = "no ISO 8601 or epoch time"
@@ -15,9 +17,11 @@ LATEST_US = 7_258_118_400 * US_PER_S  # 2200-01-01; later stamps, and those befo
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _US = dt.timedelta(microseconds=1)
+_LEAP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:60(?!\d)")
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * i : 3 * i + 3]: i + 1 for i in range(12)}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _CLF = re.compile(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$")
+_CLF_BARE = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)(\.\d{1,9})?$")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|min|[smhdw])")
 _LONGEST_DURATION = 40  # characters; more are no length of time that anybody meant
@@ -127,12 +131,16 @@ def clf_us(text: str, minutes: dict[str, int]) -> int:
 
 
 class Stamps:
-    """Reads the stamps of one file: ISO 8601, access-log style, or epoch numbers whose unit the first one decides.
+    """Reads the stamps of one file: ISO 8601, what servers and spreadsheets write, or epoch numbers.
+
+    The first epoch number decides the unit of all. What had to be assumed is in `notes`.
 
     Parameters
     ----------
     zone : str, optional
-        Zone of stamps that name none. Without it they are taken as UTC, and ``assumed_utc`` says that it happened.
+        Zone of stamps that name none. Without it they are taken as UTC.
+    dates : {"dmy", "mdy"}, optional
+        Order of day and month in stamps such as 3/2/2026.
 
     Examples
     --------
@@ -140,45 +148,105 @@ class Stamps:
     True
     """
 
-    def __init__(self, zone: str | None = None) -> None:
+    def __init__(self, zone: str | None = None, dates: str | None = None) -> None:
         self._zone = zone_of(zone) if zone else None
+        self._local = LocalTime(self._zone, zone or "") if isinstance(self._zone, zoneinfo.ZoneInfo) else None
+        self._dates = dates
         self._factor: float | None = None
         self._minutes: dict[str, int] = {}
         self.unit: str | None = None  # of epoch numbers, once one was seen
         self.assumed_utc = False
+        self.guessed_mdy = False  # from AM and PM
+        self.order_used = False
 
     def __call__(self, stamp: object) -> int:
         """The instant [us]; ValueError, with the reason, if there is none."""
         if isinstance(stamp, str):
             text = stamp.strip()
-            instant = self._number(text) if _NUMBER.match(text) else self._text(text)
+            iso_like = text[4:5] == "-" or not _NUMBER.match(text)
+            instant = self._text(text) if iso_like else self._number(text)
         elif isinstance(stamp, int | float) and not isinstance(stamp, bool):
             instant = self._number(stamp)
         else:
-            raise ValueError(f"{stamp!r} is no time")
+            raise ValueError(f"{str(stamp)[:40]!r} is no time")
         if not 0 <= instant < LATEST_US:
-            raise ValueError(f"{stamp!r} is before 1970 or after 2199")
+            raise ValueError(f"{str(stamp)[:40]!r} is before 1970 or after 2199")
         return instant
+
+    def expect_forward(self, yes: bool = True) -> None:
+        """Take a stamp that is not after the one before as of the second pass, in an hour that comes twice."""
+        if self._local:
+            self._local.forward = yes
+
+    def notes(self) -> list[str]:
+        """What was assumed, a sentence each."""
+        notes = []
+        if self.assumed_utc:
+            notes.append("The stamps name no zone and were taken as UTC (assumed; a zone can be given).")
+        if self.unit:
+            notes.append(f"The stamps are epoch numbers in {self.unit}.")
+        if self.guessed_mdy:
+            notes.append("Dates were read as month/day/year, usual with AM and PM; --dates dmy reads day/month/year.")
+        elif self._dates and self.order_used:
+            order = "day before month" if self._dates == "dmy" else "month before day"
+            notes.append(f"Dates were read with the {order}.")
+        return notes + (self._local.notes() if self._local else [])
 
     def _text(self, text: str) -> int:
         try:
             when = dt.datetime.fromisoformat(text)
         except ValueError:
-            if _CLF.match(text):
-                return clf_us(text, self._minutes)
-            raise ValueError(f"{text[:40]!r} is {NO_TIME}") from None
+            return self._other(text)
         if when.tzinfo is None:
+            return self._placed(when)
+        return (when - _EPOCH) // _US
+
+    def _placed(self, when: dt.datetime) -> int:
+        """The instant of a time without a zone."""
+        if self._local is not None:
+            when = self._local(when)
+        else:
             self.assumed_utc = self.assumed_utc or self._zone is None
             when = when.replace(tzinfo=self._zone or dt.UTC)
         return (when - _EPOCH) // _US
 
+    def _other(self, text: str) -> int:
+        if _CLF.match(text):
+            return clf_us(text, self._minutes)
+        if (bare := _CLF_BARE.match(text)) and bare[2] in _MONTHS:
+            return self._text(f"{bare[3]}-{_MONTHS[bare[2]]:02d}-{bare[1]}T{bare[4]}{bare[5] or ''}")
+        if _LEAP.match(text):  # the 60th second is a time, which only `datetime` lacks
+            return self._text(text[:17] + "59" + text[19:]) + US_PER_S
+        try:
+            when = written(text, self._order)
+        except (ValueError, OverflowError):
+            when = None
+        if when is None:
+            raise ValueError(f"{text[:40]!r} is {NO_TIME}")
+        return self._placed(when) if when.tzinfo is None else (when - _EPOCH) // _US
+
+    def _order(self, first: int, second: int, half_day: bool) -> bool:
+        """Whether the day stands before the month in 3/2/2026."""
+        self.order_used = True
+        if self._dates is None:
+            if half_day and first <= 12:
+                self._dates, self.guessed_mdy = "mdy", True
+            elif max(first, second) > 12:
+                self._dates = "dmy" if first > 12 else "mdy"
+            else:
+                raise AmbiguousDate(
+                    f"{first}/{second}/... may be of month {first} or of month {second}; give the order (dates=..., "
+                    "--dates dmy for day/month/year, or mdy)"
+                )
+        return self._dates == "dmy"
+
     def _number(self, number: str | int | float) -> int:
         value = float(number)
         if not abs(value) < 1e20:
-            raise ValueError(f"{number} is no time")
+            raise ValueError(f"{str(number)[:40]} is no time")
         if self._factor is None:
             if value < 1e8:
-                raise ValueError(f"{number} is too small for an epoch time (a time since some start?)")
+                raise ValueError(f"{str(number)[:40]} is too small for an epoch time (a time since some start?)")
             _, self.unit, self._factor = next(row for row in _EPOCH_UNITS if value < row[0])
         if self.unit == "us" or (self.unit == "ns" and not isinstance(number, float)):
             # A float has no room for 19 digits.

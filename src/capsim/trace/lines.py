@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import ipaddress
 import re
 import sys
 import zlib
@@ -20,6 +21,7 @@ LONGEST_LINE_BYTES = 1 << 20  # a longer one is broken; its rest is skipped unre
 MAX_BROKEN_SHARE = 0.05
 SHOWN = 3  # broken lines quoted in full view
 
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_PACKING = {
     b"PK": "zip",
     b"BZ": "bzip2",
@@ -30,7 +32,38 @@ _OTHER_PACKING = {
 _PACKING = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
 _BLOCK_BYTES = 8 << 20
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){3,7}(?![\w:])")
+# What may name somebody: addresses (checked, so that no time is taken for one), mail, the user of an access log, fields
+# called so, and what follows a question mark.
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}){0,3}(?![\w:])")
+_MAIL = re.compile(r"[\w.+%-]{1,64}@[\w.-]{1,255}")
+_USER = re.compile(r"((?:^|\s)\S{1,255} )(?!-)[^\s\[]{1,255}( \[)")  # before the time of an access log
+_NAMED = re.compile(
+    r"""((?:user|login|mail|token|secret|passw|auth|cookie|session|client|host|fwd|ip|api_?key)[\w.-]{0,20}["']?\s?[=:]\s?)"""
+    r"""(?:"[^"]{0,500}"?|'[^']{0,500}'?|[^\s,;&"']{1,500})""",
+    re.IGNORECASE,
+)
+_QUERY = re.compile(r"\?[^\s\"']{1,2000}")
+
+
+def _hidden_address(hit: re.Match[str]) -> str:
+    try:
+        ipaddress.ip_address(hit[0])
+    except ValueError:
+        return hit[0]
+    return "client"
+
+
+def hidden(text: str) -> str:
+    """A text from a log that a message may quote: without addresses, users, queries and secrets.
+
+    Examples
+    --------
+    >>> hidden('192.0.2.1 - frank [02/Mar/2026:17:30:00 +0000] "GET /a?token=x"')
+    'client - user [02/Mar/2026:17:30:00 +0000] "GET /a?..."'
+    """
+    text = _NAMED.sub(r"\1...", _QUERY.sub("?...", text[:2_000]))
+    return _USER.sub(r"\1user\2", _MAIL.sub("user", _ADDRESS.sub(_hidden_address, text)))
+
 
 
 def sha256_of(path: Path) -> str:
@@ -119,7 +152,10 @@ def _reading(path: Path) -> Iterator[_Text]:
     """Open a file by what its content says, and say where it breaks off."""
     start = first_bytes(path)
     if start[:2] in _OTHER_PACKING:
-        raise TraceError(f"{path}: is {_OTHER_PACKING[start[:2]]}; give plain text in UTF-8, or gzip or zstd of it")
+        how = "iconv -f UTF-16 -t UTF-8 FILE > text" if start[:2] in _UTF_16 else "unpack it"
+        raise TraceError(
+            f"{path}: is {_OTHER_PACKING[start[:2]]}; give plain text in UTF-8, or gzip or zstd of it ({how})"
+        )
     packing = next((name for name, magic in _PACKING.items() if start.startswith(magic)), None)
     with _opened(path, packing) as stream:
         text = _Text(stream)
@@ -185,8 +221,8 @@ class Broken:
         """Note one broken line; stop early if nearly the whole file is of that kind."""
         self.count += 1
         if len(self.shown) < SHOWN:
-            excerpt = _ADDRESS.sub("client", line.strip())[:80]
-            said = _ADDRESS.sub("client", reason)
+            excerpt = hidden(line.strip())[:80]
+            said = hidden(reason)
             self.shown.append(f"line {number}: {said}" + (f": {excerpt!r}" if excerpt else ""))
         if self.count >= 1_000 and self.count > max(0.5, self._max_share) * number:
             self.refuse(number)

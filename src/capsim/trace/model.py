@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,6 +201,50 @@ class Trace(HasCard, HasPlots):
             broken_lines=broken_lines,
             notes=notes,
         )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame | pd.Series[Any] | pd.DatetimeIndex,
+        *,
+        time: str | None = None,
+        count: str | None = None,
+        as_: str | None = None,
+        zone: str | None = None,
+        name: str | None = None,
+    ) -> Trace:
+        """A trace from a table in memory; the way back from `to_frame`.
+
+        Parameters
+        ----------
+        frame : DataFrame, Series or DatetimeIndex
+            A Series of numbers over a DatetimeIndex, or a DataFrame with one, are requests in bins; times alone are
+            one request each.
+        time, count : str, optional
+            Columns of a DataFrame: the times (by default the index, or a column called so or of times) and the
+            numbers (by default ``requests``, ``count`` and the like, or the only column).
+        as_ : {"count", "rate", "counter"}, optional
+            What the numbers are: requests in each bin, requests a second, or a running total.
+        zone : str, optional
+            Zone of times that name none; UTC by default, with a note.
+        name : str, optional
+            For titles and file names.
+
+        Raises
+        ------
+        TraceError
+            If it does not say what is meant, or holds what no load can be.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> minutes = pd.date_range("2026-03-02T17:30Z", periods=3, freq="min")
+        >>> Trace.from_frame(pd.Series([5, 7, 0], minutes)).counts.tolist()
+        [5, 7, 0]
+        """
+        from capsim.trace.frames import trace_of
+
+        return trace_of(frame, time, count, as_, zone, name)
 
     def __repr__(self) -> str:
         return f"<Trace {self.name}: {self.total} requests, {iso(self.start_us)} to {iso(self.end_us)}, {self.kind}>"

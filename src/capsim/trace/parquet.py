@@ -6,15 +6,20 @@ from array import array
 from pathlib import Path
 
 from capsim.errors import TraceError
-from capsim.trace.formats import COUNT_NAMES, TIME_NAMES, Found, _count, bounded
-from capsim.trace.instants import Stamps, iso
-from capsim.trace.lines import Broken
+from capsim.trace import series
+from capsim.trace.instants import Stamps
+from capsim.trace.layout import COUNT_NAMES
+from capsim.trace.model import LARGEST_COUNT
+from capsim.trace.records import TIME_NAMES
+from capsim.trace.source import Found, Source
 
 _ROWS_AT_ONCE = 100_000
 
 
-def read_parquet(path: Path, broken: Broken, stamps: Stamps, kind: str | None, column: str | None) -> Found:
+def read_parquet(source: Source) -> Found:
     """One timestamp per row, or a timestamp and a count."""
+    path, stamps, kind = source.path, source.stamps, source.asked.format
+    source.no_where()
     try:
         import duckdb
     except ModuleNotFoundError:
@@ -28,7 +33,7 @@ def read_parquet(path: Path, broken: Broken, stamps: Stamps, kind: str | None, c
             given = {"path": str(path)}
             described = database.execute(f"DESCRIBE SELECT * FROM {relation}", given).fetchall()
             types = {str(name): str(kind_) for name, kind_, *_ in described}
-            time = _pick(path, types, column)
+            time = _pick(path, types, source.asked.column)
             count = None
             if kind != "events":
                 count = next((n for c in COUNT_NAMES for n in types if n.lower() == c and n != time), None)
@@ -37,6 +42,7 @@ def read_parquet(path: Path, broken: Broken, stamps: Stamps, kind: str | None, c
             wanted = _epoch(time, types[time], stamps) + (f", {_quoted(count)}" if count else ", NULL")
             rows = database.execute(f"SELECT {wanted} FROM {relation}", given)
             found = Found(counts=array("q") if count else None)
+            stamps.expect_forward(count is not None)
             last_us = -1
             while chunk := rows.fetchmany(_ROWS_AT_ONCE):
                 for stamp, value in chunk:
@@ -44,25 +50,27 @@ def read_parquet(path: Path, broken: Broken, stamps: Stamps, kind: str | None, c
                     try:
                         instant = stamps(stamp)
                     except (ValueError, OverflowError) as error:
-                        broken.add(found.lines, "", str(error))
+                        source.broken.add(found.lines, "", str(error))
                         continue
                     if found.counts is not None:
-                        if instant <= last_us:
-                            raise TraceError(
-                                f"{path}: row {found.lines}: time {iso(instant)} does not go forward; "
-                                "sort the rows by time and merge equal bins"
-                            )
-                        try:
-                            found.counts.append(_count(path, found.lines, str(value)))
-                        except ValueError as error:
-                            broken.add(found.lines, "", str(error))
-                            continue
+                        series.forward(source, found.lines, instant, last_us)
+                        found.counts.append(_count(source, found.lines, value))
                         last_us = instant
                     found.times_us.append(instant)
-                    bounded(path, found, found.lines)
+                    source.bounded(found, found.lines)
             return found
     except duckdb.Error as error:
         raise TraceError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}); check the file") from None
+
+
+def _count(source: Source, number: int, value: object) -> int:
+    try:
+        number_of = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise series.bad_count(source, number, str(value), "give whole numbers, 0 or more") from None
+    if not 0 <= number_of <= LARGEST_COUNT or number_of != int(number_of):
+        raise series.bad_count(source, number, str(value), "give whole numbers, 0 or more")
+    return int(number_of)
 
 
 def _pick(path: Path, types: dict[str, str], column: str | None) -> str:
@@ -70,7 +78,7 @@ def _pick(path: Path, types: dict[str, str], column: str | None) -> str:
         if column not in types:
             raise TraceError(f"{path}: there is no column {column!r}; give one of {', '.join(types)}")
         return column
-    time = next((n for t in TIME_NAMES for n in types if n.lower() == t), None)
+    time = next((n for t in TIME_NAMES for n in types if n.lower() == t.lower()), None)
     time = time or next((n for n, kind in types.items() if kind.startswith("TIMESTAMP")), None)
     if time is None:
         raise TraceError(f"{path}: no time among the columns {', '.join(types)}; name it (column=..., --column)")

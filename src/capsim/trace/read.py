@@ -1,31 +1,49 @@
-"""Reads a recorded load from a file, whatever its format, or refuses it in one line."""
+"""Reads a recorded load from files, whatever their format, or refuses them in one line."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import re
+import shutil
+import sys
+import tempfile
 from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from capsim.errors import TraceError
 from capsim.paths import data_dir
 from capsim.recording.journal import is_session
-from capsim.trace.access_log import read_access_log
-from capsim.trace.exports import READERS, document_format, document_of, line_format
-from capsim.trace.formats import ACCESS_LINE, Found, read_csv, read_json_lines
-from capsim.trace.instants import Stamps
+from capsim.trace.access_log import ACCESS_LINE, read_access_log
+from capsim.trace.documents import document_format, document_of
+from capsim.trace.exports import READERS, line_format
+from capsim.trace.found import as_ints, counted, single
+from capsim.trace.instants import Stamps, iso
 from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, first_bytes, lines_of, sha256_of
-from capsim.trace.model import Ints, Trace
+from capsim.trace.model import Trace
 from capsim.trace.parquet import read_parquet
+from capsim.trace.records import NOT, asks, read_json_lines
 from capsim.trace.requests import UNSAID, Columns, Requests
-from capsim.units import US_PER_DAY, US_PER_HOUR, US_PER_MS, US_PER_S
+from capsim.trace.source import Asked, Found, Source
+from capsim.trace.table import read_table
+from capsim.trace.unknown import is_known_text, summary_of, unknown
+from capsim.trace.written import AmbiguousDate
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+TraceLike: TypeAlias = "Trace | str | Path | Sequence[str | Path] | pd.DataFrame | pd.Series[Any]"
 FORMATS = ("access-log", "counts", "events", "jsonl", "parquet", *READERS, "recording")
+STDIN = "-"
 _SNIFFED_LINES = 50
-_QUANTISED_DISTINCT = 20  # with fewer distinct stamps, a common step above 1 s may be chance
+_PACKED = re.compile(r"(\.(?:gz|zst|\d{1,3}))+$")  # of a name: rotated and compressed
+_SLASHED = re.compile(rb"\b(\d{1,2})[/-](\d{1,2})[/-](?:\d{4}|\d\d)\b")
 
 
 def find_trace(name_or_path: str | Path, base_dir: str | Path | None = None) -> Path:
@@ -51,6 +69,8 @@ def find_trace(name_or_path: str | Path, base_dir: str | Path | None = None) -> 
     bundled = {path.stem: path for path in sorted((data_dir() / "traces").glob("*.csv"))}
     if str(name_or_path) in bundled:
         return bundled[str(name_or_path)]
+    if str(name_or_path) == STDIN:
+        return Path(STDIN)
     path = Path(base_dir or "") / Path(name_or_path).expanduser()
     if path.is_file():
         return path
@@ -65,21 +85,27 @@ def find_trace(name_or_path: str | Path, base_dir: str | Path | None = None) -> 
 
 
 def read_trace(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     format: str | None = None,
     column: str | None = None,
     field: str | None = None,
     zone: str | None = None,
     max_broken: float = MAX_BROKEN_SHARE,
+    *,
+    as_: str | None = None,
+    value: str | None = None,
+    where: str | None = None,
+    dates: str | None = None,
 ) -> Trace:
     """Read a recorded load; the format is found from the content.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path, or a sequence of them
         Plain, gzip or zstd: a Common or Combined access log, CSV with ``timestamp,count`` or one timestamp per row,
         JSON lines (Railway's HTTP log export among them), an export of a load test, a monitoring or a load balancer
-        (`capsim.trace.exports`); Parquet; or a recording of `capsim record`, whose counters tell the load.
+        (`FORMATS`); Parquet; or a recording of `capsim record`, whose counters tell the load. Several files, such as
+        rotated logs, are one load, in whatever order they are given; ``-`` is standard input.
     format : str, optional
         One of `FORMATS`; settles the format where the content does not.
     column : str, optional
@@ -90,6 +116,14 @@ def read_trace(
         Zone of stamps that name none. Without it they are taken as UTC, and a note says so.
     max_broken : float
         Share of broken lines up to which reading goes on [0..1].
+    as_ : {"count", "rate", "counter"}, optional
+        What the numbers beside stamps are: requests in each step, requests a second, or a running total.
+    value : str, optional
+        Name or number (from 1) of the column of a CSV file that holds those numbers.
+    where : str, optional
+        Count only JSON lines or CSV rows with this: ``FIELD=VALUE``, where ``*`` fits anything, or ``FIELD``.
+    dates : {"dmy", "mdy"}, optional
+        Order of day and month in dates such as 3/2/2026.
 
     Returns
     -------
@@ -106,190 +140,261 @@ def read_trace(
     >>> read_trace(find_trace("game-day"))
     <Trace game-day: 431525 requests, 2026-01-05T00:00:00Z to 2026-01-06T00:00:00Z, counts>
     """
-    return _read(path, format, column, field, zone, max_broken, None)
+    asked = Asked(format, column, value, field, zone, dates, as_, where)
+    return _read(path, asked, max_broken, None)[0]
 
 
-def read_requests(path: str | Path, format: str | None = None, **how: Any) -> Requests:
+def as_trace(given: TraceLike) -> Trace:
+    """A load in whatever form it is at hand: a trace, a bundled name, files, or a table of pandas.
+
+    Examples
+    --------
+    >>> as_trace("game-day").name
+    'game-day'
+    """
+    if isinstance(given, Trace):
+        return given
+    if isinstance(given, str | Path):
+        return read_trace(find_trace(given))
+    if isinstance(given, list | tuple) and all(isinstance(one, str | Path) for one in given):
+        return read_trace([find_trace(one) for one in given])
+    return Trace.from_frame(given)  # type: ignore[arg-type]  # which refuses anything else
+
+
+def read_requests(
+    path: str | Path | Sequence[str | Path],
+    format: str | None = None,
+    *,
+    max_broken: float = MAX_BROKEN_SHARE,
+    **how: Any,
+) -> Requests:
     """Read a log with what its lines say of each request beside the time: method, path, status, bytes, duration.
 
     Parameters
     ----------
-    path, format, **how
+    path, format, max_broken, **how
         As for `read_trace`.
 
     Returns
     -------
     Requests
-        A row a request, in the order of the file; ``.trace`` is the load.
+        A row a request, in the order of the files; ``.trace`` is the load.
 
     Raises
     ------
     TraceError
         As `read_trace`; and if the file's lines say no method and no path.
     """
-    columns = Columns()
-    given = {"column": None, "field": None, "zone": None, "max_broken": MAX_BROKEN_SHARE, **how}
-    times: list[Ints] = []
-    trace = _read(path, format, **given, columns=columns, times=times)
-    if not columns.routes or list(columns.routes) == [UNSAID]:
-        raise TraceError(f"{path}: its lines say no method and no path; give an access log, or JSON lines that do")
+    trace, found = _read(path, Asked(format=format, **how), max_broken, Columns)
+    columns = found.columns
+    if columns is None or len(columns.route) != len(found.times_us) or not set(columns.routes) - {UNSAID}:
+        raise TraceError(
+            f"{trace.source}: its lines say no method and no path; give an access log, or JSON lines that do"
+        )
     return Requests(
         trace=trace,
-        times_us=times[0],
+        times_us=as_ints(found.times_us),
         routes=list(columns.routes),
         route=np.frombuffer(columns.route, np.int32),
         status=np.frombuffer(columns.status, np.int16),
-        response_bytes=_array(columns.response_bytes),
-        duration_us=_array(columns.duration_us),
+        response_bytes=as_ints(columns.response_bytes),
+        duration_us=as_ints(columns.duration_us),
     )
 
 
 def _read(
-    path: str | Path,
-    format: str | None,
-    column: str | None,
-    field: str | None,
-    zone: str | None,
-    max_broken: float,
-    columns: Columns | None,
-    times: list[Ints] | None = None,
-) -> Trace:
-    path = Path(path)
-    if format is not None and format not in FORMATS:
-        raise TraceError(f"format {format!r} is unknown; give one of {', '.join(FORMATS)}")
+    given: str | Path | Sequence[str | Path], asked: Asked, max_broken: float, columns: type[Columns] | None
+) -> tuple[Trace, Found]:
+    """The trace of one file or of several, and what was found in them together."""
+    if asked.format is not None and asked.format not in FORMATS:
+        raise TraceError(f"format {asked.format!r} is unknown; give one of {', '.join(FORMATS)}")
+    paths = [Path(one) for one in ([given] if isinstance(given, str | Path) else given)]
+    if not paths:
+        raise TraceError("no file is given; name at least one")
+    files = []
+    for path in paths:
+        with _at(path) as (name, there):
+            one = _one(name, there, asked, max_broken, columns() if columns else None)
+        if isinstance(one, Trace):
+            if len(paths) > 1:
+                raise TraceError(f"{name}: is a recording, which is read alone; give the files one by one")
+            return one, Found()
+        files.append(one)
+    if len(files) > 1:
+        _all_alike(files)
+    files.sort(key=lambda file: (min(file.found.times_us), file.digest))
+    found, together = _together(files)
+    sources = [file.name for file in files]
+    if len({file.digest for file in files}) < len(files):
+        raise TraceError(f"{', '.join(sources[:3])}: two of the files are the same; give each once")
+    digest = files[0].digest
+    if len(files) > 1:
+        digest = hashlib.sha256("".join(file.digest for file in files).encode()).hexdigest()
+    source = sources[0] if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
+    build = counted if found.counts is not None else single
+    name = _PACKED.sub("", Path(sources[0]).name).rsplit(".", 1)[0] or Path(sources[0]).name
+    broken = sum(file.broken for file in files)
+    return build(source, "stdin" if sources == [_STDIN_NAME] else name, found, digest, broken, together), found
+
+
+class _File:
+    """What one file held."""
+
+    def __init__(self, name: str, found: Found, digest: str, broken: int, notes: list[str]) -> None:
+        self.name, self.found, self.digest, self.broken, self.notes = name, found, digest, broken, notes
+
+
+_STDIN_NAME = "standard input"
+
+
+@contextmanager
+def _at(path: Path) -> Iterator[tuple[str, Path]]:
+    """A file's name for messages, and where it is; standard input goes through a file, since it is read twice."""
+    if str(path) != STDIN:
+        yield str(path), path
+        return
+    with tempfile.NamedTemporaryFile(prefix="capsim-") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        yield _STDIN_NAME, Path(copy.name)
+
+
+def _one(name: str, path: Path, asked: Asked, max_broken: float, columns: Columns | None) -> _File | Trace:
     if path.is_dir():
-        raise TraceError(f"{path}: is a folder; give a file")
+        raise TraceError(f"{path}: is a folder; give the file in it that is to be read")
     digest = sha256_of(path)
-    format = format or _sniff(path)
-    stamps, broken = Stamps(zone), Broken(path, max_broken)
-    if format == "recording":
-        from capsim.recording import read_recording
-        from capsim.recording.load import load_trace
+    try:
+        format = asked.format or _sniff(name, path)
+        if format == "recording":
+            from capsim.recording import read_recording
+            from capsim.recording.load import load_trace
 
-        return load_trace(read_recording(path))
-    kind = format if format in ("counts", "events") else None
-    if format == "parquet":
-        found = read_parquet(path, broken, stamps, kind, column)
-    elif format in READERS:
-        found = READERS[format](path, broken, stamps)
-    elif format == "access-log":
-        found = read_access_log(path, blocks_of(path), broken, columns)
-    elif format == "jsonl":
-        found = read_json_lines(path, lines_of(path), broken, stamps, field, columns)
-    else:
-        found = read_csv(path, lines_of(path), broken, stamps, kind, column)
-    broken.refuse(found.lines)
-    if times is not None:
-        times.append(_array(found.times_us))
+            return load_trace(read_recording(path))
+        try:
+            source, found = _found(name, path, asked, format, max_broken, columns)
+        except AmbiguousDate as doubt:
+            order = _order_in(name, path, doubt)
+            if columns is not None:
+                columns = Columns()
+            source, found = _found(name, path, replace(asked, dates=order), format, max_broken, columns)
+    except TraceError as error:
+        if name != str(path):  # a copy of standard input
+            raise TraceError(*(problem.replace(str(path), name) for problem in error.problems)) from None
+        raise
+    source.broken.refuse(found.lines)
     if not found.times_us:
-        raise TraceError(f"{path}: the trace is empty; it needs at least one line with a time")
-    notes = [*broken.note(), *found.notes]
-    if stamps.assumed_utc:
-        notes.append("The stamps name no zone and were taken as UTC (assumed; a zone can be given).")
-    if stamps.unit:
-        notes.append(f"The stamps are epoch numbers in {stamps.unit}.")
-    name = path.name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[0] or path.name
-    build = _counts if found.counts is not None else _events
-    return build(path, name, found, digest, broken.count, notes)
+        raise TraceError(f"{name}: the trace is empty; it needs at least one line with a time")
+    notes = [*source.broken.note(), *found.notes, *source.stamps.notes()]
+    return _File(name, found, digest, source.broken.count, notes)
 
 
-def _sniff(path: Path) -> str:
+def _found(
+    name: str, path: Path, asked: Asked, format: str, max_broken: float, columns: Columns | None
+) -> tuple[Source, Found]:
+    asked = replace(asked, format=format if format in ("counts", "events") else None)
+    source = Source(path, name, Broken(Path(name), max_broken), Stamps(asked.zone, asked.dates), asked, columns)
+    if format == "parquet":
+        return source, read_parquet(source)
+    if format in READERS:
+        return source, READERS[format](source)
+    if format == "access-log":
+        return source, read_access_log(source, blocks_of(path))
+    if format == "jsonl":
+        return source, read_json_lines(source, lines_of(path))
+    return source, read_table(source, lines_of(path))
+
+
+def _order_in(name: str, path: Path, doubt: AmbiguousDate) -> str:
+    """The order of day and month that all dates of a file allow, if it is one."""
+    orders = {"dmy", "mdy"}
+    for _, line in lines_of(path):
+        for hit in _SLASHED.finditer(line):
+            first, second = int(hit[1]), int(hit[2])
+            orders -= {"mdy"} if first > 12 else {"dmy"} if second > 12 else set()
+    if len(orders) != 1:
+        raise TraceError(f"{name}: {doubt}")
+    return orders.pop()
+
+
+def _all_alike(files: list[_File]) -> None:
+    kinds = {file.found.counts is None for file in files}
+    if len(kinds) > 1:
+        odd = next(file for file in files if file.found.counts is not None)
+        raise TraceError(f"{odd.name}: holds counts and the other files requests one by one; read them apart")
+
+
+def _together(files: list[_File]) -> tuple[Found, list[str]]:
+    """Files one after the other, by their first instant, and their notes, each with its file if there are several."""
+    if len(files) == 1:
+        return files[0].found, files[0].notes
+    first = files[0].found
+    notes = list(dict.fromkeys(note if note[0].isupper() else f"{f.name}: {note}" for f in files for note in f.notes))
+    found = Found(array("q"), None if first.counts is None else array("q"), columns=first.columns and Columns())
+    for file in files:
+        own = file.found
+        if found.counts is not None and own.counts is not None:
+            if found.times_us and own.times_us[0] <= found.times_us[-1]:
+                raise TraceError(
+                    f"{file.name}: begins at {iso(own.times_us[0])}, before another file ends; counts of the same time "
+                    "cannot be put together: cut one of them"
+                )
+            found.counts.extend(own.counts)
+        found.times_us.extend(own.times_us)
+        found.width_us = own.width_us if found.width_us is None else found.width_us
+        if found.columns is not None and own.columns is not None:
+            found.columns.extend(own.columns)
+    return found, [f"{len(files)} files were read as one load.", *notes]
+
+
+def _sniff(name: str, path: Path) -> str:
     if first_bytes(path)[:4] == b"PAR1":
         return "parquet"
     seen: list[str] = []
     for _, raw in lines_of(path):
         if b"\0" in raw:
-            raise TraceError(f"{path}: is a binary file; give text in UTF-8, gzip or zstd of it, or Parquet")
+            raise TraceError(f"{name}: is a binary file; give text in UTF-8, gzip or zstd of it, or Parquet")
         if line := raw.decode("latin-1").strip():  # some of latin-1's spaces are none to bytes.strip()
             seen.append(line)
         if len(seen) == _SNIFFED_LINES:
             break
     if not seen:
-        raise TraceError(f"{path}: the trace is empty; it needs at least one line with a time")
+        raise TraceError(f"{name}: the trace is empty; it needs at least one line with a time")
     if is_session(seen[0]):
         return "recording"
-    if (known := line_format(seen)) is not None:
-        return known
-    if seen[0][0] == "{" and (len(seen) == 1 or not seen[0].endswith("}")):
-        known = document_format(document_of(path))
-        if known is not None:
-            return known
     if any(ACCESS_LINE.match(line) for line in seen):
         return "access-log"
+    if (known := line_format(seen)) is not None:
+        return known
+    one = seen[0][0] == "{" and (len(seen) == 1 or not seen[0].endswith("}"))
+    if one and (known := _document(name, path)) is not None:
+        return known
+    if seen[0][0] == "[" and (len(seen[0]) == 1 or seen[0][1] in " {]"):
+        return "json-array"
     if sum(line[0] == "{" for line in seen) * 2 > len(seen):
         return "jsonl"
-    if seen[0][0] == "[":
-        raise TraceError(f"{path}: is one JSON array; write one object per line first: jq -c '.[]'")
+    if not _may_be_table(seen):
+        raise unknown(name, seen[0])
     return "csv"
 
 
-def _array(values: array[int]) -> Ints:
-    return np.frombuffer(values, np.int64)
-
-
-def _counts(path: Path, name: str, found: Found, digest: str, broken: int, notes: list[str]) -> Trace:
-    assert found.counts is not None
-    starts = _array(found.times_us)
-    if starts.size < 2:
-        raise TraceError(f"{path}: a single bin does not tell how wide it is; give at least two rows")
-    steps, often = np.unique(np.diff(starts), return_counts=True)
-    # The smallest step, if all others are whole multiples of it (absent bins); otherwise the usual one.
-    whole = steps[0] > 0 and not (steps % steps[0]).any()
-    width_us = int(steps[0]) if whole else int(steps[np.argmax(often)])
-    if width_us > US_PER_DAY:
-        raise TraceError(f"{path}: bins of {width_us / US_PER_DAY:.3g} days hide the load; give bins of a day or less")
-    # from_counts() speaks of `name`; a reader of files speaks of the file.
-    trace = Trace.from_counts(
-        str(path),
-        starts,
-        _array(found.counts),
-        width_us,
-        sha256=digest,
-        source=str(path),
-        broken_lines=broken,
-    )
-    if trace.gaps:
-        missing_s = (trace.span_us - trace.covered_us) / US_PER_S
-        notes.append(
-            f"{len(trace.gaps)} gap{'s' * (len(trace.gaps) > 1)} without rows, {missing_s:.0f} s together: "
-            "no data, not zero load."
+def _document(name: str, path: Path) -> str | None:
+    """Which format a file is that seems to be one JSON document."""
+    data = document_of(path)
+    if (known := document_format(data)) is not None:
+        return known
+    if isinstance(data, dict) and (what := summary_of(data)) is not None:
+        raise TraceError(f"{name}: is {what}")
+    if isinstance(data, dict) and asks(data) == NOT:
+        raise TraceError(
+            f"{name}: is one JSON object that says of no request when it came; give a log, one object a request, or "
+            "name its time (--field) and --format jsonl"
         )
-    return replace(trace, name=name, notes=tuple(notes))
+    return None
 
 
-def _events(path: Path, name: str, found: Found, digest: str, broken: int, notes: list[str]) -> Trace:
-    times = _array(found.times_us)
-    steps_back = np.diff(times)
-    out_of_order = int((steps_back < 0).sum())
-    if out_of_order:
-        back_s = -int(steps_back.min()) / US_PER_S
-        who = "1 line went" if out_of_order == 1 else f"{out_of_order} lines went"
-        was = "was" if out_of_order == 1 else "were"
-        notes.append(f"{who} back in time (by up to {back_s:.6g} s) and {was} sorted.")
-    resolution_us = _resolution(times)
-    if resolution_us > US_PER_S:
-        every_s = resolution_us / US_PER_S
-        notes.append(f"The stamps are quantised to {every_s:.6g} s; arrivals are spread over that time.")
-    elif resolution_us == US_PER_S:
-        notes.append("The stamps are whole seconds; arrivals are spread inside the second by a seeded rule.")
-    return Trace.from_times(
-        name,
-        times,
-        resolution_us,
-        source=str(path),
-        sha256=digest,
-        out_of_order=out_of_order,
-        broken_lines=broken,
-        notes=tuple(notes),
-    )
-
-
-def _resolution(times: Ints) -> int:
-    """What the stamps are multiples of: a power of ten up to 1 s, or more where many stamps agree on it."""
-    ordered = np.sort(times)  # `unique` hashes, which takes several times as long
-    distinct = ordered[np.append(True, ordered[1:] > ordered[:-1])]
-    common = int(np.gcd.reduce(np.diff(distinct))) if distinct.size > 1 else 0
-    if distinct.size >= _QUANTISED_DISTINCT and US_PER_S < common <= US_PER_HOUR and common % US_PER_S == 0:
-        return common
-    whole = int(np.gcd.reduce(distinct))
-    return next((unit for unit in (US_PER_S, 100 * US_PER_MS, 10 * US_PER_MS, US_PER_MS) if whole % unit == 0), 1)
+def _may_be_table(lines: list[str]) -> bool:
+    """Whether lines may be rows: a single column, or as many cells in most of them."""
+    if is_known_text(lines[0]):
+        return False
+    first = lines[0]
+    return any(mark in first for mark in ",;\t") or " " not in first or len(first) < 40
