@@ -101,13 +101,17 @@ class Planner:
         if len(stamped) == 1:
             return Layout(stamped[0])
         if stamped:
-            names = some(self.names[at] or f"number {at + 1}" for at in stamped)
+            names = some(self._shown(at) for at in stamped)
             raise self.source.refuse(f"times are in several columns, {names}; name one (column=..., --column)", place)
         if named:
             return Layout(named[0])
         raise self.source.refuse(
-            f"no time among the columns {some(self.names)}; name it (column=..., --column)", place
+            f"no time among the columns {some(self.header)}; name it (column=..., --column)", place
         )
+
+    def _shown(self, at: int) -> str:
+        """A column in a message."""
+        return (self.header[at] if self.header else "") or f"number {at + 1}"
 
     def _numeric(self, at: int) -> bool:
         cells = [row[at].strip() for row in self.rows if at < len(row) and row[at].strip()]
@@ -122,7 +126,7 @@ class Planner:
         for at in others:
             odd = [r[at] for r in self.rows if at < len(r) and r[at].strip() and not _UNIT.match(r[at].strip())]
             if odd and (at in with_units) and plain(odd[0].strip(), self.delimiter) is None:
-                name = some([self.names[at]]) if self.names else f"{at + 1}"
+                name = some([self._shown(at)])
                 raise self.source.refuse(f"column {name} has {some(odd[:1])!r}, which {series.NO_LOAD}")
         layout.kind, layout.values_at = "rate", with_units
         layout.notes.append("Rates were multiplied by their step.")
@@ -146,7 +150,7 @@ class Planner:
             if not numbers:
                 return None, False
             raise self.source.refuse(
-                f"several columns hold numbers, {some(self.names[at] for at in numbers)}; "
+                f"several columns hold numbers, {some(self._shown(at) for at in numbers)}; "
                 "name the one to read (value=..., --value)", self.line,
             )  # fmt: skip
         if self.header is None and len(numbers) == self.width - 1 == 1:
@@ -167,7 +171,7 @@ class Planner:
         for at in range(self.width):
             cells = [row[at].strip() for row in self.rows if at < len(row) and row[at].strip()]
             if at != at_time and cells and all(_LEVEL.match(cell) for cell in cells):
-                name = some([self.names[at]]) if self.names else f"{at + 1}"
+                name = some([self._shown(at)])
                 raise self.source.refuse(f"column {name} has {cells[0][:20]!r}, which {series.NO_LOAD}", self.line)
 
     def _even(self) -> bool:
@@ -183,7 +187,7 @@ class Planner:
     def _unnamed(self, layout: Layout, chosen: int) -> str:
         """What numbers are that nothing names: asked."""
         others = [at for at in range(self.width) if at != layout.time_at and self._numeric(at)]
-        names = some(self.names[at] or f"number {at + 1}" for at in others) if self.names else f"{chosen + 1}"
+        names = some(self._shown(at) for at in others)
         one = len(others) == 1
         raise self.source.refuse(
             f"the numbers in column{'' if one else 's'} {names} beside evenly spaced stamps may be anything; say what "
@@ -197,7 +201,7 @@ class Planner:
         if self.width < 2:
             what = "counts need a second column; read the file as format events, or add the counts"
         else:
-            what = f"no column of numbers among {some(self.names)}" if self.names else "no column of numbers"
+            what = f"no column of numbers among {some(self.header)}" if self.header else "no column of numbers"
             what += "; name it (value=..., --value)"
         raise self.source.refuse(what, self.line)
 
@@ -209,7 +213,7 @@ def column_of(source: Source, column: str, header: list[str], named: bool, width
     if column.isdecimal() and len(column) < 10 and 1 <= int(column) <= (len(names) if named else width):
         return int(column) - 1
     raise source.refuse(
-        f"there is no column {column[:40]!r}; give one of " + (some(names) if named else f"1 to {width}"), 1
+        f"there is no column {column[:40]!r}; give one of " + (some(header) if named else f"1 to {width}"), 1
     )
 
 
