@@ -292,6 +292,15 @@ def test_of_prisma_7_the_address_does_nothing_and_the_remedy_is_the_adapters(tmp
     assert "connection_limit in DATABASE_URL" in found["address does not set the pool"].what
     assert "new PrismaPg({ connectionString, max: 10, connectionTimeoutMillis" in found["no timeout of the pool"].remedy
     assert not found.keys() & {"pool limit missing", "pool_timeout missing", "connections during a deploy"}
+    rows = {setting.name: setting.value for setting in effective(read([str(folder)])).settings()}
+    assert (rows["pool: connection_limit"], rows["pool: pool_timeout [s]"]) == (10, "none")
+    assert rows["pool: idle connections close after [s]"] == 10
+
+
+def test_railways_own_address_is_said_to_have_no_parameters(tmp_path):
+    found = {f.kind: f for f in findings(effective(read([str(service(tmp_path, "${{Postgres.DATABASE_URL}}"))])))}
+
+    assert "Railway's own address, which has no parameters" in found["pool limit missing"].what
 
 
 def test_a_broken_line_of_env_is_named_and_not_shown(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capsim.inspect.declared import Declared
 from capsim.inspect.unknown import Unknown
@@ -32,11 +32,14 @@ class Driver:
     connect_s: float | None
     remedy: str  # how its size and timeout are set
     from_address: Mapping[str, str]  # what of the pool is taken from which parameter of the address
+    idle_s: float | None = None  # a connection that is not used for so long is closed
 
 
 _PG = "new Pool({ connectionString, max: 10, connectionTimeoutMillis: 10_000 })"
 _DRIVERS: dict[str, Driver] = {  # by the package that brings them, the one nearest to the program first
-    "sequelize": Driver("Sequelize", 5, 60.0, None, "new Sequelize(url, { pool: { max: 5, acquire: 10_000 } })", {}),
+    "sequelize": Driver(
+        "Sequelize", 5, 60.0, None, "new Sequelize(url, { pool: { max: 5, acquire: 10_000 } })", {}, 10.0
+    ),
     "knex": Driver("Knex", 10, 60.0, None, "knex({ pool: { max: 10 }, acquireConnectionTimeout: 10_000 })", {}),
     "typeorm": Driver(
         "TypeORM on pg", 10, None, None, "new DataSource({ poolSize: 10, connectTimeoutMS: 10_000 })", {}
@@ -44,7 +47,7 @@ _DRIVERS: dict[str, Driver] = {  # by the package that brings them, the one near
     "postgres": Driver(
         "postgres.js", 10, None, 30.0, "postgres(url, { max: 10 })", {"limit": "max", "connect": "connect_timeout"}
     ),
-    "pg": Driver("pg.Pool", 10, None, None, _PG, {}),
+    "pg": Driver("pg.Pool", 10, None, None, _PG, {}, 10.0),
     "@neondatabase/serverless": Driver("Neon's Pool (as pg.Pool)", 10, None, None, _PG, {}),
     "@vercel/postgres": Driver("Vercel's Pool (as pg.Pool)", 10, None, None, _PG, {}),
 }
@@ -86,6 +89,10 @@ class Pool:
         How size and timeouts are set with this driver.
     ignored : tuple of str
         Parameters of the address that do nothing with this driver.
+    idle_s : float or None
+        A connection that is not used for so long is closed [s]; None: not, or not known.
+    known_by : str
+        What says which driver it is.
     """
 
     driver: str | Unknown
@@ -98,6 +105,8 @@ class Pool:
     connect: Value
     remedy: str
     ignored: tuple[str, ...] = ()
+    idle_s: float | None = None
+    known_by: str = "package.json"
 
     @property
     def postgres(self) -> bool:
@@ -111,13 +120,15 @@ class Pool:
         if not self.postgres:
             what = f"no Postgres ({self.address.what})" if self.address else "no Postgres seen"
             return [("pool: driver", what, self.place)]
-        rows: list[tuple[str, str | int | float | Unknown, str]] = [("pool: driver", self.driver, "package.json")]
+        rows: list[tuple[str, str | int | float | Unknown, str]] = [("pool: driver", self.driver, self.known_by)]
         for name, value in (
             ("pool: connection_limit", self.limit),
             ("pool: pool_timeout [s]", self.acquire),
             ("pool: connect_timeout [s]", self.connect),
         ):
             rows.append((name, "none" if value.number is None else value.number, value.origin))
+        if self.idle_s is not None:
+            rows.append(("pool: idle connections close after [s]", self.idle_s, self.limit.origin))
         return rows
 
 
@@ -161,7 +172,8 @@ def pool_of(packages: Mapping[str, str] | None, address: Address | None, place: 
     # connection_limit is a name that only Prisma's engine reads: without package.json it is what there is to go by.
     named = address is not None and any(name in ("connection_limit", "pool_timeout") for name, _ in address.parameters)
     if prisma or (packages is None and named):
-        return _of_prisma(known, address, place)
+        by = "package.json" if known.keys() & {"@prisma/client", "prisma"} else "a step of the start command"
+        return replace(_of_prisma(known, address, place), known_by=by if prisma else f"{place}: its parameters' names")
     found = next((_DRIVERS[name] for name in _DRIVERS if name in known), None)
     if found is not None:
         return _of_driver(found, found.name, 0, address, place)
@@ -249,6 +261,7 @@ def _of_driver(
         connect=value("connect", made.connect_s),
         remedy=remedy or made.remedy,
         ignored=ignored,
+        idle_s=made.idle_s,
     )
 
 

@@ -8,6 +8,7 @@ from capsim.inspect.effective import Effective
 from capsim.inspect.finding import Finding
 from capsim.inspect.pool import CPUS_VISIBLE, NEWEST_WITH_ENGINE, Pool
 from capsim.inspect.unknown import Unknown
+from capsim.inspect.url import OWN_ADDRESS
 from capsim.specs import DatabaseSpec
 
 FREE_CONNECTIONS = DatabaseSpec().clients_max  # as Postgres comes; a platform that changed it would say so
@@ -116,6 +117,8 @@ def _size(pool: Pool) -> Iterator[Finding]:
         f"without connection_limit Prisma up to {NEWEST_WITH_ENGINE} opens up to 2 x CPUs + 1 connections, and the "
         f"container shows its host's CPUs: {2 * CPUS_VISIBLE + 1} with {CPUS_VISIBLE} (32 to 64 were seen)"
     )
+    if pool.address and pool.address.what == OWN_ADDRESS:
+        opens = f"DATABASE_URL refers to {OWN_ADDRESS}; {opens}"
     pooler = bool(pool.address and pool.address.pooler)
     if pool.engine:
         yield Finding("pool limit missing", "note" if pooler else "outage", pool.place, opens, pool.remedy)

@@ -21,6 +21,7 @@ _REFERENCE = re.compile(r"\$\{\{\s*([\w.\- ]{1,100}?)\s*\}\}")
 _NAMED = re.compile(r"\$\{?\w{1,100}(?::?-[^}]{0,100})?\}?")
 _POSTGRES_SERVICE = re.compile(r"postgres|postgis|timescale|(?<![a-z0-9])(?:pg|db|database)(?![a-z0-9])")
 _OWN = ("DATABASE_URL", "DATABASE_PRIVATE_URL", "DATABASE_PUBLIC_URL", "POSTGRES_URL")
+OWN_ADDRESS = "Railway's own address, which has no parameters"
 _LONGEST = 10_000  # characters; no address has a hundredth of them
 
 
@@ -111,7 +112,7 @@ def _of_reference(text: str, reference: re.Match[str]) -> Address:
             return Address("other", _DATABASES[other])
     # Railway's own address has no parameters; that of another service or of shared variables may have some.
     own = bool(_POSTGRES_SERVICE.search(service.lower())) and variable in _OWN
-    what = "" if own else "a reference to a variable that is not given"
+    what = OWN_ADDRESS if own else "a reference to a variable that is not given"
     found = Address(
         "postgres" if own else "unread",
         what,
