@@ -62,6 +62,31 @@ def test_a_draining_time_shorter_than_the_flush_still_loses_what_is_out() -> Non
     assert total(run, "lost_exit") > 0
 
 
+def test_no_draining_time_saves_a_batch_that_is_out_for_longer_than_the_writers_wait() -> None:
+    """They wait for 3 s; then shutdown() has resolved and the process exits."""
+    stall = [{"kind": "stall", "from_s": 590, "to_s": 606}]  # over before the draining time is
+
+    for draining_s in (10, 60):
+        process = {"handles_sigterm": True, "draining_s": draining_s}
+        run = played(server__lifecycle=[deploy(600)], server__process=process, database__faults=stall)
+
+        old = run.lives.iloc[0]
+        assert (old.end, old.end_s) == ("exited", pytest.approx(603, abs=0.01))
+        assert total(run, "lost_exit") == old.lost_items > 0
+
+
+def test_an_idle_process_is_gone_and_not_billed_until_draining_is_over() -> None:
+    billed = {}
+    for draining_s in (5, 60):
+        process = {"handles_sigterm": True, "draining_s": draining_s}
+        run = played(server__lifecycle=[deploy(600)], server__process=process)
+        assert run.lives.end.tolist() == ["exited", "run"]
+        assert run.lives.end_s[0] < 601
+        billed[draining_s] = run.samples.server_billed_mib.tolist()
+
+    assert billed[5] == billed[60]
+
+
 def test_while_a_crashed_server_starts_again_requests_are_refused() -> None:
     process = {"start_s": 9, "restart_delay_s": 1}
 
@@ -130,3 +155,15 @@ def test_a_server_that_dies_at_its_start_has_tables_without_rows() -> None:
     assert run.batches is not None
     assert (len(run.batches), len(run.waits), total(run, "written")) == (0, 0, 0)
     assert total(run, "arrived") == total(run, "refused_down") + total(run, "lost_exit") > 40_000
+
+
+def test_of_a_flush_that_is_out_at_the_end_only_the_calls_that_have_begun_are_counted() -> None:
+    """Heartbeats one by one, 0.5 s each, from 5 s on: the run ends in the fifth call of the first batch."""
+    spec = scenario(workload__rate_hz=100, workload__duration_s=7.2, server__writers__heartbeats__semantics="seed")
+    spec = spec.replace("database.update", {"distribution": "constant", "call_ms": 500})
+
+    run = simulate(spec, month=False, batches=True)
+
+    assert run.batches is not None
+    (out,) = run.batches[(run.batches.writer == "heartbeats") & (run.batches.end_us == -1)].to_dict("records")
+    assert out["calls"] == -(-(7_200_000 - out["start_us"]) // 500_000) < out["rows"]

@@ -34,8 +34,10 @@ def shared_database(scenario: Scenario) -> DurationUs:
     return duration_us
 
 
-def played_by_model(case: Case, blocks: int, *, look_ahead: bool = True) -> tuple[Server, list[Happened]]:
-    """The case on the real engine, its arrivals handed over in equal blocks."""
+def played_by_model(
+    case: Case, blocks: int, *, look_ahead: bool = True, exits: bool = False
+) -> tuple[Server, list[Happened]]:
+    """The case on the real engine, its arrivals handed over in equal blocks, to the end or to its exit."""
     server_spec = case.scenario.server
     writers = {stream: getattr(server_spec.writers, stream) for stream in STREAMS}
     database = LatencyDatabase(case.scenario.database, SEED, 0)
@@ -48,7 +50,7 @@ def played_by_model(case: Case, blocks: int, *, look_ahead: bool = True) -> tupl
         parallel=case.scenario.database.parallel_calls,
     )
     if case.shutdown_us is not None:
-        server.shut_down(case.shutdown_us)
+        server.shut_down(case.shutdown_us, exits=exits)
     edges = np.linspace(0, case.end_us + 1, blocks + 1).astype(int)
     happened = []
     for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -61,6 +63,8 @@ def played_by_model(case: Case, blocks: int, *, look_ahead: bool = True) -> tupl
                 sessions = np.asarray(case.sessions, np.int64)[inside]
         block = SimpleNamespace(from_us=start, to_us=stop, times=times, heartbeat_sessions=sessions)
         happened.append(server.advance(block))
+        if server.exited_us is not None:
+            break
     return server, happened
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from capsim.reference.clock import Phase
 from capsim.reference.recorder import Recorder
 from capsim.reference.server import Ingestion
+from capsim.reference.service import Service
+from capsim.reference.virtual import VirtualLoop
 from capsim.reference.watch import Tried
 from capsim.server.database import LatencyDatabase
 from capsim.server.happened import Happened
@@ -96,6 +99,59 @@ def test_model_and_reference_agree_item_for_item(fifty: int) -> None:
         model = facts_of_model(server, happened, case.end_us) | {"items": items_of_model(happened), "visits": []}
         differs = differences(model, facts_of_reference(service.ingestion, table))
         assert not differs, f"scenario {number}: {differs}; rerun it:\n{describe(case)}"
+
+
+# --- the end after a deploy -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forty", range(2))
+def test_after_sigterm_both_exit_in_the_same_instant_and_leave_the_same_items(forty: int) -> None:
+    """80 deploys: the reference's own shutdown, which SIGKILL may cut short, against what the model has lost then."""
+    exited = lost = 0
+    for number in range(40 * forty, 40 * (forty + 1)):
+        rng = random.Random(f"deploy {number}")
+        case = random_case(rng)
+        span_us = max(at_us for times_us in case.arrivals.values() for at_us in times_us)
+        told_us = rng.randrange(span_us // 25_000 + 1) * 25_000
+        draining_us = rng.choice((150_123, 2_000_123, 8_000_123, 60_000_123))  # off the grid
+        sessions = case.sessions or list(range(len(case.arrivals["heartbeats"])))
+        end_us = told_us + draining_us
+        if rng.random() < 0.5:  # a batch that is out for longer than the grace
+            stall = {"kind": "stall", "from_s": max(told_us / 1e6 - 0.2, 0), "to_s": told_us / 1e6 + 5}
+            data = case.scenario.model_dump(by_alias=True)
+            data["database"]["faults"] = [stall]
+            case = case._replace(scenario=type(case.scenario).model_validate(data))
+        found: dict[str, object] = {}
+        keep: set[object] = set()
+
+        def begun(clock: VirtualLoop, service: Service) -> None:
+            async def end() -> None:
+                left = await service.shutdown(draining_us / 1e6)  # noqa: B023
+                writers = service.ingestion.writers.items()
+                found.update(  # noqa: B023
+                    lost={stream: held.buffered + held.in_flight for stream, held in left.items()},
+                    written={stream: writer.flushed for stream, writer in writers},
+                    at_us=clock.now_us(),
+                )
+
+            clock.at(told_us, Phase.SHUTDOWN, lambda: keep.add(clock.create_task(end())))  # noqa: B023
+
+        play(
+            Played(case.scenario, case.arrivals, sessions, end_us + 1),
+            LatencyDatabase(case.scenario.database, SEED, 0),
+            begun=begun,
+        )
+        case = case._replace(end_us=end_us - 1, shutdown_us=told_us)
+        server, _ = writers_by_model(case, blocks=1 + number % 4, exits=True)
+        writers = server.writers.items()
+        assert found == {
+            "lost": {stream: writer.count + server.in_flight(stream) for stream, writer in writers},
+            "written": {stream: writer.flushed for stream, writer in writers},
+            "at_us": end_us if server.exited_us is None else server.exited_us,
+        }, f"deploy {number}:\n{describe(case)}"
+        exited += server.exited_us is not None
+        lost += server.exited_us is not None and sum(found["lost"].values()) > 0  # type: ignore[attr-defined]
+    assert exited > 10 and lost > 2
 
 
 # --- with everything else that uses the pool ----------------------------------------------------------------------

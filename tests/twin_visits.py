@@ -78,7 +78,14 @@ class Visitors:
     """The parts, each a few callbacks."""
 
     def __init__(
-        self, scenario: Scenario, clock: Clock, pool: Pool, thread: Thread, sessions: dict[int, Session], end_us: int
+        self,
+        scenario: Scenario,
+        clock: Clock,
+        pool: Pool,
+        thread: Thread,
+        sessions: dict[int, Session],
+        begins_us: int,
+        end_us: int,
     ) -> None:
         self.scenario, self.clock, self.pool, self.thread, self.sessions = scenario, clock, pool, thread, sessions
         self.end_us = end_us
@@ -90,8 +97,8 @@ class Visitors:
         for name, part, action in (("cleanup", spec.cleanup, self.clean), ("metrics", spec.metrics, self.measure)):
             if part is not None:
                 every_us = round((part.interval_s if name == "cleanup" else part.every_s) * 1e6)
-                for turn in range(1, end_us // every_us + 1):
-                    clock.at(turn * every_us, ARRIVALS, lambda action=action, turn=turn: action(turn))
+                for turn in range(1, max(end_us - begins_us, 0) // every_us + 1):
+                    clock.at(begins_us + turn * every_us, ARRIVALS, lambda action=action, turn=turn: action(turn))
 
     def call(self, visit: Visit, kind: str, item: int, rows: int, done: Callable[[str], None]) -> None:
         visit.calls += 1
@@ -209,8 +216,7 @@ def simulate(
     """As `twin_loop.simulate`, with sessions by number, and reads as (arrival, query, rows that it finds)."""
     one = Replica(scenario, arrivals, heartbeat_sessions, sessions, reads, end_us, duration_us, pauses)
     if shutdown_us is not None:
-        for writer in one.writers.values():
-            one.clock.at(shutdown_us, SHUTDOWN, writer.shutdown)
+        one.shut_down(shutdown_us)
     one.clock.run(end_us, one.look)
     return one.result(), one.thread.jobs, one.visitors
 
@@ -229,8 +235,11 @@ class Replica:
         duration_us: DurationUs,
         pauses: Pauses,
         others: Callable[[], int] = lambda: 0,
+        begins_us: int = 0,
+        first_read: int = 0,
     ) -> None:
         self.end_us = end_us
+        self.exited_us = -1
         clock = self.clock = Clock()
         self.pool = Pool(clock, scenario, duration_us, others)
         self.writers: dict[str, Building] = {}
@@ -243,15 +252,30 @@ class Replica:
                 self.writers[stream] = Building(stream, rules, clock, self.pool, thread=thread)
         for session in sessions.values():
             session.last_us = session.start_us
-        visitors = self.visitors = Visitors(scenario, clock, self.pool, thread, sessions, end_us)
+        visitors = self.visitors = Visitors(scenario, clock, self.pool, thread, sessions, begins_us, end_us)
         for kind in CLASSES:
             for i, at_us in enumerate(arrivals.get(kind, ())):
                 session_of = heartbeat_sessions[i] if kind == "heartbeats" else None
                 clock.at(at_us, ARRIVALS, lambda kind=kind, session=session_of: thread.request(kind, session))
-        for number, (at_us, query, rows) in enumerate(reads):
+        for number, (at_us, query, rows) in enumerate(reads, first_read):
             clock.at(
                 at_us, ARRIVALS, lambda number=number, query=query, rows=rows: visitors.read(number, query, rows)
             )
+
+    def shut_down(self, when_us: int, *, exits: bool = False) -> None:
+        """Call every writer's shutdown; a process that exits does nothing from where the last of them has resolved."""
+        left = set(self.writers)
+
+        def resolved(stream: str) -> None:
+            left.discard(stream)
+            if not left:
+                self.exited_us = self.end_us = self.clock.now_us
+                self.clock.stopped = True
+
+        for stream, writer in self.writers.items():
+            if exits:
+                writer.resolved = lambda stream=stream: resolved(stream)
+            self.clock.at(when_us, SHUTDOWN, writer.shutdown)
 
     def look(self) -> None:
         for writer in self.writers.values():

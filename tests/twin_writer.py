@@ -29,6 +29,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_us = 0
+        self.stopped = False  # in the middle of an instant: nothing happens any more
         self._plan: list[tuple[int, int, int, Callable[[], None]]] = []
         self._orders = count()
 
@@ -37,7 +38,7 @@ class Clock:
 
     def next_us(self) -> int | None:
         """When something is planned next; None if nothing is."""
-        return self._plan[0][0] if self._plan else None
+        return self._plan[0][0] if self._plan and not self.stopped else None
 
     def run(self, end_us: int, after_instant: Callable[[], None]) -> None:
         """Play up to `end_us` inclusive; `after_instant` looks at the state when an instant is over."""
@@ -45,6 +46,8 @@ class Clock:
             self.now_us = self._plan[0][0]
             while self._plan and self._plan[0][0] == self.now_us:
                 heapq.heappop(self._plan)[3]()
+                if self.stopped:
+                    return
             after_instant()
         self.now_us = end_us
 
@@ -155,6 +158,7 @@ class Writer:
     stuck: list[tuple[int, int]] = field(default_factory=list)  # [from, to), -1 while it lasts
     stop: Shutdown | None = None
     waits_for_last_flush: bool = False
+    resolved: Callable[[], None] = lambda: None  # told when its shutdown has resolved
 
     # --- the timer ----------------------------------------------------------------------------------------
 
@@ -391,6 +395,7 @@ class Writer:
         stop.buffer_at_resolve, stop.inflight_at_resolve = len(self.buffer), len(self.batch)
         stop.flushed_since_call = self.flushed - stop.flushed_at_call
         stop.dropped_since_call = self.dropped_cap + self.dropped_failed - stop.dropped_at_call
+        self.resolved()
 
     # --- after each instant -------------------------------------------------------------------------------
 

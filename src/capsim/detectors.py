@@ -16,6 +16,7 @@ import pandas as pd
 from capsim.accounting import accounting
 from capsim.memory.limits import container_mib
 from capsim.play import Death, Played
+from capsim.server.lives import WANTED
 from capsim.specs import STREAMS, Scenario
 from capsim.units import US_PER_S
 
@@ -300,7 +301,7 @@ def _process(facts: Facts) -> Iterator[Detection]:
             peak = float(over["server_rss_peak_mib"].max())
             yield Detection("container kill", "server", float(over["time_s"].iloc[0]), None, peak, "MiB")
     lives = facts.played.lives()
-    failed = lives[~lives["end"].isin(["run", "killed"])]
+    failed = lives[~lives["end"].isin(WANTED)]
     gone = float(lives["end_s"].max()) < facts.end_s
     if len(failed) > facts.scenario.server.process.restarts_max or (gone and len(failed)):
         at_s = float(failed["end_s"].max())

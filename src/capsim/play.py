@@ -162,9 +162,10 @@ class Played:
         for part, flusher in enumerate(process.server.flushers.values()):
             if flusher.out is not None and not flusher.pausing:
                 batch, attempt, start_us = flusher.out
+                begun = [at_us for at_us in flusher.calls_started if at_us < process.life.end_us]  # it may look ahead
                 rows.append({
                     "part": part, "batch": batch.number, "attempt": attempt, "start_us": start_us, "end_us": -1,
-                    "ok": 0, "rows": batch.rows, "calls": len(flusher.calls_started), "counted": 0,
+                    "ok": 0, "rows": batch.rows, "calls": len(begun), "counted": 0,
                     "first_item": batch.first_item, "accepted_to": batch.accepted_to, "next_item": batch.next_item,
                     "process": process.number,
                 })  # fmt: skip

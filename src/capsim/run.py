@@ -64,6 +64,7 @@ class Run(HasCard, HasPlots):
         not granted means that the wait ran out.
     lives : DataFrame
         One row a process of the server: when it was started, healthy and ended, how, and what it held then [items].
+        After a deploy that is ``exited`` (its shutdown had resolved) or ``killed`` (at the end of draining).
     warnings : tuple of str
         What the reader of the figures should know.
     provenance : dict

@@ -269,7 +269,9 @@ class ProcessSpec(Spec):
     handles_sigterm: bool = Field(
         default=False, description="whether SIGTERM reaches the server, so that its writers' shutdown runs"
     )
-    draining_s: Seconds = Field(default=0.0, description="from SIGTERM to SIGKILL; Railway's default is 0")
+    draining_s: Seconds = Field(
+        default=0.0, description="from SIGTERM to SIGKILL, if it has not exited before; Railway's default is 0"
+    )
     overlap_s: Seconds = Field(default=0.0, description="from the new process being healthy to SIGTERM of the old")
     restart_delay_s: Seconds = Field(default=1.0, description="from an exit to the start of the next process")
     restarts_max: Annotated[int, Field(ge=0, le=1_000)] = Field(

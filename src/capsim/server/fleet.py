@@ -12,7 +12,7 @@ import heapq
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -64,6 +64,25 @@ class Process:
     queries: Queries | None = None
     redis: RedisClient | None = None
     lost: dict[str, int] = field(default_factory=dict)  # items it held when it ended
+
+    @property
+    def ends_us(self) -> int:
+        """When it ends, as far as is known by now: from here on it does nothing and holds nothing [us]."""
+        exited_us = self.server.exited_us
+        return self.life.end_us if exited_us is None else exited_us + 1
+
+    def play(self, part: Part) -> Happened:
+        """Play a part of it, and add its bins."""
+        if self.life.sigterm_us is None:
+            return self.sampler.play(self.server, part)
+        return self.add(part, self.server.advance(part))
+
+    def add(self, part: Part, happened: Happened) -> Happened:
+        """Add the bins of a part that has been played, up to its exit."""
+        if self.server.exited_us is not None:
+            self.life = replace(self.life, end_us=self.ends_us, end="exited")
+            part = replace(part, to_us=self.ends_us)
+        return self.sampler.add(self.server, part, happened)
 
 
 class Fleet:
@@ -134,7 +153,7 @@ class Fleet:
         if self._meet([process for process, _ in parts]):
             happened = self._in_step(parts)
         else:
-            happened = [(process, process.sampler.play(process.server, part)) for process, part in parts]
+            happened = [(process, process.play(part)) for process, part in parts]
         for process in list(self._living):
             if process.life.end != "run" and process.life.end_us <= block.to_us:
                 self._living.remove(process)
@@ -173,7 +192,7 @@ class Fleet:
         happened = []
         for (process, part), what in zip(parts, found, strict=True):
             assert what is not None
-            happened.append((process, process.sampler.add(process.server, part, what)))
+            happened.append((process, process.add(part, what)))
         return happened
 
     def _bury(self, process: Process) -> None:
@@ -210,7 +229,7 @@ class Fleet:
             room=lambda now_us: most - self._others_open(number, now_us),
         )
         if life.sigterm_us is not None:
-            server.shut_down(life.sigterm_us)
+            server.shut_down(life.sigterm_us, exits=True)
         sampler = Sampler(self._width_us, self._cut_us, self._scenario, Log(spec.logger), redis)
         return Process(life, replica, number, server, sampler, queries, redis)
 
@@ -248,7 +267,7 @@ class Fleet:
         total = 0
         for process in self.processes:
             opened = process.server.pool.opened
-            if process.number != number and process.life.end_us > now_us and opened:
+            if process.number != number and process.ends_us > now_us and opened:
                 place = bisect_right(opened, (now_us, 1 << 62)) - 1
                 total += opened[place][1] if place >= 0 else 0
         return total

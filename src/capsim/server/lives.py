@@ -2,10 +2,11 @@
 
 A deploy starts the next process beside the old one; requests go to the new one as soon as it is healthy, and the old
 one is told to stop after the overlap: by SIGTERM, if that reaches it, and by SIGKILL when the draining time is over
-(both times are 0 s on Railway by default). A crash ends a process at once; it is restarted after a delay, so many times
-for one deployment, then it stays down. (Facts: Railway's documentation of restarts, overlap and draining, 2026-02 to
-2026-08; the delay before a restart is not documented and assumed.) A process that its memory has brought to a
-standstill has not exited: nothing restarts it, and it keeps its memory until the next deploy.
+(both times are 0 s on Railway by default). A process that SIGTERM reaches exits as soon as its `shutdown()` has
+resolved, which the play alone can say (`capsim.server.fleet`). A crash ends a process at once; it is restarted after a
+delay, so many times for one deployment, then it stays down. (Facts: Railway's documentation of restarts, overlap and
+draining, 2026-02 to 2026-08; the delay before a restart is not documented and assumed.) A process that its memory has
+brought to a standstill has not exited: nothing restarts it, and it keeps its memory until the next deploy.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ Fatal = Literal["abort", "oom-kill", "hang"]
 """Ends by memory: V8 gives up (exit 134), the kernel kills (137), or the process lives on and answers nothing."""
 
 FATAL: tuple[Fatal, ...] = get_args(Fatal)
-End = Literal["run", "crash", "killed"] | Fatal
+End = Literal["run", "crash", "killed", "exited"] | Fatal
+WANTED: tuple[End, ...] = ("run", "killed", "exited")
+"""What is no failure: it lives on beyond the end of the run, or a deploy has ended it (SIGKILL, or its own exit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Life:
     accepts_from_us: int  # it is healthy: requests go to it
     accepts_to_us: int
     sigterm_us: int | None  # when its shutdown is called, if it ever is
-    end_us: int
-    end: End  # "run": it lives on beyond the end of the run
+    end_us: int  # at the latest: it may exit sooner
+    end: End
     holds_to_us: int | None = None  # after a hang: until when it keeps its memory
 
 

@@ -102,6 +102,7 @@ class Loop:
         self._free_before_us = 0
         self._served: list[Served] = []
         self._reached: dict[Stream, list[tuple[Ints, Ints | None]]] = {stream: [] for stream in writers}
+        self.never_came: dict[Stream, int] = dict.fromkeys(writers, 0)  # items announced to writers, after an exit
         # Of the stretch.
         self.heartbeats: tuple[Ints, Ints] = (np.empty(0, np.int64), np.empty(0, np.int64))  # sessions, arrivals [us]
         self._jobs = no_jobs()
@@ -313,8 +314,10 @@ class Loop:
 
     # --- what has happened ------------------------------------------------------------------------------------------
 
-    def end_stretch(self) -> None:
-        """The clock has passed the stretch: its times are final."""
+    def end_stretch(self, exited_us: int | None = None) -> None:
+        """The clock has passed the stretch, or the process has exited in it: its times are final."""
+        if exited_us is not None and self._clients is not None:
+            self._forget_after(exited_us)
         none = np.empty(0, np.int64)
         flush_us, flush_cpu_us = self._inserted_arrays(none, none)
         done_us, flush_done_us = self._done_us, self._inserted_ends_us
@@ -344,6 +347,17 @@ class Loop:
         )
         for stream, (_, places) in self._places.items():
             self._reached[stream].append((done_us[places], self._previous[stream]))
+
+    def _forget_after(self, when_us: int) -> None:
+        """Who would send again after an instant comes to no one."""
+        kept = int(self._jobs.at_us.searchsorted(when_us, "right"))
+        self._jobs, self._done_us = self._jobs.where(slice(kept)), self._done_us[:kept]
+        self._queue, self._inserted_ends_us = Queue(self._jobs.at_us, self._jobs.cpu_us), None
+        for stream, (first, places) in self._places.items():
+            own, previous = int(places.searchsorted(kept)), self._previous[stream]
+            self.never_came[stream] += len(places) - own
+            self._places[stream] = (first, places[:own])
+            self._previous[stream] = None if previous is None else previous[:own]
 
     def served(self) -> Served:
         """What happened in the block."""

@@ -132,6 +132,8 @@ class Server:
             self._beats = Beats(self.attempts, (first_items or {}).get("heartbeats", 0))
             sessions.beats.append(self._beats)
         self.in_step = self._sessions_shared = False  # with other servers; see `meet_others`
+        self._exits = False  # once its shutdown has resolved
+        self.exited_us: int | None = None
         for when_us in database.downs_us:
             if when_us >= begins_us:
                 self._outside_us.append(when_us)
@@ -175,10 +177,25 @@ class Server:
             self.flushers, self.visits, pool=self.pool, loop=self.loop, takes=self.takes, attempts=self.attempts
         )
 
-    def shut_down(self, when_us: int) -> dict[Stream, simpy.Process]:
-        """Call ``shutdown()`` of every writer at an instant; the processes end when it has resolved."""
+    def shut_down(self, when_us: int, *, exits: bool = False) -> dict[Stream, simpy.Process]:
+        """Call ``shutdown()`` of every writer at an instant; the processes end when it has resolved.
+
+        A server that ``exits`` ends there, in the middle of the instant: `exited_us` says when, and nothing follows.
+        """
         self._outside_us.append(when_us)
-        return {stream: self.env.process(flusher.shut_down(when_us)) for stream, flusher in self.flushers.items()}
+        calls = {stream: self.env.process(flusher.shut_down(when_us)) for stream, flusher in self.flushers.items()}
+        if exits:
+            self._exits = True
+            self.env.process(self._exit(list(calls.values())))
+        return calls
+
+    def _exit(self, calls: list[simpy.Process]) -> clock.Process:
+        yield simpy.AllOf(self.env, calls)
+        self.exited_us = self.env.now
+
+    def _upto_us(self, to_us: int) -> int:
+        """Where a stretch ends for this server: behind the instant of its exit, if that comes first [us]."""
+        return to_us if self.exited_us is None else self.exited_us + 1
 
     def in_flight(self, stream: Stream) -> int:
         """Items of a writer that are out in a flush."""
@@ -188,7 +205,8 @@ class Server:
     def in_loop(self, stream: Stream) -> int:
         """Items of requests that came and have not been served."""
         writer = self.writers[stream]
-        return writer.arrivals.known - writer.seen
+        never = 0 if self.loop is None else self.loop.never_came[stream]
+        return writer.arrivals.known - writer.seen - never
 
     def bury(self) -> None:
         """It has ended: its counts will be asked for, and nothing else."""
@@ -262,34 +280,35 @@ class Server:
             reached[stream] = times_us, writer.arrivals.extend(times_us, sessions, writer.seen)
         yield from self._run(block.to_us)
         for writer in self.writers.values():
-            writer.settle(block.to_us)
+            writer.settle(self._upto_us(block.to_us))
         return reached
 
     def _serve(self, block: Block, loop: Loop) -> Generator[int, None, dict[Stream, tuple[Ints, Ints | None]]]:
         """Items reach their writers when the loop has served their requests."""
         first = {stream: writer.seen for stream, writer in self.writers.items()}
         loop.begin(block)
-        while (to_us := loop.next_stretch(LOOKS_IN_A_STRETCH * self._reach_us)) is not None:
+        while self.exited_us is None and (to_us := loop.next_stretch(LOOKS_IN_A_STRETCH * self._reach_us)) is not None:
             if self._beats is not None:
                 self._beats.come(*loop.heartbeats)
             yield from self._run(to_us)
-            loop.end_stretch()
+            loop.end_stretch(self.exited_us)
         for writer in self.writers.values():
-            writer.settle(block.to_us)
+            writer.settle(self._upto_us(block.to_us))
         return {stream: loop.reached(stream, writer.seen - first[stream]) for stream, writer in self.writers.items()}
 
     def _run(self, to_us: int) -> Stepping:
         self.known_to_us = to_us
         if self._looks_ahead and not self._sessions_shared:
             yield from self._stretches(to_us)
-        if self.in_step:
+        if self.in_step or self._exits:
             yield from self._step_while(lambda: True, to_us)
-        self.env.run(until=to_us)
+        if self.exited_us is None:
+            self.env.run(until=to_us)
 
     def _stretches(self, to_us: int) -> Stepping:
         """Look ahead from one thing that disturbs to the next, as long as enough is played that way."""
         looks = MOST_LOOKS
-        while True:
+        while self.exited_us is None:
             if looks == 0:  # look again later; where no connection can be missing, in the next stretch
                 rest_us = self.env.now + LOOKS_IN_A_STRETCH * self._reach_us
                 yield from self._step_while(lambda: self.env.peek() < rest_us, to_us)  # noqa: B023
@@ -334,7 +353,7 @@ class Server:
     def _step_while(self, goes_on: Callable[[], bool], to_us: int) -> Stepping:
         """Play event by event before ``to_us`` while something holds."""
         env = self.env
-        while goes_on() and (when_us := env.peek()) < to_us:
+        while self.exited_us is None and goes_on() and (when_us := env.peek()) < to_us:
             if self.in_step:
                 yield int(when_us)
             env.step()
@@ -347,7 +366,7 @@ class Server:
         env, flushers = self.env, self.flushers.values()
         self.ahead.short_from_us = NEVER_US
         yield from self._step_while(lambda: not self._resting, horizon_us)
-        if env.now >= horizon_us or not self._resting:
+        if env.now >= horizon_us or not self._resting or self.exited_us is not None:
             return
         if any(flusher.writer.looks_pending for flusher in flushers):
             return
