@@ -167,3 +167,18 @@ def test_of_a_flush_that_is_out_at_the_end_only_the_calls_that_have_begun_are_co
     assert run.batches is not None
     (out,) = run.batches[(run.batches.writer == "heartbeats") & (run.batches.end_us == -1)].to_dict("records")
     assert out["calls"] == -(-(7_200_000 - out["start_us"]) // 500_000) < out["rows"]
+
+
+@pytest.mark.parametrize(("pool_timeout_s", "served"), [(1.0, False), (2.0, True)])
+def test_the_time_to_wait_for_a_connection_goes_on_while_it_is_opened(pool_timeout_s: float, served: bool) -> None:
+    """Prisma #12858: a pool of 100, 1 s to wait, a database that takes longer than that to let one in."""
+    spec = scenario(workload__queries_hz=10, workload__duration_s=120, workload__rate_hz=5)
+    for knob, value in (("pool.limit", 100), ("pool.pool_timeout_s", pool_timeout_s)):
+        spec = spec.replace(f"server.{knob}", value)
+
+    run = simulate(spec.replace("database.connect_ms", 1_500), month=False)
+
+    assert (total(run, "written") > 0) == served
+    assert (int(run.samples.queries_failed.sum()) == 0) == served
+    assert run.waits.granted.all() == served  # the figure `pool_timeouts` counts the others
+    assert (run.samples.pool_open_max.max() > 0) == served

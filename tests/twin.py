@@ -137,18 +137,15 @@ class Pool:
             run()
             return
         now_us = self._clock.now_us
+        most_us = min(self._connect_timeout_us, grant.asked_us + self._timeout_us - now_us)
         if grant.refused or any(from_us <= now_us < to_us for from_us, to_us in self._downs):
             self._open -= not grant.refused
             grant.refused = True
             self.refusals += 1
-            wait_us = min(self._refused_us, self._connect_timeout_us)
+            wait_us = min(self._refused_us, most_us)
             self._clock.at(now_us + wait_us, CALL_ENDS, lambda: release("fail", is_open=False))
-        elif self._connect_us > self._connect_timeout_us:
-            self._clock.at(
-                self._clock.now_us + self._connect_timeout_us,
-                CALL_ENDS,
-                lambda: release("fail", is_open=False),
-            )
+        elif self._connect_us > most_us:
+            self._clock.at(now_us + most_us, CALL_ENDS, lambda: release("fail", is_open=False))
         elif self._connect_us == 0:
             run()
         else:

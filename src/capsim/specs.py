@@ -191,7 +191,7 @@ class PoolSpec(Spec):
         default=10, description='most connections; "default" is 2 x the CPUs that the process sees + 1'
     )
     pool_timeout_s: PositiveSeconds = Field(
-        default=20.0, description="waiting longer for a connection fails the call"
+        default=20.0, description="waiting longer for a connection, its opening included, fails the call"
     )
     connect_timeout_s: PositiveSeconds = Field(
         default=10.0, description="opening a connection for longer fails the call"

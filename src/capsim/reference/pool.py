@@ -33,7 +33,7 @@ class Pool:
     limit : int
         Most connections.
     timeout_us, connect_timeout_us : int
-        Waiting longer for a connection, or opening one for longer, fails the call [us].
+        Waiting longer for a connection, its opening included, or opening one for longer, fails the call [us].
     watch : Watch, optional
         Told what happens to the calls.
     """
@@ -83,7 +83,7 @@ class Pool:
         start_us, ok = -1, False
         connection: Connection | None = None
         try:
-            connection = self._usable() or await self._opened()
+            connection = self._usable() or await self._opened(statement, asked_us)
             start_us = self._clock.now_us()
             answer = await connection.run(statement)
             ok = True
@@ -175,22 +175,27 @@ class Pool:
         for waiter in self._waiting:
             waiter.waited = True
 
-    async def _opened(self) -> Connection:
+    async def _opened(self, statement: Statement, asked_us: int) -> Connection:
+        """Open one; the time to wait for a connection goes on meanwhile, and may be over first."""
         opening = asyncio.ensure_future(self._database.connect())
-        due_us = self._clock.now_us() + self._connect_timeout_us
+        due_us, pool_us = self._clock.now_us() + self._connect_timeout_us, asked_us + self._timeout_us
         late = False
 
         def give_up() -> None:
             nonlocal late
             late = opening.cancel()
 
-        timer = self._clock.at(due_us, Phase.CONNECT_TIMEOUTS, give_up)
+        timer = self._clock.at(min(due_us, pool_us), Phase.CONNECT_TIMEOUTS, give_up)
         try:
             connection = await opening
         except asyncio.CancelledError:
             if not late:
                 opening.cancel()
                 raise
+            if pool_us < due_us:
+                self.timeouts += 1
+                self._watch.gave_up(statement, asked_us, self._clock.now_us())
+                raise CallFailed(f"no connection came within {self._timeout_us / 1e6:.3g} s") from None
             raise CallFailed(f"no connection opened within {self._connect_timeout_us / 1e6:.3g} s") from None
         finally:
             timer.cancel()

@@ -37,16 +37,22 @@ def call(
 
 
 def opened(env: Clock, pool: Pool, database: Database, asked: Call) -> Generator[simpy.Event, Any, bool]:
-    """Open the connection that was granted; False if Postgres refuses it, or if that takes longer than it may."""
+    """Open the connection that was granted; False if Postgres refuses it, or if that takes longer than it may.
+
+    The time to wait for a connection goes on while it is opened: whichever limit comes first ends the call.
+    """
+    most_us = min(pool.connect_timeout_us, asked.asked_us + pool.timeout_us - env.now)
     if asked.refused or database.is_down(env.now):
         pool.turn_away(asked)
         pool.refusals += 1
-        yield at(env, env.now + min(database.refused_us, pool.connect_timeout_us), clock.DATABASE)
+        yield at(env, env.now + min(database.refused_us, most_us), clock.DATABASE)
         pool.discard(asked)
         return False
-    if pool.connect_us > pool.connect_timeout_us:
-        yield at(env, env.now + pool.connect_timeout_us, clock.DATABASE)
+    if pool.connect_us > most_us:
+        yield at(env, env.now + most_us, clock.DATABASE)
         pool.discard(asked)
+        if most_us < pool.connect_timeout_us:
+            pool.time_out(asked)
         return False
     if pool.connect_us:
         yield at(env, env.now + pool.connect_us, clock.DATABASE)

@@ -59,7 +59,8 @@ class Pool:
     limit : int
         Most connections that may be open.
     timeout_us, connect_us, connect_timeout_us : int
-        How long a call waits before it fails; how long opening takes; how long opening may take [us].
+        How long a call waits before it fails, the opening of its connection included; how long opening takes; how
+        long opening may take [us].
     parts : int or None
         How many parts ask for connections, each for at most one at a time; None if nobody can say.
     parallel : int
@@ -172,9 +173,13 @@ class Pool:
         if call.state == WAITING:
             call.state = FAILED
             self._queue.remove(call)
-            self.timeouts += 1
-            self.waits.add(call.part, call.asked_us, self._env.now, 0)
+            self.time_out(call)
             call.decided.succeed()
+
+    def time_out(self, call: Call) -> None:
+        """A call has waited as long as it may, for its turn or for its connection to open."""
+        self.timeouts += 1
+        self.waits.add(call.part, call.asked_us, self._env.now, 0)
 
     # --- giving back ------------------------------------------------------------------------------------------------
 
@@ -221,7 +226,7 @@ class Pool:
     @property
     def can_open(self) -> bool:
         """Whether a connection can be opened at all in the time allowed."""
-        return self.connect_us <= self.connect_timeout_us
+        return self.connect_us <= min(self.connect_timeout_us, self.timeout_us)
 
     def record_hold(self, from_us: int, to_us: int) -> None:
         """A connection was held for a stretch that no one has to be told about."""
