@@ -52,9 +52,25 @@ def test_a_pure_leak_in_512_mib(cap, ends):
     assert ending_of_a_leak(cap, 512, own_files=False) == ends
 
 
-@pytest.mark.parametrize(("cap", "ends"), [(432, "abort"), (448, "abort"), (464, "hang"), (466, "hang")])
-def test_the_whole_server_with_its_own_file_pages_in_512_mib(cap, ends):
-    assert ending_of_a_leak(cap, 512) == ends
+@pytest.mark.parametrize(
+    ("cap", "container", "ends"),
+    [
+        (432, 512, "abort"),
+        (448, 512, "abort"),
+        (464, 512, "hang"),
+        (466, 512, "hang"),
+        (384, 160, "hang"),  # N13: oom_kill 0 in the 75 s that were watched
+        (208, 256, "abort"),  # N14: 26 to 28 MiB of its files were left
+    ],
+)
+def test_the_whole_server_with_its_own_file_pages(cap, container, ends):
+    """Measured; no such server was ever killed."""
+    assert ending_of_a_leak(cap, container) == ends
+
+
+def test_the_same_server_is_killed_where_another_group_holds_its_files():
+    """N13 again."""
+    assert ending_of_a_leak(384, 160, own_files=False) == "kill"
 
 
 @pytest.mark.parametrize(("container", "ends"), [(128, "kill"), (256, "kill"), (512, "abort")])
@@ -62,10 +78,12 @@ def test_without_a_cap(container, ends):
     assert ending_of_a_leak(None, container, own_files=False) == ends
 
 
-def test_the_safe_cap_is_the_limit_less_64():
+def test_the_safe_cap_is_the_largest_that_was_seen_to_abort_and_leaves_more_in_a_larger_container():
     assert safe_heap_cap_mib(512) == 448
+    assert [limit - safe_heap_cap_mib(limit) for limit in (256, 1024, 4096)] == [51, 89, 241]
     assert ending_of_a_leak(safe_heap_cap_mib(1024), 1024) == "abort"
-    assert ending_of_a_leak(safe_heap_cap_mib(512) + 1, 512) != "abort"
+    assert ending_of_a_leak(safe_heap_cap_mib(512) + 8, 512) != "abort"
+    assert safe_heap_cap_mib(32) == 0
 
 
 # --- a scenario in the container of its plan
@@ -91,13 +109,13 @@ def test_a_small_container_keeps_new_space_small():
     assert heaps["hobby"] - heaps["free"] == pytest.approx(30, abs=3)
 
 
-@pytest.mark.parametrize(("cap", "says"), [(412, None), (430, "it hangs"), (446, "kernel kills it"), (4096, "kernel")])
+@pytest.mark.parametrize(("cap", "says"), [(414, None), (430, "it hangs"), (446, "it hangs"), (4096, "it hangs")])
 def test_a_cap_too_close_to_the_container_is_said(cap, says):
-    """Free plan: 477 MiB, so 413 at the most."""
+    """Free plan: 477 MiB, so 415 at the most."""
     notes = heap_notes(on("free", cap))
 
     assert len(notes) == (says is not None)
-    assert all(says in note and "set it to 413 or less" in note for note in notes)
+    assert all(says in note and "set it to 415 or less" in note for note in notes)
 
 
 def test_no_cap_needs_no_warning():

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from capsim.accounting import accounting
-from capsim.memory.limits import container_mib
 from capsim.play import Death, Played
 from capsim.server.lives import WANTED
 from capsim.specs import STREAMS, Scenario
@@ -39,6 +38,7 @@ KINDS = (
     "uncounted loss",
     "shutdown loss",
     "heap exhausted",
+    "container hang",
     "container kill",
     "restart loop",
 )
@@ -290,16 +290,10 @@ def _log(facts: Facts) -> Iterator[Detection]:
 
 def _process(facts: Facts) -> Iterator[Detection]:
     """A process that ran out of heap, out of its container, or out of restarts."""
-    for kind, ends in (("heap exhausted", ("abort", "hang")), ("container kill", ("oom-kill",))):
-        times = [death.at_us / US_PER_S for death in facts.deaths if death.end in ends]
+    for kind, end in (("heap exhausted", "abort"), ("container hang", "hang"), ("container kill", "oom-kill")):
+        times = [death.at_us / US_PER_S for death in facts.deaths if death.end == end]
         if times:
             yield Detection(kind, "server", min(times), facts.end_s, float(len(times)), "deaths")
-    limit = container_mib(facts.scenario)
-    if limit is not None:
-        over = facts.samples[facts.samples["server_rss_peak_mib"] > limit]
-        if len(over):
-            peak = float(over["server_rss_peak_mib"].max())
-            yield Detection("container kill", "server", float(over["time_s"].iloc[0]), None, peak, "MiB")
     lives = facts.played.lives()
     failed = lives[~lives["end"].isin(WANTED)]
     gone = float(lives["end_s"].max()) < facts.end_s

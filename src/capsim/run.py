@@ -246,7 +246,7 @@ def _resolution_s(until_us: int) -> float:
 _FATAL = {
     "abort": "runs out of heap (V8 gives up, exit code 134)",
     "oom-kill": "is killed by the kernel at its container's limit (exit code 137)",
-    "hang": "hangs at its container's limit and answers nothing",
+    "hang": "hangs at its container's limit (too little is left for its own files) and answers nothing",
 }
 _DIES = "; what it holds is lost, and so is what comes until the next process is healthy"
 _LOST = {"abort": _DIES, "oom-kill": _DIES, "hang": "; nothing restarts it: all that comes is lost until a deploy"}

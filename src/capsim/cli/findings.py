@@ -11,8 +11,8 @@ ANY = "any"
 # The kinds of capsim.findings.words.WORDS, which takes too long to import here; a test holds them together.
 KINDS = (
     "wedge", "stuck items", "longer flushes", "growing backlog", "pool starvation", "refused connections", "cap drops",
-    "log lines lost", "batches given up", "uncounted loss", "shutdown loss", "heap exhausted", "container kill",
-    "restart loop", "no heap cap", "billed memory grows", "volume full",
+    "log lines lost", "batches given up", "uncounted loss", "shutdown loss", "heap exhausted", "container hang",
+    "container kill", "restart loop", "no heap cap", "billed memory grows", "volume full",
 )  # fmt: skip
 
 

@@ -154,13 +154,15 @@ FEWER = Disturbance(
 READS = Disturbance(
     "analytics reads", "analytics reads", "1/s", 0.1, 51.2,
     lambda _, at, rate_hz: {"workload.queries_hz": rate_hz}, lambda _: LONG_S / 2, precision=0.05, recovers=False,
-    only=("pool starvation", "refused connections", "growing backlog", "heap exhausted"), load=lambda rates, _: rates,
+    only=("pool starvation", "refused connections", "growing backlog", "heap exhausted", "container hang"),
+    load=lambda rates, _: rates,
 )  # fmt: skip
 PILED_UP = Disturbance(
     "analytics reads during a stall of a minute", "analytics reads", "1/s", 0.02, 10.24,
     lambda _, at, rate_hz: {**_fault("stall", at, LONG_S), "workload.queries_hz": rate_hz}, lambda _: LONG_S,
     lambda scenario: scenario.workload.queries_hz or None, precision=0.05,
-    only=("pool starvation", "refused connections", "batches given up", "heap exhausted"), load=lambda rates, _: rates,
+    only=("pool starvation", "refused connections", "batches given up", "heap exhausted", "container hang"),
+    load=lambda rates, _: rates,
 )  # fmt: skip
 REPLICAS = Disturbance(
     "replicas whose pools are filled by reads during a stall", "replicas", "replicas", 1, 16,

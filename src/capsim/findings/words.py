@@ -77,8 +77,14 @@ WORDS = {
     "heap exhausted": Words(
         "the process runs out of heap and exits", "exit 134 and a restart", "heap above 80 % of its cap"
     ),
+    "container hang": Words(
+        "memory leaves too little of the container for the program's own files, which are read again and again: the "
+        "process lives and answers nothing",
+        "no answer, memory at the container's limit, half a CPU; no exit, so nothing restarts it until a deploy",
+        "memory above 80 % of the container's limit, or a check from outside that fails twice",
+    ),
     "container kill": Words(
-        "memory meets the container's limit and the kernel kills the process",
+        "memory meets the container's limit while another container holds the program's own files: the kernel kills it",
         "exit 137 and a restart; nothing in the log",
         "memory above 80 % of the container's limit",
     ),

@@ -11,7 +11,6 @@ from capsim.memory.limits import node_defaults, safe_heap_cap_mib
 from capsim.pricing import limits_on
 from capsim.units import GB, MIB
 
-HANG_MIB = 64.0  # a cap less than this below the limit hangs instead of aborting (capsim.memory.limits)
 _RULE = "half of the container's memory, at least 256 and at most 2,048 MiB, and 4,096 MiB from 15 GiB on"
 _SET = "set NODE_OPTIONS=--max-old-space-size=... as a variable of the service"
 
@@ -31,24 +30,21 @@ def memory_findings(e: Effective, plan: str) -> Iterator[Finding]:
         return
     if cap is None:
         yield _uncapped(e, limit_mib, of)
-    elif cap >= limit_mib:
-        yield Finding(
-            "heap cap at or above the limit",
-            "outage",
-            e.origin,
-            f"a heap of {cap} MiB does not fit into the container's {limit_mib:.0f} MiB ({of}): the platform kills "
-            "it (137) before V8 collects in earnest",
-            f"cap the heap at {int(limit_mib - HANG_MIB)} MiB or less" if limit_mib > HANG_MIB else "raise the limit",
-        )
-    elif limit_mib - cap < HANG_MIB:
-        yield Finding(
-            "heap cap just below the limit",
-            "outage",
-            e.origin,
-            f"{cap} MiB leave {limit_mib - cap:.0f} MiB of the container's {limit_mib:.0f} ({of}): a leak hangs the "
-            "server instead of ending it",
-            f"cap the heap at {int(limit_mib - HANG_MIB)} MiB or less" if limit_mib > HANG_MIB else "raise the limit",
-        )
+    elif cap > safe_heap_cap_mib(limit_mib):
+        yield _too_close(e, cap, limit_mib, of)
+
+
+def _too_close(e: Effective, cap: int, limit_mib: float, of: str) -> Finding:
+    safe_mib, above = safe_heap_cap_mib(limit_mib), cap >= limit_mib
+    room = "do not fit into" if above else f"leave {limit_mib - cap:.0f} MiB of"
+    return Finding(
+        "heap cap at or above the limit" if above else "heap cap just below the limit",
+        "outage",
+        e.origin,
+        f"{cap} MiB {room} the container's {limit_mib:.0f} ({of}): a leak hangs the server before V8 gives up. It "
+        "answers nothing, and nothing restarts it until a deploy",
+        f"cap the heap at {safe_mib:.0f} MiB or less" if safe_mib else "raise the limit",
+    )
 
 
 def _uncapped(e: Effective, limit_mib: float, of: str) -> Finding:
@@ -56,7 +52,7 @@ def _uncapped(e: Effective, limit_mib: float, of: str) -> Finding:
     heap_mib = node_defaults(limit_mib).heap_cap_mib
     both = f"V8 limits the heap to {heap_mib:,.0f} MiB by itself; the container may use {limit_mib:,.0f} MiB ({of})"
     if heap_mib > safe_heap_cap_mib(limit_mib):
-        what = f"{both}, which is too close: the platform kills or hangs the server before V8 gives up"
+        what = f"{both}, which is too close: a leak hangs the server before V8 gives up"
         return Finding("no heap cap", "outage", e.origin, what, "raise the memory limit, or cap the heap lower")
     left = 100 * (1 - heap_mib / limit_mib)
     what = f"{both}: {left:.0f} % of it can never be heap. V8's rule: {_RULE}"

@@ -65,7 +65,7 @@ def ended(samples: pd.DataFrame, scenario: Scenario) -> tuple[pd.DataFrame, End 
         Columns of `capsim.tables.SAMPLES` of one process.
     scenario : Scenario
         ``server.node.heap_cap_mib`` is the cap, and V8's default for the container without one;
-        ``server.container.memory_limit_mib`` is where the kernel kills.
+        ``server.container.memory_limit_mib`` is what a hang or a kill goes by.
 
     Returns
     -------

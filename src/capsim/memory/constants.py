@@ -167,16 +167,23 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("hung_cpu", 0.45, "vCPU", "0.4-0.5", "measured", "cgroup section 3: two processes that hung in 512 MiB"),
     # --- out of memory by the cap
     Constant(
-        "beyond_cap", 33.0, "MiB", "29.3-33.2", "measured", "C14: peak use of a container less the cap, four caps"
+        "beyond_cap",
+        9.2,
+        "MiB",
+        "+-0.4",
+        "fitted",
+        "C14: peak use of a container at an abort, less the cap: 22.4 at 256 to 33.2 at 464; 21 at 208 (N14, unseen)",
     ),
+    Constant("beyond_cap_share", 0.052, "1", "0.049-0.054", "fitted", "the same: more for every MiB of the cap"),
     Constant(
         "files_in_use",
-        31.0,
+        24.0,
         "MiB",
-        "31 enough, 23 too few",
+        "26 enough, 23 too few",
         "measured",
-        "cgroup section 3: file pages left, abort or hang",
+        "file pages left at an abort (26, 31) and at hangs (17 to 23), six runs: cgroup section 3, N13, N14",
     ),
+    Constant("files_margin", 7.0, "MiB", "chosen", "assumed", "room for files beyond that: 31 left is a sure abort"),
     Constant(
         "death_margin",
         4.0,

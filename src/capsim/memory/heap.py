@@ -89,7 +89,8 @@ class Process:
     container_mib : float
         Memory limit of the container [MiB]; none by default.
     own_files : bool
-        Whether the pages of the program's files are charged to that container, as where it runs alone.
+        Whether the pages of the program's files are charged to that container, as where it runs alone. If so the
+        process hangs before it fills the container; if not, the kernel kills it at the limit.
     speed_sigma : float
         Spread of the logarithm of the collector's speed [1]; 0 for the middle of what may happen.
     """
@@ -170,8 +171,13 @@ class Heap:
         self.fill(rate_kib_s * step / 1024)
         self.t = max(self.t, t_s)
         self.stretch.add(self, step)
-        if self.held_mib >= self.p.container_mib:
-            self.ended = "kill"
+        if self.held_mib >= self.room_mib:
+            self.ended = "hang" if self.p.own_files else "kill"
+
+    @property
+    def room_mib(self) -> float:
+        """What may be held: the container, less the pages of its own files without which a program does not get on."""
+        return self.p.container_mib - (value("files_in_use") if self.p.own_files else 0.0)
 
     @property
     def total(self) -> float:
@@ -270,9 +276,8 @@ class Heap:
         self.collections += 1
         self.marked_at = math.inf
         if self.old >= self.p.cap_mib - value("death_margin"):
-            # V8 would give up now, if the pages of its own code were there to do so.
-            needed = self.held_mib + (value("files_in_use") if self.p.own_files else 0.0)
-            self.ended = "hang" if needed > self.p.container_mib else "abort"
+            # V8 gives up now, if the pages of its own code are there to do so.
+            self.ended = "hang" if self.held_mib > self.room_mib else "abort"
             return
         if self.old >= value("shrinks_near_cap") * self.p.cap_mib:
             self._shrink()

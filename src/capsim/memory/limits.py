@@ -1,8 +1,10 @@
 """Node in a container with a memory limit: what it assumes by default, and how it ends when it leaks.
 
-Three ends are known. V8 aborts when its own cap comes first (exit 134). The kernel kills when anonymous and kernel
-memory reach the container's limit (137). In between lies a hang: V8 has not given up, and of the program's own files so
-few pages stay in memory that they are read again and again; nothing ends it but a health check.
+Three ends are known. V8 aborts when its own cap comes first (exit 134). Otherwise it hangs where the pages of the
+program's own files are charged to its container, as on a platform that runs one program in each: at some 24 MiB below
+the limit so few of them stay in memory that they are read again and again, and nothing ends that but a check from
+outside. Where those files are charged elsewhere the kernel kills (137), when anonymous and its own memory reach the
+limit.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
 
 _LARGE_MIB = 15 * 1024.0  # from so much memory on V8 takes a host for a large one; containers: assumed, 8 GiB measured
 _LARGE_HEAP_MIB = 4096.0  # V8's limit there; measured without a container
-_SAID = {
-    "kill": "the kernel kills it (exit 137) before V8 gives up",
-    "hang": "it hangs: V8 has not given up, its own files are read again and again, and only a health check ends it",
-}
+_HANGS = (
+    "it hangs before V8 gives up: its own files are read again and again, it answers nothing, and nothing restarts it "
+    "(if another container holds those files, the kernel kills it instead, exit 137)"
+)
 
 
 @dataclass(frozen=True)
@@ -84,32 +86,37 @@ def ending_of_a_leak(heap_cap_mib: float | None, container_mib: float | None, *,
     Returns
     -------
     {"abort", "kill", "hang"}
-        As measured in a container of 512 MiB for caps of 384 to 512, and of 128 to 512 without a cap, with a semi-space
-        of 1 MiB. With 16 MiB, which must be set by hand there, 30 to 45 MiB more are in use (not measured).
+        As measured in containers of 160, 256 and 512 MiB for caps of 208 to 512, and of 128 to 512 without a cap, with
+        a semi-space of 1 MiB. With 16 MiB, set by hand, 30 to 45 MiB more are in use (not measured).
 
     Examples
     --------
     >>> [ending_of_a_leak(cap, 512) for cap in (448, 464, 480)]
-    ['abort', 'hang', 'kill']
+    ['abort', 'hang', 'hang']
+    >>> [ending_of_a_leak(cap, 512, own_files=False) for cap in (448, 464, 480)]
+    ['abort', 'abort', 'kill']
     """
     cap = node_defaults(container_mib).heap_cap_mib if heap_cap_mib is None else heap_cap_mib
     if container_mib is None:
         return "abort"
-    needed = cap + value("beyond_cap")
-    if needed > container_mib:
-        return "kill"
-    return "hang" if own_files and needed + value("files_in_use") > container_mib else "abort"
+    needed = cap * (1 + value("beyond_cap_share")) + value("beyond_cap")
+    if own_files:
+        return "hang" if needed + value("files_in_use") > container_mib else "abort"
+    return "kill" if needed > container_mib else "abort"
 
 
 def safe_heap_cap_mib(container_mib: float) -> float:
-    """Largest cap with which a leak ends as an abort for certain [MiB]: the container's limit less 64.
+    """Largest cap with which a leak ends as an abort for certain [MiB]; 0 in a container too small for any.
+
+    Page tables and V8's own memory grow with the heap, so a larger container has to leave more.
 
     Examples
     --------
-    >>> safe_heap_cap_mib(512)
-    448.0
+    >>> safe_heap_cap_mib(512), safe_heap_cap_mib(2048)
+    (448.0, 1908.0)
     """
-    return float(container_mib - value("beyond_cap") - value("files_in_use"))
+    room = container_mib - value("beyond_cap") - value("files_in_use") - value("files_margin")
+    return float(max(room // (1 + value("beyond_cap_share")), 0.0))
 
 
 def container_mib(scenario: Scenario) -> float | None:
@@ -217,10 +224,9 @@ def heap_notes(scenario: Scenario) -> list[str]:
     cap, container = scenario.server.node.heap_cap_mib, container_mib(scenario)
     if cap == "none" or container is None:
         return []
-    ending = ending_of_a_leak(cap, container)
-    if ending == "abort":
+    if ending_of_a_leak(cap, container) == "abort":
         return []
     return [
         f"[server.node] heap_cap_mib = {cap} is too close to the {container:,.0f} MiB of its container (plan "
-        f"{scenario.billing.plan}): if it leaks, {_SAID[ending]}; set it to {safe_heap_cap_mib(container):,.0f} or less"
+        f"{scenario.billing.plan}): if it leaks, {_HANGS}; set it to {safe_heap_cap_mib(container):,.0f} or less"
     ]
