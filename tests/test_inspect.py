@@ -418,8 +418,40 @@ def test_the_version_of_node_is_read_where_it_is_said(tmp_path, file, text, vers
     assert ("unknown" if isinstance(found, Unknown) else found) == version
 
 
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("node --max-semi-space-size=64 a.js", 64),
+        ("node -r ./tracing.js --max_semi_space_size 32 a.js", 32),
+        ("NODE_OPTIONS=--max-semi-space-size=16 node a.js", 16),
+        ("NODE_OPTIONS=--max-semi-space-size=16 node --max-semi-space-size=64 a.js", 64),
+        ("node a.js --max-semi-space-size=64", "default"),  # the script's own
+    ],
+)
+def test_the_semi_space_is_written(tmp_path, start, expected):
+    scenario, _ = wrote(service(tmp_path, AFTER, start))
+
+    assert scenario.server.node.semi_space_mib == expected
+
+
 def test_a_job_is_no_server_and_is_not_written(tmp_path):
     folder = service(tmp_path, cronSchedule="0 * * * *")
     done = CliRunner().invoke(main, ["inspect", str(folder), "--write", str(tmp_path / "x.toml"), "--on", "2026-02-03"])
 
     assert done.exit_code == 2 and "cronSchedule" in done.output and not (tmp_path / "x.toml").exists()
+
+
+CASES = Path("/work/shared/cases/inspect")  # folders of many kinds; only on a developer's machine
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the folders of cases are not here")
+def test_every_folder_is_written_as_a_valid_scenario_or_refused_in_one_line(tmp_path):
+    out = tmp_path / "mine.toml"
+    for folder in sorted(path for path in CASES.iterdir() if path.is_dir()):
+        done = CliRunner().invoke(main, ["inspect", str(folder), "--write", str(out), "--on", "2026-11-01"])
+
+        if done.exit_code == 0:
+            assert CliRunner().invoke(main, ["scenario", "check", str(out)]).exit_code == 0, folder
+            out.unlink()
+        else:
+            assert (done.exit_code, done.output.count("\n"), out.exists()) == (2, 1, False), (folder, done.output)

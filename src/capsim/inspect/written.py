@@ -14,6 +14,7 @@ from typing import Any
 from capsim.inspect.effective import Effective
 from capsim.inspect.node_version import MODELLED, node_version
 from capsim.inspect.pool import CPUS_VISIBLE, Value
+from capsim.inspect.shell import Started
 from capsim.inspect.unknown import Unknown
 from capsim.scenario import dumps, load
 from capsim.specs import Scenario
@@ -22,6 +23,10 @@ from capsim.units import LONGEST_S, MIB
 BASE = "after-as-deployed"  # what no such file says (load, writers, database, prices) is this scenario's
 _LEVELS = {"trace": "debug", "debug": "debug", "verbose": "debug", "http": "info", "info": "info", "warn": "warn",
            "warning": "warn", "error": "error", "fatal": "error"}  # fmt: skip
+_SEMI_SPACE = re.compile(r"--max[-_]semi[-_]space[-_]size[= ](\d{1,6})(?=\s|$)")
+_SCRIPT = re.compile(r"^[^-].*\.[cm]?[jt]sx?$")
+_WITH_FILE = ("-r", "--require", "--import", "--loader", "--experimental-loader")
+_MOST_SEMI_SPACE_MIB = 1_024  # capsim.specs.NodeSpec
 _EXAMPLE = f'of the example "{BASE}"'
 _SECTIONS = {  # what of a section no configuration says
     "workload": "load and reads (queries_hz): {}; give your own with --trace, or from a log",
@@ -76,9 +81,8 @@ def _node(e: Effective, base: Scenario) -> list[Written]:
         keys = [Written("server.node.heap_cap_mib", "none", _bad(cap, "no cap"))]
     else:
         keys = [Written("server.node.heap_cap_mib", cap or "none", place if cap else f"{place}: none")]
-    semi = getattr(e.server, "semi_space_mib", None)
-    if isinstance(semi, int):
-        keys.append(Written("server.node.semi_space_mib", semi, place))
+    if (semi := semi_space_mib(e.server)) is not None:
+        keys.append(Written("server.node.semi_space_mib", semi, f"{place}: --max-semi-space-size"))
     version, where = node_version(e.declared)
     if isinstance(version, Unknown):
         own = base.server.node.version
@@ -88,6 +92,19 @@ def _node(e: Effective, base: Scenario) -> list[Written]:
         why = where if near == version else f"{where} says {version}; only {MODELLED[0]} and {MODELLED[1]} are modelled"
         keys.append(Written("server.node.version", near, why))
     return keys
+
+
+def semi_space_mib(server: Started | None) -> int | None:
+    """--max-semi-space-size of the server's process [MiB]: of its own options, else of NODE_OPTIONS."""
+    if server is None:
+        return None
+    words = [str(server.env.get("NODE_OPTIONS", "")), *server.words[1:]]
+    for place, word in enumerate(words[1:], 1):
+        if _SCRIPT.search(word) and words[place - 1] not in _WITH_FILE:  # what comes behind is the script's own
+            words = words[:place]
+            break
+    found = _SEMI_SPACE.findall(" ".join(words))
+    return int(found[-1]) if found and 1 <= int(found[-1]) <= _MOST_SEMI_SPACE_MIB else None
 
 
 def _container(e: Effective) -> list[Written]:
