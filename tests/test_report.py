@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 
@@ -191,5 +192,30 @@ def test_the_answer_says_when_a_bill_is_low_because_nothing_more_could_be_stored
     full = result_of([Full(SCENARIO.replace("name", "full"))])  # of the hobby plan, whose volume has 5 GB
 
     for sides in ([full], [result_of([FakeRun()]), full]):
-        assert "but before its end the volume of 5 GB is full and writes stop" in answer(sides)[1]
+        assert "but only because the volume of 5 GB is full before its end and writes stop" in answer(sides)[1]
     assert "volume" not in answer([result_of([FakeRun()])])[1]
+
+
+def test_the_answer_compares_the_days_in_which_both_write():
+    class Month(FakeRun):
+        full = None
+
+        def summary(self, window="trace"):
+            figures = {"postgres_volume_end": 5e9 / 2**20, "volume_full_after": self.full or math.nan}
+            figures |= {"items_offered": 1_000, "redis_cpu_mean": 0.001}
+            if self.full:
+                figures |= {"items_lost": 600}
+            rows = [(name, float(value), "1", "modelled") for name, value in figures.items()]
+            return pd.concat([super().summary(window).query("metric != 'items_lost'"),
+                              pd.DataFrame(rows, columns=["metric", "value", "unit", "basis"])])  # fmt: skip
+
+    class Stops(Month):
+        full = 11.2
+
+    both = [result_of([kind(SCENARIO.replace("name", kind.__name__), minutes=43_200)]) for kind in (Month, Stops)]
+    money = answer(both)[1]
+
+    assert "but only because the volume of 5 GB is full on day 11.2 and writes stop" in money
+    assert "From then on every write fails: of the month's 1,000 items 600 are lost" in money
+    same = re.search(r"Up to that day, while both write, “Stops” uses ([\d.,]+) USD and “Month” ([\d.,]+) USD", money)
+    assert same and same[1] == same[2] and float(same[1].replace(",", "")) > 0

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from capsim.document import Result, Window
 from capsim.pricing import limits_on
 from capsim.screen import number, span
+from capsim.stops import usage_until
 from capsim.units import GB, MIB
 
 FULL = 0.999  # of a volume
@@ -166,8 +167,8 @@ def _money(result: Result) -> str:
     bracket = (
         "" if lower == upper else f" (from {_usd(lower)} with the least page cache to {_usd(upper)} with the most)"
     )
-    full, largest = _volume_full(result, window), _largest(result, window)
-    return f"{_period(result, window)} costs {_usd(paid[0])}{full}{bracket}{largest}."
+    head = f"{_period(result, window)} costs {_usd(paid[0])}{_volume_full(result, window)}{bracket}."
+    return f"{head}{_from_then_on(result, window)}{_largest(result, window)}"
 
 
 def _money_beside(first: Result, second: Result) -> str:
@@ -188,7 +189,9 @@ def _money_beside(first: Result, second: Result) -> str:
     bracket = (
         "" if new[1] == new[2] and old[1] == old[2] else f" (with the least page cache {least}, with the most {most})"
     )
-    return f"{head}{_volume_full(second, window)}{bracket}{_largest(second, window)}."
+    head = f"{head}{_volume_full(second, window) or _volume_full(first, window)}{bracket}."
+    both = _while_both_run(first, second, window)
+    return f"{head}{_from_then_on(second, window)}{both}{_largest(second, window)}"
 
 
 # --- words -------------------------------------------------------------------------------------------------
@@ -227,7 +230,9 @@ def _largest(result: Result, window: Window) -> str:
         return ""
     most = max(usage, key=lambda line: line.amount_usd or 0)
     share = (most.amount_usd or 0) / sum(line.amount_usd or 0 for line in usage)
-    return f"; {100 * share:.0f} % of the usage is the {most.line} of {most.service}"
+    what = {"memory": "memory", "cpu": "CPU"}.get(most.line, most.line)
+    who = {"postgres": "Postgres", "redis": "Redis"}.get(most.service, f"the {most.service}")
+    return f" {100 * share:.0f} % of the usage is the {what} of {who}."
 
 
 def _volume_full(result: Result, window: Window) -> str:
@@ -239,4 +244,30 @@ def _volume_full(result: Result, window: Window) -> str:
     limit_gb = float(own) if isinstance(own, (int, float)) else float(limits.volume_gb) if limits else None
     if used_mib is None or limit_gb is None or used_mib * MIB < FULL * limit_gb * GB:
         return ""
-    return f", but before its end the volume of {limit_gb:g} GB is full and writes stop"
+    day = metric(result, "volume_full_after", window)
+    when = "before its end" if day is None else f"on day {day:.1f}"
+    return f", but only because the volume of {limit_gb:g} GB is full {when} and writes stop"
+
+
+def _from_then_on(result: Result, window: Window) -> str:
+    """What is lost once the volume is full; a sentence of its own."""
+    day, lost = metric(result, "volume_full_after", window), metric(result, "items_lost", window)
+    offered = metric(result, "items_offered", window)
+    if day is None or not lost or not offered:
+        return ""
+    return (
+        f" From then on every write fails: of the month's {number(offered, 'items')} items {number(lost, 'items')} are "
+        "lost, unless the volume is made larger."
+    )
+
+
+def _while_both_run(first: Result, second: Result, window: Window) -> str:
+    """The bills of the days in which both still write: only those can be compared."""
+    full = [(day, r) for r in (first, second) if (day := metric(r, "volume_full_after", window)) is not None]
+    if not full or window != "month":
+        return ""
+    day = min(day for day, _ in full)
+    old, new = (usage_until(result, day) for result in (first, second))
+    if old is None or new is None:
+        return ""
+    return f" Up to that day, while both write, {named(second)} uses {_usd(new)} and {named(first)} {_usd(old)}."

@@ -69,6 +69,8 @@ class Run(HasCard, HasPlots):
         What the reader of the figures should know.
     provenance : dict
         Everything needed to repeat the run.
+    full_s : float or None
+        Since when a full volume of Postgres has stopped the writes [s]; only with ``database.stops_when_full``.
     fidelity : {"exact", "law"}
         How it was played; see `capsim.fidelity`.
     """
@@ -86,6 +88,7 @@ class Run(HasCard, HasPlots):
     _accounting: pd.DataFrame = field(repr=False)
     _responses: Responses = field(repr=False)
     _peak_hz: float = field(repr=False)
+    full_s: float | None = field(default=None, repr=False)
     fidelity: Fidelity = "exact"
 
     def accounting(self) -> pd.DataFrame:
@@ -233,6 +236,7 @@ def simulate(
         _accounting=accounting(played.fleet),
         _responses=played.responses,
         _peak_hz=load.peak_hz,
+        full_s=played.full_s,
         fidelity=fidelity,
     )
 

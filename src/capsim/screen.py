@@ -197,7 +197,22 @@ def _accounting(results: Sequence[Result]) -> str:
         [m.value or 0 for r in results for ms in r.summary.values() for m in ms if m.unit == "s"], default=0
     )
     title = f"Where every item went, over all that was simulated ({span(simulated)})"
-    return _titled(title, f"{table}\nWhat is not listed happened to no item.")
+    notes = ["What is not listed happened to no item.", *_as_if_there_were_room(results)]
+    return _titled(title, "\n".join([table, *(textwrap.fill(note, WIDTH) for note in notes)]))
+
+
+def _as_if_there_were_room(results: Sequence[Result]) -> list[str]:
+    """What counts of items do not know of: the volume is full, and the run takes no notice."""
+    found = []
+    for result in results:
+        values = {m.metric: m.value for metrics in result.summary.values() for m in metrics}
+        day = values.get("volume_full_after")
+        if day is not None and values.get("items_lost_volume_full"):
+            found.append(
+                f"{result.name}: the volume is full from day {day:.1f} on, and what is lost from then on is not "
+                "simulated: the items above are counted as if there were room."
+            )
+    return found
 
 
 def _stress(results: Sequence[Result]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import numpy as np
     import pandas as pd
 
+    from capsim.document import Result
     from capsim.specs import Scenario
 
 BRACKETS = {"expected": "", "earliest": "_upper", "latest": "_lower"}  # by how much page cache is billed
@@ -63,6 +64,42 @@ def usage_usd(samples: pd.DataFrame, scenario: Scenario, bracket: str = "expecte
     used = used + priced("volume", window.column("postgres_volume_mib") * window.minutes * (MIB / gb_bytes))
     used = used + priced("egress", window.column("requests") * (scenario.billing.response_bytes / gb_bytes))
     return np.asarray(np.cumsum(used))
+
+
+def usage_until(result: Result, after_days: float) -> float | None:
+    """What the services of a saved month use in its first days [USD]; None without a month, or of an unknown scenario.
+
+    Parameters
+    ----------
+    result : Result
+        Its series: means over steps of an hour, so a sum of days is exact to a fraction of one.
+    after_days : float
+        How many days count [d].
+    """
+    import numpy as np
+    import pandas as pd
+    from pydantic import ValidationError
+
+    from capsim.specs import Scenario
+
+    block = result.series.get("month")
+    try:
+        scenario = Scenario.model_validate(result.provenance.get("scenario"))
+    except ValidationError:
+        return None
+    if block is None:
+        return None
+    means = {s.series: np.nan_to_num(np.array(s.mean, np.float64)) for s in block.series}
+    steps = len(next(iter(means.values())))
+    redis = next((m.value for m in result.summary["month"] if m.metric == "redis_cpu_mean"), None)
+    columns = {name: values for name, values in means.items() if name.endswith(("_mib", "_vcpu"))}
+    samples = pd.DataFrame(columns).assign(
+        server_rss_peak_mib=columns["server_rss_mib"],  # a bill wants it, and does not price it
+        time_s=block.step_s * np.arange(steps), width_s=block.step_s, has_load=True,
+        requests=means["requests_hz"] * block.step_s, redis_cpu_vcpu=redis or 0.0,
+    )  # fmt: skip
+    used, days = usage_usd(samples, scenario), block.step_s / 86_400 * np.arange(1, steps + 1)
+    return float(np.interp(after_days, np.append(0.0, days), np.append(0.0, used)))
 
 
 def hard_limit(samples: pd.DataFrame, scenario: Scenario, bracket: str = "expected") -> Stop | None:

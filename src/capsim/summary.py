@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from capsim.fidelity import loop_law
+from capsim.memory.volume import lost_when_full, volume_full
 from capsim.specs import STREAMS
 
 if TYPE_CHECKING:
     from capsim.run import Run
 
 Window = Literal["trace", "month"]
+DAY_S = 86_400
 SERVICES = ("server", "postgres", "redis")
 
 
@@ -79,6 +81,9 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
         add(f"{service}_cpu_mean", _mean(with_load, f"{service}_cpu_vcpu"), "vCPU", "modelled")
     add("postgres_volume_end", table["postgres_volume_mib"].iloc[-1], "MiB", "modelled")
 
+    full_s, stopped = _volume_full(run, table, end_s)
+    add("volume_full_after", np.nan if full_s is None else full_s / DAY_S, "d", "modelled")
+
     offered = _total(table, "arrived")
     at_cap, failed = _total(table, "dropped_cap"), _total(table, "dropped_failed")
     uncounted = _total(table, "uncounted")
@@ -86,12 +91,16 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("items_dropped_at_cap", at_cap, "items", "simulated")
     add("items_dropped_by_failure", failed, "items", "simulated")
     at_exit, down = _total(table, "lost_exit"), _total(table, "refused_down")
-    lost = at_cap + failed + uncounted + at_exit + down
+    # Of a full volume that the run takes no notice of, the losses are known all the same: every write fails.
+    unwritten = 0 if full_s is None or stopped else round(lost_when_full(table, full_s))
+    until = f"simulated to day {(full_s or 0) / DAY_S:.1f}, then all is lost" if unwritten else "simulated"
+    lost = at_cap + failed + uncounted + at_exit + down + unwritten
     add("items_lost_uncounted", uncounted, "items", "simulated")
     add("items_lost_at_exit", at_exit, "items", "simulated")
     add("items_refused_while_down", down, "items", "simulated")
-    add("items_lost", lost, "items", "simulated")
-    add("items_lost_share", lost / offered if offered else 0, "1", "simulated")
+    add("items_lost_volume_full", unwritten, "items", "simulated" if not unwritten else "not simulated: all that came")
+    add("items_lost", lost, "items", until)
+    add("items_lost_share", lost / offered if offered else 0, "1", until)
     for stream in STREAMS:
         add(f"{stream}_buffer_mean", _mean(with_load, f"{stream}_buffer_mean_rows"), "rows", "simulated")
         add(f"{stream}_buffer_peak", table[f"{stream}_buffer_max_rows"].max(), "rows", "simulated")
@@ -121,6 +130,14 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("pool_waits", len(waits), "calls", "simulated")
     add("pool_timeouts", int((~waits["granted"]).sum()), "calls", "simulated")
     return pd.DataFrame(rows, columns=["metric", "value", "unit", "basis"])
+
+
+def _volume_full(run: Run, table: pd.DataFrame, end_s: float) -> tuple[float | None, bool]:
+    """Since when the volume of Postgres is full in a window [s], and whether that stops the writes of the run."""
+    if run.full_s is not None:
+        return (run.full_s if run.full_s < end_s else None), True
+    full = volume_full(table, run.scenario)
+    return (full.at_s if full is not None and full.simulated else None), False
 
 
 def _mean(table: pd.DataFrame, column: str) -> float:

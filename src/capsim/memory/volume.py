@@ -10,6 +10,7 @@ import pandas as pd
 
 from capsim.errors import CapsimError
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib, volume_wanted_mib
+from capsim.series import LOSSES
 from capsim.specs import STREAMS, FaultSpec, Scenario
 from capsim.units import GB, MIB
 
@@ -90,6 +91,19 @@ def volume_full(samples: pd.DataFrame, scenario: Scenario, volume_gb: float | No
     return Full(size * MIB / GB, at_s, date, bool(used[-1] >= size))
 
 
+def lost_when_full(samples: pd.DataFrame, at_s: float) -> float:
+    """Items that a volume which is full from an instant on [s] loses, where the samples go on as if there were room.
+
+    Every write fails from then on, so whatever arrives is lost; met within 1 % by the simulation of it
+    (``tests/test_full_volume.py``).
+    """
+    end_s = (samples["time_s"] + samples["width_s"]).to_numpy(np.float64)
+    share = np.clip((end_s - at_s) / samples["width_s"].to_numpy(np.float64), 0.0, 1.0)
+    offered = samples[[f"{stream}_arrived" for stream in STREAMS]].sum(axis=1).to_numpy(np.float64)
+    known = samples[[f"{stream}_{how}" for stream in STREAMS for how in LOSSES]].sum(axis=1).to_numpy(np.float64)
+    return float((np.maximum(offered - known, 0.0) * share).sum())
+
+
 def filled(scenario: Scenario, from_s: float, to_s: float) -> Scenario:
     """The scenario with a volume that is full from an instant on [s]; of all its faults this one comes first.
 
@@ -117,7 +131,7 @@ def storage_notes(samples: pd.DataFrame, scenario: Scenario, stopped_s: float | 
     """
     notes = []
     if stopped_s is not None:
-        gone = sum(float(samples[f"{stream}_dropped_{how}"].sum()) for stream in STREAMS for how in ("cap", "failed"))
+        gone = sum(float(samples[f"{stream}_{how}"].sum()) for stream in STREAMS for how in LOSSES)
         date = scenario.billing.from_date + dt.timedelta(days=int(stopped_s / _DAY_S))
         notes.append(
             f"the volume of postgres ({volume_limit_mib(scenario) * MIB / GB:g} GB) is full on {date}, "
@@ -128,9 +142,9 @@ def storage_notes(samples: pd.DataFrame, scenario: Scenario, stopped_s: float | 
     if full is not None and full.at_s / _DAY_S <= _LOOK_AHEAD_DAYS:
         when = f"on {full.date}, {full.at_s / _DAY_S:,.3g} days after the start of the load"
         notes.append(
-            f"the volume of postgres ({full.volume_gb:g} GB) is full {when}: writes stop; what is lost from then on "
-            "is not simulated (database.stops_when_full = true does), and its files and their page cache are billed as "
-            "they stand"
+            f"the volume of postgres ({full.volume_gb:g} GB) is full {when}: every write fails from then on. That is "
+            "not simulated (database.stops_when_full = true does): the items that come later are counted as lost, and "
+            "the files and their page cache are billed as they stand"
             if full.simulated
             else f"at this growth the volume of postgres ({full.volume_gb:g} GB) is full {when}: writes stop then"
         )
