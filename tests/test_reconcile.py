@@ -147,7 +147,7 @@ NOVEMBER = "2026-11-15T12:00Z"
 @pytest.mark.parametrize(
     ("name", "options", "minutes", "billed_usd", "left_out_usd", "said"),
     [
-        ("cli_metrics_raw", {}, 60, 0.010035, 0, "Postgres = postgres"),
+        ("cli_metrics_raw", {}, 60, 0.010035, 0, "(service Postgres, production)"),
         ("cli_project_names", {}, 44_640, 13.2, 3.3, "worker, frontend = server added up; cache = redis"),
         ("cli_projects_deleted", {"until": NOVEMBER}, 20_880, 14.15, 11.2, "deleted service, none of the three"),
         ("cli_projects_project", {"until": NOVEMBER}, 20_880, 14.15, 0, "(project game)"),

@@ -178,7 +178,9 @@ def _refusal(data: Any) -> str:
     """What a file is that is no export of use, and what would be one."""
     if not isinstance(data, dict):
         return f"is no export of use: it has no measurements and no dollars; {REMEDY}"
-    keys = ", ".join(str(key)[:20] for key in list(data)[:_SHOWN_KEYS]) or "no keys"
+    if not data:
+        return f"is no export of use: it is empty; {REMEDY}"
+    keys = ", ".join(str(key)[:20] for key in list(data)[:_SHOWN_KEYS])
     inner = data.get("data")
     if isinstance(data.get("errors"), list) and not inner:
         remedy = "it is an error of the API: ask again with a token that may read the project"
@@ -210,6 +212,9 @@ def _of_project(
             return list(rows), f"project {own}"
         if isinstance(data, dict) and isinstance(data.get("lineItems"), list):
             return list(rows), f"the whole workspace{' ' + place if place else ''}, all its projects"
+        if isinstance(data, dict) and isinstance(data.get("measurements"), dict):
+            told = [data[key][:40] for key in ("service", "environment") if isinstance(data.get(key), str)]
+            return list(rows), f"service {', '.join(told)}" if told else ""
         if len(found) > 1:
             return list(rows), f"{len(found)} projects: {', '.join(names.get(one, one)[:40] for one in found[:5])}"
         return list(rows), f"project {names.get(found[0], found[0])[:40]}" if found else ""
