@@ -173,7 +173,7 @@ def whole(value: Any, place: str) -> int | Unknown:
     Examples
     --------
     >>> whole("30", "railway.json: deploy.drainingSeconds"), str(whole("${{shared.DRAIN}}", ".env:1"))
-    (30, "unknown: a reference to another variable is not followed")
+    (30, 'unknown: a reference to another variable is not followed')
     """
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)

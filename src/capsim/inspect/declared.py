@@ -47,7 +47,6 @@ class Declared:
     package: dict[str, Any] = field(default_factory=dict)  # package.json, all of it
     package_file: str | None = None
     lock_files: tuple[str, ...] = ()  # names of `LOCK_FILES` that the folder holds; they are not opened
-    dockerfile: dict[str, Any] = field(default_factory=dict)  # its ENV, and its last CMD or ENTRYPOINT
     dockerfile_name: str | None = None
     environment: str | None = None  # the one asked for
     folders: list[Path] = field(default_factory=list)  # those given

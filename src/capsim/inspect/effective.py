@@ -10,8 +10,8 @@ from typing import Any
 from capsim.inspect.applied import RAILWAY, Applied, Setting, applied
 from capsim.inspect.declared import Declared
 from capsim.inspect.pool import Pool, declared_pool
-from capsim.inspect.shell import MANAGERS, Started, server_of
-from capsim.inspect.start import start_of
+from capsim.inspect.start_command import Start, start_of
+from capsim.inspect.started import Started
 from capsim.inspect.unknown import Unknown
 
 
@@ -23,11 +23,13 @@ class Effective:
     on: dt.date | None
     applied: Applied
     origin: str  # the file that applies, or what stands in for it
-    shell: bool  # the start command goes through a shell
-    command: str | None
-    started: tuple[Started, ...]
-    server: Started | None
+    start: Start
     pool: Pool
+
+    @property
+    def server(self) -> Started | None:
+        """The command that is the server, where it is known to be a Node program."""
+        return self.start.server
 
     @property
     def deploy(self) -> Mapping[str, Any]:
@@ -63,33 +65,39 @@ class Effective:
     def heap_cap_mib(self) -> int | Unknown | None:
         """--max-old-space-size that the server gets [MiB]; None where it gets none."""
         if self.server is None:
-            return Unknown("the server is not known", self.origin)
-        return self.server.heap_cap_mib
+            return Unknown("the server is not known", self.start.place)
+        cap, limit_mib = self.server.heap_cap, self.limit_mib
+        if not cap.known:
+            return Unknown("an option of the server was not read", self.start.place)
+        if cap.percent is None:
+            return cap.mib
+        if limit_mib is None or isinstance(limit_mib, Unknown):
+            why = f"{cap.percent:g} % of the container's memory, whose limit is not known"
+            return Unknown(why, self.start.place)
+        return int(limit_mib * cap.percent / 100)
 
     @property
-    def swallows_sigterm(self) -> str | Unknown | None:
-        """The process above the server that keeps SIGTERM to itself; None where the server gets it."""
+    def sigterm(self) -> bool | Unknown:
+        """Whether SIGTERM to process 1 reaches the server."""
         if self.server is None:
-            return Unknown("the server is not known", self.origin)
-        above = self.server.above
-        first = next((name for name in above if name in (*MANAGERS, "npx", "cross-env", "sh")), None)
-        return first
+            return Unknown("the server is not known", self.start.place)
+        if self.server.sigterm is None:
+            keeper = self.server.keeps_sigterm or self.server.program
+            return Unknown(f"whether {keeper} passes it on is not known", self.start.place)
+        return self.server.sigterm
 
     def settings(self) -> list[Setting]:
         """What is in effect, in the order in which it is printed; nothing of it is a secret."""
-        server, swallows = self.server, self.swallows_sigterm
-        unread = Unknown("not read", self.origin)
-
+        start, server = self.start, self.server
+        unread = Unknown(start.problem or "not read", start.place)
+        unclear = Unknown(start.problem or "no Node server that is known", start.place)
+        read_by = f"a shell ({start.read_by})" if start.read_by else "no shell (exec form)"
         return [
-            Setting("start: read by", "a shell" if self.shell else "no shell (exec form)", self.origin),
-            Setting("start: steps", " · ".join(step.told for step in self.started) or unread, self.origin),
-            Setting("server", server.told if server else unread, self.origin),
-            Setting("process 1", (*server.above, server.program)[0] if server else unread, self.origin),
-            Setting(
-                "SIGTERM reaches the server",
-                swallows if isinstance(swallows, Unknown) else swallows is None,
-                self.origin,
-            ),
+            Setting("start: read by", read_by if start.found else unread, start.place),
+            Setting("start: steps", " · ".join(step.told for step in start.started) or unread, start.place),
+            Setting("server", server.told if server else unclear, start.place),
+            Setting("process 1", start.process_1 or unread, start.place),
+            Setting("SIGTERM reaches the server", self.sigterm, "the processes above it"),
             Setting("heap cap [MiB]", self.heap_cap_mib or "none", "what the server's process gets"),
             *(Setting(*row) for row in self.pool.settings()),
             *self.applied.settings(),
@@ -107,16 +115,12 @@ def effective(declared: Declared, on: dt.date | None = None) -> Effective:
         From 2026-12-01 on railway.json and railway.toml are not read by the platform, and so not applied.
     """
     found = applied(declared, on)
-    start = start_of(declared, found.deploy, found.origin, str(found.build.get("builder", "")).upper())
-    origin = start.source if found.origin == RAILWAY and start.command is not None else found.origin
+    start = start_of(declared, found)
     return Effective(
         declared=declared,
         on=on,
         applied=found,
-        origin=origin,
-        shell=start.shell,
-        command=start.command,
-        started=start.steps,
-        server=server_of(list(start.steps)),
-        pool=declared_pool(declared, any("prisma" in step.told for step in start.steps)),
+        origin=start.place if found.origin == RAILWAY and start.found else found.origin,
+        start=start,
+        pool=declared_pool(declared, any(step.program == "prisma" for step in start.started)),
     )

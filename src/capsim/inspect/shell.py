@@ -8,121 +8,75 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from capsim.errors import CapsimError
 from capsim.inspect.grammar import parsed, shallow
-from capsim.inspect.plain import json_of
+from capsim.inspect.node_options import UNREAD
+from capsim.inspect.package_scripts import Packages
+from capsim.inspect.process_tree import NO_SHELL, UNKNOWN_SHELL, Position, stays
+from capsim.inspect.started import Started
+from capsim.inspect.unwrap import Chain, Follower
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-MANAGERS = ("npm", "pnpm", "yarn", "bun")
-SERVERS = ("node", "nodejs", "tsx", "ts-node", "nodemon")
-SHELLS = ("sh", "bash", "dash", "ash")
-INITS = ("tini", "dumb-init")  # process 1 that hands signals on
-_WRAPPERS = ("exec", "command", "nohup", "time", "env", "cross-env", *INITS)
-_DEEPEST = 8  # scripts that call scripts
 # Characters of a start command with everything that it expands to. The grammar takes a second for so many patterns, and
 # four times as long for twice as many.
 _MOST_READ = 10_000
-_READ = {
-    "program",
-    "list",
-    "pipeline",
-    "subshell",
-    "compound_statement",
-    "redirected_statement",
-    "negated_command",
-    "command",
-    "declaration_command",
-    "variable_assignment",
-    "variable_assignments",
-    "unset_command",
-    "&&",
-    "||",
-    ";",
-    "|",
-    "|&",
-    "&",
-    "(",
-    ")",
-    "{",
-    "}",
-    "!",
-    "\n",
-    "comment",
-    "file_redirect",
-    "herestring_redirect",
-}
+_GROUPS = ("program", "list", "compound_statement", "redirected_statement", "negated_command", "subshell", "pipeline")
+_NOTHING = ("comment", "file_redirect", "herestring_redirect", "heredoc_redirect", "file_descriptor", "heredoc_body")
 
 
 @dataclass(frozen=True)
-class Started:
-    """A command that the start command comes to, with the environment that it gets."""
+class Container:
+    """Where a start command is run."""
 
-    words: tuple[str, ...]
-    env: Mapping[str, str]
-    above: tuple[str, ...] = ()  # processes that stay above it, process 1 first
-    if_failed: bool = False  # runs only if what stands before || fails
+    sh: str = "dash"  # what /bin/sh is there
+    packages: Packages = field(default_factory=Packages)
+    node_image: bool = False  # its docker-entrypoint.sh replaces itself by the command
+    root: str = "/app"  # where the service's root folder is in it
+    folder: str | None = ""  # from the root, where the command is run; None: not known
 
-    @property
-    def program(self) -> str:
-        """Name of the program, without its folder."""
-        return PurePosixPath(self.words[0]).name if self.words else ""
-
-    @property
-    def serves(self) -> bool:
-        """Whether this is a program that a server is written in, rather than a step before it."""
-        return self.program in SERVERS
-
-    @property
-    def told(self) -> str:
-        """The command for people: words that cannot be a secret, of programs that are known."""
-        if self.program not in (*SERVERS, *MANAGERS, "npx", "prisma"):
-            return "another program"
-        words = [self.program]
-        if self.program in SERVERS:
-            script = [w for w in self.words[1:] if re.fullmatch(r"[\w./-]+\.[cm]?[jt]sx?", w)]
-            return " ".join(words + script[:1])
-        if self.program == "prisma":
-            words += [w for w in self.words[1:3] if w in ("migrate", "deploy", "db", "push", "generate")]
-        return " ".join(words)
-
-    @property
-    def heap_cap_mib(self) -> int | None:
-        """--max-old-space-size as this process gets it: its own flag wins over NODE_OPTIONS, the last one of each."""
-        options = self.env.get("NODE_OPTIONS", "").split()
-        flags: list[str] = []
-        for word in self.words[1:]:
-            if not word.startswith("-"):
-                break  # what follows the script is the script's
-            flags.append(word)
-        found = [
-            match[1]
-            for option in [*options, *flags]
-            if (match := re.fullmatch(r"--max[-_]old[-_]space[-_]size=(\d{1,7})", option))
-        ]
-        return int(found[-1]) if found else None
+    def shell(self, name: str) -> str:
+        """Which shell stands behind a name."""
+        if name in ("bash", "dash", "ash"):
+            return name
+        return self.sh if name == "sh" and self.sh != NO_SHELL else UNKNOWN_SHELL
 
 
-def exec_form(command: str, env: Mapping[str, str], source: str, scripts: Mapping[str, str]) -> list[Started]:
+@dataclass
+class State:
+    """What commands leave behind for those after them."""
+
+    env: dict[str, str]
+    shell: dict[str, str] = field(default_factory=dict)
+    folder: str | None = ""  # from the service's root; None: not known
+
+    def copy(self) -> State:
+        """For a part that changes only its own."""
+        return State(dict(self.env), dict(self.shell), self.folder)
+
+
+def exec_form(words: Sequence[str], env: Mapping[str, str], source: str, container: Container) -> list[Started]:
     """The one command of a start command that no shell reads (Dockerfile and image deployments).
 
     A package manager still runs its script in a shell.
+
+    Examples
+    --------
+    >>> [step.told for step in exec_form(["dumb-init", "--", "node", "a.js"], {}, "Dockerfile: CMD", Container())]
+    ['node a.js']
     """
-    try:
-        words = tuple(shlex.split(command))
-    except ValueError:
-        raise CapsimError(f"{source}: a quote is never closed; close it") from None
     with shallow(source):
-        return _unwrapped(words, dict(env), scripts, (), source, 0) if words else []
+        return Reader(container, source).follow(tuple(words), State(dict(env), folder=container.folder), Chain(), ())
 
 
-def shell_form(command: str, env: Mapping[str, str], scripts: Mapping[str, str], source: str) -> list[Started]:
+def shell_form(
+    command: str, env: Mapping[str, str], source: str, container: Container, shell: str = "bash"
+) -> list[Started]:
     """All commands that a start command comes to, in order.
 
     Parameters
@@ -131,37 +85,39 @@ def shell_form(command: str, env: Mapping[str, str], scripts: Mapping[str, str],
         As in ``deploy.startCommand``.
     env : mapping
         Variables of the service.
-    scripts : mapping
-        ``scripts`` of package.json, which npm, pnpm, yarn and bun run.
     source : str
         File and key, for errors. The text itself is in no message: it may hold a secret.
+    container : Container
+        What ``/bin/sh`` is, and the package.json files.
+    shell : str
+        The shell that reads it: Railpack's and Nixpacks' images have ``/bin/bash -c``.
 
     Raises
     ------
     CapsimError
-        If the text is no shell command, or has loops, functions or substitutions that only a run could resolve.
+        If the text is no shell command, or has loops, conditions or functions that only a run could resolve.
 
     Examples
     --------
+    >>> from capsim.inspect.package_scripts import table_of
     >>> steps = shell_form("NODE_OPTIONS='--max-old-space-size=512' npx prisma migrate deploy && npm start", {},
-    ...                    {"start": "node dist/index.js"}, "railway.json")
-    >>> [(step.told, step.heap_cap_mib, step.above) for step in steps]
-    [('prisma migrate deploy', 512, ('sh', 'npx')), ('node dist/index.js', None, ('sh', 'npm'))]
+    ...                    "railway.json", Container(packages=table_of({"start": "node dist/index.js"})))
+    >>> [(step.told, step.heap_cap.mib, step.above) for step in steps]
+    [('prisma migrate deploy', None, ('bash', 'npx', 'dash')), ('node dist/index.js', None, ('npm', 'dash'))]
     """
     with shallow(source):
-        return _Reader(scripts, source).text(command, dict(env), (), 0)
+        return Reader(container, source).text(
+            command, State(dict(env), folder=container.folder), (), container.shell(shell), ()
+        )
 
 
-def server_of(started: list[Started]) -> Started | None:
-    """The command that is the server: the last one that serves and does not wait for another to fail."""
-    serving = [step for step in started if step.serves]
-    return next((step for step in reversed(serving) if not step.if_failed), serving[-1] if serving else None)
+class Reader:
+    """Walks over the tree of a shell text; `Follower` takes each command on to what it starts."""
 
-
-class _Reader:
-    def __init__(self, scripts: Mapping[str, str], source: str) -> None:
-        self.scripts, self.source = scripts, source
+    def __init__(self, container: Container, source: str) -> None:
+        self.container, self.source = container, source
         self._left = _MOST_READ
+        self._follower = Follower(self)
 
     def read(self, text: str) -> None:
         """Count what is read: A=$A$A doubles with every repeat, and so do scripts that call others twice."""
@@ -169,97 +125,127 @@ class _Reader:
         if self._left < 0:
             raise CapsimError(f"{self.source}: comes to more than {_MOST_READ:,} characters; name the server's command")
 
-    def text(self, command: str, env: dict[str, str], above: tuple[str, ...], depth: int) -> list[Started]:
-        if depth > _DEEPEST:
-            raise CapsimError(f"{self.source}: scripts call each other without end; name the server's own command")
+    def follow(self, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
+        """What the words of one command start."""
+        return self._follower.follow(words, state, chain, trail)
+
+    def text(
+        self,
+        command: str,
+        state: State,
+        above: tuple[str, ...],
+        shell: str,
+        trail: tuple[str, ...],
+        *,
+        ends: bool = True,
+    ) -> list[Started]:
+        """What a text starts that ``shell`` reads; ``ends`` is false for a script file, whose end the shell reads."""
         self.read(command)
         root = parsed("bash", command)
         if root.has_error:
             raise CapsimError(f"{self.source}: is no shell command; check quotes, parentheses and operators")
-        # A shell that has one command to run becomes it; one with several stays above them, unless told to exec.
-        several = _commands(root) > 1
-        inside = (*above, "sh") if several else above
-        return self.node(root, env, {}, inside, depth)
+        return self.node(root, state, Chain(above, shell), Position(last=ends), trail)
 
-    def node(
-        self, node: Node, env: dict[str, str], shell: dict[str, str], above: tuple[str, ...], depth: int
-    ) -> list[Started]:
-        """What a part of the command starts; changes ``env`` and ``shell`` as the shell would."""
-        if node.type not in _READ:
-            raise CapsimError(
-                f"{self.source}: has a {node.type.replace('_', ' ')}, which only a run could resolve; "
-                "use plain commands with &&, ||, ; and ( )"
-            )
+    def node(self, node: Node, state: State, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
+        """What a part of the text starts; changes ``state`` as the shell would."""
+        if not node.is_named or node.type in _NOTHING:
+            return []
         match node.type:
-            case "variable_assignment" | "variable_assignments":
-                parts = [node] if node.type == "variable_assignment" else node.children
-                for name, value in (self.assigned(part, env, shell) for part in parts):
-                    (env if name in env else shell)[name] = value  # stays exported if it was
+            case "variable_assignment" | "variable_assignments" | "declaration_command" | "unset_command":
+                self._declare(node, state)
                 return []
-            case "declaration_command":
-                if node.children[0].type == "export":
-                    for part in node.children[1:]:
-                        if part.type == "variable_assignment":
-                            name, value = self.assigned(part, env, shell)
-                            env[name] = value
-                        elif (name := _raw(part)) in shell:
-                            env[name] = shell[name]
-                return []
-            case "unset_command":
-                for part in node.children[1:]:
-                    env.pop(_raw(part), None)
-                    shell.pop(_raw(part), None)
-                return []
-            case "subshell":
-                return self.children(node, dict(env), dict(shell), above, depth)
-            case "pipeline":
-                return [
-                    step for part in node.children for step in self.node(part, dict(env), dict(shell), above, depth)
-                ]
             case "command":
-                return self.command(node, env, shell, above, depth)
-        return self.children(node, env, shell, above, depth)
+                return self._command(node, state, chain, at, trail)
+            case "subshell":
+                inside = chain if chain.shell == "ash" and at.last else chain.within()
+                return self._parts(node, state.copy(), inside, at, trail)
+            case "pipeline":
+                return self._pipeline(node, state, chain.within(), trail)
+            case "compound_statement":
+                return self._parts(node, state, chain, replace(at, plain=False), trail)
+            case "negated_command":
+                return self._parts(node, state, chain, replace(at, last=False), trail)
+            case "redirected_statement":
+                return self._parts(node, state, chain, replace(at, redirected=True), trail)
+            case name if name in _GROUPS:
+                return self._parts(node, state, chain, at, trail)
+        raise CapsimError(
+            f"{self.source}: has a {node.type.replace('_', ' ')}, which only a run could resolve; "
+            "use plain commands with &&, ||, ; and ( )"
+        )
 
-    def children(
-        self, node: Node, env: dict[str, str], shell: dict[str, str], above: tuple[str, ...], depth: int
-    ) -> list[Started]:
+    def _parts(self, node: Node, state: State, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
         found: list[Started] = []
+        parts = [part for part in node.children if part.type not in _NOTHING]
+        last = max((number for number, part in enumerate(parts) if part.is_named), default=-1)
         if_failed = False
-        for part in node.children:
-            steps = self.node(part, env, shell, above, depth)
+        for number, part in enumerate(parts):
+            after = parts[number + 1].type if number + 1 < len(parts) else ""
+            if after == "&" and part.is_named:
+                at = replace(at, plain=False)
+                steps = self.node(part, state.copy(), chain.within(), Position(last=False), trail)
+                found += [replace(step, beside=True) for step in steps]
+                continue
+            steps = self.node(part, state, chain, replace(at, last=at.last and number == last), trail)
             found += [replace(step, if_failed=True) for step in steps] if if_failed else steps
             if_failed = part.type == "||" or (if_failed and part.type not in ("&&", ";", "\n"))
         return found
 
-    def command(
-        self, node: Node, env: dict[str, str], shell: dict[str, str], above: tuple[str, ...], depth: int
-    ) -> list[Started]:
-        own = dict(env)
+    def _pipeline(self, node: Node, state: State, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
+        """Of commands side by side the first one that can be a server is what the others read from."""
+        found: list[Started] = []
+        for part in node.children:
+            steps = self.node(part, state.copy(), chain, Position(last=False), trail)
+            behind = any(step.serves and not step.beside for step in found)
+            found += [replace(step, step=True) for step in steps] if behind else steps
+        return found
+
+    def _command(self, node: Node, state: State, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
+        own = state.copy()
         words: list[str] = []
         for part in node.children:
             if part.type == "variable_assignment":
-                name, value = self.assigned(part, env, shell)
-                own[name] = value
-            elif "redirect" not in part.type:
-                words += self.words(part, env, shell)
-        return _unwrapped(tuple(words), own, self.scripts, above, self.source, depth, self)
+                name, value = self._assigned(part, state)
+                own.env[name] = value
+            elif "redirect" in part.type:
+                at = replace(at, redirected=True)
+            elif part.type != "file_descriptor":
+                words += self._words(part, state)
+        name = words[0] if words else ""
+        if name in ("test", "[", "[["):
+            raise CapsimError(f"{self.source}: has a condition, which only a run could resolve; name one server")
+        if name == "cd":
+            state.folder = self._follower.changed(state.folder, words[1:])
+            return []
+        if name == "eval":
+            return self.text(" ".join(words[1:]), state, chain.above, chain.shell or UNKNOWN_SHELL, (*trail, "eval"))
+        held = chain if chain.shell is None or stays(chain.shell, at) else Chain(chain.above, None)
+        return self.follow(tuple(words), own, held, trail)
 
-    def assigned(self, node: Node, env: Mapping[str, str], shell: Mapping[str, str]) -> tuple[str, str]:
+    def _declare(self, node: Node, state: State) -> None:
+        parts = [node] if node.type == "variable_assignment" else node.children
+        exports = node.type == "declaration_command" and node.children[0].type in ("export", "declare", "typeset")
+        for part in parts:
+            if node.type == "unset_command":
+                state.env.pop(_raw(part), None)
+                state.shell.pop(_raw(part), None)
+            elif part.type == "variable_assignment":
+                name, value = self._assigned(part, state)
+                (state.env if exports or name in state.env else state.shell)[name] = value  # stays exported if it was
+            elif exports and (name := _raw(part)) in state.shell:
+                state.env[name] = state.shell[name]
+
+    def _assigned(self, node: Node, state: State) -> tuple[str, str]:
         name, _, value = _raw(node).partition("=")
-        return name.rstrip("+"), " ".join(self.split(value, env, shell, whole=True))
+        text = " ".join(self._split(value, state, whole=True))
+        return (name[:-1], state.env.get(name[:-1], "") + text) if name.endswith("+") else (name, text)
 
-    def words(self, node: Node, env: Mapping[str, str], shell: Mapping[str, str]) -> list[str]:
-        return self.split(_raw(node), env, shell, whole=node.type in ("string", "raw_string"))
+    def _words(self, node: Node, state: State) -> list[str]:
+        return self._split(_raw(node), state, whole=node.type in ("string", "raw_string"))
 
-    def split(self, text: str, env: Mapping[str, str], shell: Mapping[str, str], *, whole: bool) -> list[str]:
-        if "$(" in text or "`" in text:
-            return ["?"]  # the output of a command: not known without running it
+    def _split(self, text: str, state: State, *, whole: bool) -> list[str]:
         if not text.startswith("'"):
-            text = re.sub(
-                r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))",
-                lambda m: shell.get(m[1] or m[3], env.get(m[1] or m[3], m[2] or "")),
-                text,
-            )
+            text = _expanded(text, state)
         self.read(text)
         try:
             words = shlex.split(text)
@@ -268,74 +254,20 @@ class _Reader:
         return [" ".join(words)] if whole else words
 
 
-def _unwrapped(
-    words: tuple[str, ...],
-    env: dict[str, str],
-    scripts: Mapping[str, str],
-    above: tuple[str, ...],
-    source: str,
-    depth: int,
-    reader: _Reader | None = None,
-) -> list[Started]:
-    """Follow wrappers, shells and package managers down to the programs that they start."""
-    reader = reader or _Reader(scripts, source)
-    while words and PurePosixPath(words[0]).name in (*_WRAPPERS, "npx"):
-        program, words = PurePosixPath(words[0]).name, words[1:]
-        if program == "exec":
-            above = above[:-1] if above and above[-1] == "sh" else above
-        elif program in (*INITS, "npx", "cross-env"):
-            above = (*above, program)
-        while words and (words[0].startswith("-") or (program in ("env", "cross-env") and "=" in words[0])):
-            name, _, value = words[0].partition("=")
-            if words[0] in ("-i", "-"):
-                env = {}
-            elif words[0] == "-u" and len(words) > 1:
-                env.pop(words[1], None)
-                words = words[1:]
-            elif not name.startswith("-"):
-                env = {**env, name: value}
-            words = words[1:]
-    if not words:
-        return []
-    program = PurePosixPath(words[0]).name
-    flags = [number for number, word in enumerate(words) if number and re.fullmatch(r"-[a-z]*c", word)]
-    if program in SHELLS and flags:
-        inner = words[flags[0] + 1 : flags[0] + 2]
-        return reader.text(inner[0], env, above, depth + 1) if inner else []
-    script = _script(words[1:]) if program in MANAGERS else None
-    if script is not None:
-        if script == "start" and script not in scripts and program == "npm":
-            return [Started(("node", "server.js"), env, (*above, program))]  # what npm does without such a script
-        found: list[Started] = []
-        for step in (f"pre{script}", script):
-            if step in scripts:
-                found += reader.text(scripts[step], dict(env), (*above, program), depth + 1)
-        return found or [Started(words, env, above)]
-    return [Started(words, env, above)]
+def _expanded(text: str, state: State) -> str:
+    """A word with its variables; what only a run would know is marked."""
+    text = re.sub(r"\$\(\(.*?\)\)|\$\(.*\)|`[^`]*`", UNREAD, text, flags=re.DOTALL)
 
+    def value(match: re.Match[str]) -> str:
+        name, default = match[1] or match[3], match[2]
+        found = state.shell.get(name, state.env.get(name))
+        if found is not None and (found or default is None):
+            return found
+        # A service's NODE_OPTIONS is looked for in all files; other variables may be set where no file says so.
+        return default if default is not None else "" if name == "NODE_OPTIONS" else UNREAD
 
-def _script(words: tuple[str, ...]) -> str | None:
-    """The script that a package manager is asked to run."""
-    plain = [word for word in words if not word.startswith("-")]
-    if plain[:1] in (["run"], ["run-script"]):
-        plain = plain[1:]
-    return plain[0] if plain and plain[0] not in ("install", "ci", "exec", "add") else None
-
-
-def scripts_of(text: str, source: str) -> dict[str, str]:
-    """The scripts of a package.json."""
-    data = json_of(text, source)
-    scripts = data.get("scripts", {}) if isinstance(data, dict) else None
-    if not isinstance(scripts, dict) or not all(isinstance(value, str) for value in scripts.values()):
-        raise CapsimError(f"{source}: scripts is no table of commands; write each as a text")
-    return scripts
-
-
-def _commands(node: Node) -> int:
-    """How many commands a tree has."""
-    if node.type in ("command", "subshell"):
-        return 1 if node.type == "command" else 1 + sum(_commands(child) for child in node.children)
-    return sum(_commands(child) for child in node.children)
+    text = re.sub(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|([A-Za-z_]\w*))", value, text)
+    return re.sub(r"\$\{[^}]*\}?|\$[0-9?#$!*@-]", UNREAD, text)
 
 
 def _raw(node: Node) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from capsim.errors import CapsimError
 from capsim.inspect.declared import LOCK_FILES, Declared, text_of
-from capsim.inspect.dockerfile import dockerfile
 from capsim.inspect.environment_file import variables_of
 from capsim.inspect.plain import json_table, toml_table
 from capsim.inspect.railway_file import is_railway, tables_of
@@ -110,8 +109,8 @@ def _read_file(path: Path, declared: Declared, service: str | None) -> None:
         for key, value, line in variables_of(text_of(path), source):
             declared.variables[key] = value
             declared.variable_places[key] = f"{source}:{line}"
-    elif name.startswith("Dockerfile"):
-        declared.dockerfile, declared.dockerfile_name = dockerfile(text_of(path), source), source
+    elif name.startswith("Dockerfile") or name.lower().endswith(".dockerfile"):
+        declared.dockerfile_name = source  # read where the start command is looked for
     else:
         raise CapsimError(f"{source}: {_KINDS}")
 

@@ -14,7 +14,6 @@ from typing import Any
 from capsim.inspect.effective import Effective
 from capsim.inspect.node_version import MODELLED, node_version
 from capsim.inspect.pool import CPUS_VISIBLE, Value
-from capsim.inspect.shell import Started
 from capsim.inspect.unknown import Unknown
 from capsim.scenario import dumps, load
 from capsim.specs import Scenario
@@ -23,9 +22,6 @@ from capsim.units import LONGEST_S, MIB
 BASE = "after-as-deployed"  # what no such file says (load, writers, database, prices) is this scenario's
 _LEVELS = {"trace": "debug", "debug": "debug", "verbose": "debug", "http": "info", "info": "info", "warn": "warn",
            "warning": "warn", "error": "error", "fatal": "error"}  # fmt: skip
-_SEMI_SPACE = re.compile(r"--max[-_]semi[-_]space[-_]size[= ](\d{1,6})(?=\s|$)")
-_SCRIPT = re.compile(r"^[^-].*\.[cm]?[jt]sx?$")
-_WITH_FILE = ("-r", "--require", "--import", "--loader", "--experimental-loader")
 _MOST_SEMI_SPACE_MIB = 1_024  # capsim.specs.NodeSpec
 _EXAMPLE = f'of the example "{BASE}"'
 _SECTIONS = {  # what of a section no configuration says
@@ -81,7 +77,8 @@ def _node(e: Effective, base: Scenario) -> list[Written]:
         keys = [Written("server.node.heap_cap_mib", "none", _bad(cap, "no cap"))]
     else:
         keys = [Written("server.node.heap_cap_mib", cap or "none", place if cap else f"{place}: none")]
-    if (semi := semi_space_mib(e.server)) is not None:
+    semi = e.server.semi_space_mib if e.server else None
+    if semi is not None and 1 <= semi <= _MOST_SEMI_SPACE_MIB:
         keys.append(Written("server.node.semi_space_mib", semi, f"{place}: --max-semi-space-size"))
     version, where = node_version(e.declared)
     if isinstance(version, Unknown):
@@ -92,19 +89,6 @@ def _node(e: Effective, base: Scenario) -> list[Written]:
         why = where if near == version else f"{where} says {version}; only {MODELLED[0]} and {MODELLED[1]} are modelled"
         keys.append(Written("server.node.version", near, why))
     return keys
-
-
-def semi_space_mib(server: Started | None) -> int | None:
-    """--max-semi-space-size of the server's process [MiB]: of its own options, else of NODE_OPTIONS."""
-    if server is None:
-        return None
-    words = [str(server.env.get("NODE_OPTIONS", "")), *server.words[1:]]
-    for place, word in enumerate(words[1:], 1):
-        if _SCRIPT.search(word) and words[place - 1] not in _WITH_FILE:  # what comes behind is the script's own
-            words = words[:place]
-            break
-    found = _SEMI_SPACE.findall(" ".join(words))
-    return int(found[-1]) if found and 1 <= int(found[-1]) <= _MOST_SEMI_SPACE_MIB else None
 
 
 def _container(e: Effective) -> list[Written]:
@@ -155,8 +139,8 @@ def _pool(e: Effective) -> list[Written]:
 
 
 def _process(e: Effective, base: Scenario) -> list[Written]:
-    migrates = any("prisma migrate" in step.told or "prisma db push" in step.told for step in e.started)
-    swallows = e.swallows_sigterm
+    migrates = any("prisma migrate" in step.told or "prisma db push" in step.told for step in e.start.started)
+    sigterm = e.sigterm
     own_s = base.server.process.migration_s
     keys = [
         Written(
@@ -165,12 +149,13 @@ def _process(e: Effective, base: Scenario) -> list[Written]:
             f"the start command migrates; how long is {_EXAMPLE}" if migrates else "the start command migrates nothing",
         )
     ]
-    if isinstance(swallows, Unknown):
-        keys.append(Written("server.process.handles_sigterm", False, _bad(swallows, "SIGTERM does not reach it")))
+    if isinstance(sigterm, Unknown):
+        keys.append(Written("server.process.handles_sigterm", False, _bad(sigterm, "SIGTERM does not reach it")))
     else:
-        why = "SIGTERM reaches the server" if swallows is None else f"{swallows} stands above the server"
+        keeper = e.server.keeps_sigterm if e.server else None
+        why = "SIGTERM reaches the server" if sigterm else f"{keeper} stands above the server"
         why += "; what it does then is not read"
-        keys.append(Written("server.process.handles_sigterm", swallows is None, why))
+        keys.append(Written("server.process.handles_sigterm", sigterm, why))
 
     restarts = e.restarts
     origins = {setting.name: setting.origin for setting in e.applied.settings()}
