@@ -58,7 +58,7 @@ def _columns(frame: Any, time: str | None, count: str | None) -> tuple[Any, Any,
     if isinstance(frame, pd.DatetimeIndex):
         return pd.Series(frame), None, None
     if isinstance(frame, pd.Series):
-        if isinstance(frame.index, pd.DatetimeIndex):
+        if isinstance(frame.index, pd.DatetimeIndex) and not pd.api.types.is_datetime64_any_dtype(frame):
             return pd.Series(frame.index), frame, None
         return frame, None, None
     if not isinstance(frame, pd.DataFrame):

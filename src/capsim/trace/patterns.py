@@ -14,6 +14,7 @@ from capsim.units import US_PER_MS, US_PER_S
 
 _QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _COLOURS = re.compile(r"\x1b?\[[0-9;]{0,8}m")
+_CELL = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ][\d:.]+(?: ?[A-Z]{1,5}|[+-][\d:]+)?[,;\t]")
 _LONGEST = 20_000  # bytes of a line that are looked at
 _SHARE = 0.5  # of the first lines that must be of a pattern for the file to be
 
@@ -51,7 +52,7 @@ LINES = (
         "envoy",
         re.compile(
             rf'\[(?P<at>\d{{4}}-\d\d-\d\dT[\d:.]+Z)\] "(?P<request>[A-Z-]+ {_QUOTED})" (?P<status>\d+) '
-            r"(?:\S+ ){1,2}(?:\"[^\"]*+\" )?\d+ (?P<size>\d+) (?P<ms>\d+) "
+            r'\S+ (?:[^\s\d"]\S* ){0,2}(?:"[^"]*+" )?\d+ (?P<size>\d+) (?P<ms>\d+) '
         ),
     ),
     Line(
@@ -111,9 +112,8 @@ def line_format(lines: list[str]) -> str | None:
 
 
 def _is_table(lines: list[str]) -> bool:
-    """Whether lines are the rows of a table: the same number of commas in all, and more than one."""
-    counts = {line.count(",") for line in lines}
-    return len(lines) > 1 and len(counts) == 1 and counts != {0}
+    """Whether lines are the rows of a table: what follows their time is a cell's end."""
+    return sum(_CELL.match(line) is not None for line in lines) * 2 > len(lines)
 
 
 def reader(line: Line) -> Callable[[Source], Found]:

@@ -56,7 +56,7 @@ _SURE = frozenset((
 _MAYBE = frozenset(("EdgeResponseStatus", "DownstreamStatus", "response_code", "response_status", "url", "uri"))
 _CODES = ("status", "statusCode", "status_code")
 _TEXT = re.compile(
-    r"\b(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) (/\S{0,2000})(?: HTTP/[\d.]+)?\W{0,3}(?: (\d{3})\b)?"
+    r"\b(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) (/\S{0,2000})(?: HTTP/[\d.]+)?(?:\W{0,3}?(?: |\[\d{1,2}m)(\d{3})\b)?"
     r"(?:.{0,20}? (\d{1,9}(?:\.\d{1,6})?) ?ms\b)?"
 )
 SURE, MAYBE, NOT = 2, 1, 0
