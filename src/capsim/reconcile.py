@@ -90,24 +90,8 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
     if scale != 1:
         notes.append(f"the predicted {span_minutes:,.6g} min are scaled to {minutes:,.6g} min, as if use were even")
 
-    billed: dict[tuple[str, str], tuple[float, float]] = {}
-    prices = _prices(result)
-    for export in exports:
-        for entry in export.entries:
-            place = (entry.service, entry.meter)
-            if place in billed:
-                raise CapsimError(f"{export.source}: {' '.join(place)} is in another export already; leave one out")
-            price = prices[entry.meter]
-            if entry.usd is None:
-                quantity = entry.quantity or 0.0
-                billed[place] = (quantity, quantity * price)
-            else:
-                billed[place] = (entry.usd / price if price else 0.0, entry.usd)
+    billed = _billed(exports, _prices(result))
     whole = any(service == ALL for service, _ in billed)
-    if whole and any(service != ALL for service, _ in billed):
-        raise CapsimError(
-            "some exports name their service and some do not; write SERVICE=FILE for those of one service"
-        )
     usage = [line for line in result.bill[window] if line.line in METERS]
     predicted: dict[tuple[str, str], list[BillLine]] = {(line.service, line.line): [line] for line in usage}
     if unknown := [f"{line.service} {line.line}" for line in usage if line.basis == "not modelled"]:
@@ -139,6 +123,27 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
         beyond_usd=rounded(sum(max(0.0, (line.predicted_usd or 0.0) - (line.billed_usd or 0.0)) for line in known)),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _billed(exports: Sequence[Billed], prices: Mapping[Meter, float]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Quantity and dollars of each line, by service and meter."""
+    billed: dict[tuple[str, str], tuple[float, float]] = {}
+    for export in exports:
+        for entry in export.entries:
+            place = (entry.service, entry.meter)
+            if place in billed:
+                raise CapsimError(f"{export.source}: {' '.join(place)} is in another export already; leave one out")
+            price = prices[entry.meter]
+            if entry.usd is None:
+                quantity = entry.quantity or 0.0
+                billed[place] = (quantity, quantity * price)
+            else:
+                billed[place] = (entry.usd / price if price else 0.0, entry.usd)
+    if len({service == ALL for service, _ in billed}) > 1:
+        raise CapsimError(
+            "some exports name their service and some do not; write SERVICE=FILE for those of one service"
+        )
+    return billed
 
 
 def _minutes(exports: Sequence[Billed], notes: list[str]) -> float:
