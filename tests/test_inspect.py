@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -409,6 +410,7 @@ def test_a_pool_without_a_timeout_is_written_as_one_of_a_year_and_says_so(tmp_pa
         ("package.json", '{"engines": {"node": "^22.11.0"}}', 22),
         (".nvmrc", "v20.11.1\n", 20),
         ("Dockerfile", 'FROM --platform=linux/amd64 node:24-slim AS base\nFROM base\nCMD ["node", "a.js"]\n', 24),
+        ("Dockerfile", 'ARG NODE=24\nFROM node:${NODE}-slim\nCMD ["node", "a.js"]\n', 24),
         ("Dockerfile", 'FROM docker.io/library/node:20.11-alpine\nCMD ["node", "a.js"]\n', 20),
         ("Dockerfile", 'FROM oven/bun:1\nCMD ["bun", "a.ts"]\n', "unknown"),
         (".env", "NIXPACKS_NODE_VERSION=20\n", 20),
@@ -417,7 +419,8 @@ def test_a_pool_without_a_timeout_is_written_as_one_of_a_year_and_says_so(tmp_pa
 def test_the_version_of_node_is_read_where_it_is_said(tmp_path, file, text, version):
     (tmp_path / "package.json").write_text("{}")
     (tmp_path / file).write_text(text)
-    found, _ = node_version(read([str(tmp_path)]))
+    e = effective(read([str(tmp_path)]))
+    found, _ = node_version(e.declared, e.start)
 
     assert ("unknown" if isinstance(found, Unknown) else found) == version
 
@@ -459,3 +462,11 @@ def test_every_folder_is_written_as_a_valid_scenario_or_refused_in_one_line(tmp_
             out.unlink()
         else:
             assert (done.exit_code, done.output.count("\n"), out.exists()) == (2, 1, False), (folder, done.output)
+
+
+def test_a_start_that_was_not_read_is_not_said_to_migrate_nothing(tmp_path):
+    (tmp_path / ".env").write_text("A=1\n")
+    scenario, text = wrote(tmp_path)
+
+    assert scenario.server.process.migration_s == 5
+    assert re.search(r"migration_s = 5.0  # unknown .* the bad case is taken: it migrates", text)

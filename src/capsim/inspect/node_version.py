@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 
 from capsim.inspect.declared import Declared
+from capsim.inspect.start_command import Start
 from capsim.inspect.unknown import Unknown
 
 MODELLED = (20, 24)  # capsim.specs.NodeSpec.version
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(?:\S*/)?node:(\d{1,2})[\w.\-]*(?=\s|$)", re.IGNORECASE | re.MULTILINE)
+_IMAGE = re.compile(r"(?:\S*/)?node:(\d{1,2})(?![\d])[\w.\-]*(?:@\S+)?$")
 _ONE = re.compile(r"[\^~=v]{0,2}\s*(\d{1,2})(?:\.[\dx*]+)*")
 _WITHIN = re.compile(r">=\s*v?(\d{1,2})[\d.]*\s+<\s*v?(\d{1,2})[\d.]*")
 
 
-def node_version(declared: Declared) -> tuple[int | Unknown, str]:
+def node_version(declared: Declared, start: Start) -> tuple[int | Unknown, str]:
     """Major version of Node, and where it is said: the image, a variable of the builder, package.json, .nvmrc."""
-    if declared.dockerfile_name:
-        place = f"{declared.dockerfile_name}: FROM"
-        image = declared.further("Dockerfile")
-        stages = _FROM.findall(image.text) if image else []
-        if stages:  # of several stages the last one is taken to be the one that runs
-            return int(stages[-1]), place
+    if start.stage is not None:
+        place = f"{start.place.rpartition(': ')[0] or start.place}: FROM"
+        if found := _IMAGE.match(start.stage.image):
+            return int(found[1]), place
         return Unknown("the image says no version of Node", place), place
     for variable in ("RAILPACK_NODE_VERSION", "NIXPACKS_NODE_VERSION"):
         text: object = declared.variables.get(variable)
@@ -30,8 +29,8 @@ def node_version(declared: Declared) -> tuple[int | Unknown, str]:
     if isinstance(engines, dict) and isinstance(engines.get("node"), str):
         return _of(engines["node"], f"{declared.package_file}: engines.node")
     for name in (".nvmrc", ".node-version"):
-        if found := declared.further(name):
-            return _of(found.text, found.source)
+        if file := declared.further(name):
+            return _of(file.text, file.source)
     place = "no file says it"
     return Unknown("the builder's default, which changes", place), place
 

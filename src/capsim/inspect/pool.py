@@ -217,9 +217,7 @@ def _of_engine(version: int | None, address: Address | None, place: str) -> Pool
         ("pool_timeout", 0, 10, "10 s"),
         ("connect_timeout", 0, 5, "5 s"),
     ):
-        given = (
-            Unknown("DATABASE_URL was not given", place) if address is None else address.number(parameter, least, place)
-        )
+        given = Unknown("it was not given", place) if address is None else address.number(parameter, least, place)
         if isinstance(given, int):
             number: Number = None if given == 0 and least == 0 else given  # 0 switches a timeout off
             doubt = "" if version is not None else ", if it is Prisma up to 6"

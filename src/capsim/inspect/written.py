@@ -80,7 +80,7 @@ def _node(e: Effective, base: Scenario) -> list[Written]:
     semi = e.server.semi_space_mib if e.server else None
     if semi is not None and 1 <= semi <= _MOST_SEMI_SPACE_MIB:
         keys.append(Written("server.node.semi_space_mib", semi, f"{place}: --max-semi-space-size"))
-    version, where = node_version(e.declared)
+    version, where = node_version(e.declared, e.start)
     if isinstance(version, Unknown):
         own = base.server.node.version
         keys.append(Written("server.node.version", own, f"unknown ({version.place}: {version.why}); {_EXAMPLE}"))
@@ -141,14 +141,11 @@ def _pool(e: Effective) -> list[Written]:
 def _process(e: Effective, base: Scenario) -> list[Written]:
     migrates = any("prisma migrate" in step.told or "prisma db push" in step.told for step in e.start.started)
     sigterm = e.sigterm
-    own_s = base.server.process.migration_s
-    keys = [
-        Written(
-            "server.process.migration_s",
-            own_s if migrates else 0.0,
-            f"the start command migrates; how long is {_EXAMPLE}" if migrates else "the start command migrates nothing",
-        )
-    ]
+    why = f"the start command migrates; how long is {_EXAMPLE}" if migrates else "the start command migrates nothing"
+    if not e.start.started:
+        why = _bad(Unknown("the start command was not read", e.start.place), f"it migrates, as long as that {_EXAMPLE}")
+    own_s = base.server.process.migration_s if migrates or not e.start.started else 0.0
+    keys = [Written("server.process.migration_s", own_s, why)]
     if isinstance(sigterm, Unknown):
         keys.append(Written("server.process.handles_sigterm", False, _bad(sigterm, "SIGTERM does not reach it")))
     else:
@@ -176,6 +173,8 @@ def _process(e: Effective, base: Scenario) -> list[Written]:
 def _logger(e: Effective) -> list[Written]:
     text: object = e.declared.variables.get("LOG_LEVEL")
     place = e.declared.variable_places.get("LOG_LEVEL", "LOG_LEVEL")
+    if text is None and e.start.stage is not None:
+        text, place = e.start.stage.env.get("LOG_LEVEL"), "the image's ENV"
     if isinstance(text, str) and (level := _LEVELS.get(text.strip().lower())):
         return [Written("server.logger.level", level, place)]
     if text is not None:
