@@ -7,7 +7,7 @@ import pytest
 from capsim.compare import Drift, changed_inputs, compare, drift, figures, unlike
 from capsim.document import result_of
 from capsim.errors import CapsimError
-from capsim.screen import WIDTH, drift_table, overview
+from capsim.screen import WIDTH, drift_table, overview, ratio
 from fake_run import SCENARIO, FakeRun
 
 BEFORE = result_of([FakeRun(SCENARIO.replace("name", "before"), level=100.0)])
@@ -206,6 +206,19 @@ def test_a_long_drift_table_is_cut_and_says_so():
     text = drift_table([Drift(f"field {i}", 1.0, 2.0) for i in range(100)], most=40)
 
     assert "+100 %" in text and text.endswith("... and 60 more")
+
+
+def test_a_range_never_runs_backwards():
+    """A discount is smaller with less page cache, and negative."""
+    line = BEFORE.bill["trace"][0].model_copy(update={"lower_usd": -3.0, "amount_usd": -4.0, "upper_usd": -5.0})
+    side = BEFORE.model_copy(update={"bill": {"trace": (line,)}})
+
+    for text in (overview([side]), overview([side, side.model_copy(update={"name": "b"})])):
+        assert "-5.00..-3.00" in text
+
+
+def test_nothing_over_nothing_is_no_ratio():
+    assert ratio(0, 0) == "-"
 
 
 def test_figures_have_one_address_each():

@@ -15,10 +15,11 @@ from capsim.server.arrivals import Arrivals
 from capsim.server.database import Database, Outcome
 from capsim.server.jobs import CLASSES, Queue, finished, joined
 from capsim.server.model import Server
-from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, saturation, sums
+from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, sums
 from capsim.server.writer import Writer
 from capsim.specs import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
 from capsim.units import US_PER_MINUTE, US_PER_S
+from capsim.verdict import verdict_of
 
 FREE = {f"{name}_cpu_ms": 0 for name in (*CLASSES, "row")} | {"gc_pause_ms": 0}
 
@@ -254,7 +255,49 @@ def test_the_verdict_needs_no_load_at_all():
     data = {"name": "x", "workload": {"runs": runs, "duration_s": 120}, "billing": {"from": "2026-02-03"}}
     samples = simulate(Scenario(**data, server={"http": FREE}), month=False).samples
 
-    assert saturation(samples).verdict == "stable" and saturation(samples).headroom == np.inf
+    assert verdict_of(samples).verdict == "stable" and np.isnan(verdict_of(samples).headroom)
+
+
+def test_one_long_job_is_no_backlog():
+    """One read of 1.5 s in a minute that needs 4 % of the loop."""
+    runs = [{"stream": "revenue", "at_ms": 1_000, "count": 1}]
+    runs += [{"stream": "events", "at_ms": 0, "count": 600, "rate_hz": 10}]
+    data = {"name": "x", "workload": {"runs": runs, "duration_s": 60}, "billing": {"from": "2026-02-03"}}
+    run = simulate(Scenario(**data, server={"http": FREE | {"revenue_cpu_ms": 1_500}}), month=False)
+
+    assert (run.saturation().verdict, run.saturation().part) == ("blocked", "loop")
+    assert any("one long job blocked Node's event loop for 1.5 s" in line for line in run.warnings)
+    assert not any("backlogged" in line for line in run.warnings)
+
+
+def test_reads_that_pile_up_behind_the_pool_are_not_stable():
+    """W1 of the public reports, a tenth as long: 100 reads/s of 0.94 s on 10 connections."""
+    load = {"rate_hz": 1, "duration_s": 180, "queries_hz": 100}
+    data = {"name": "x", "workload": load, "billing": {"from": "2026-02-03"}}
+    read = {"call_ms": 940, "row_ms": 0, "distribution": "constant"}
+    run = simulate(
+        Scenario(**data, server={"pool": {"limit": 10, "pool_timeout_s": 1e5}}, database={"query": read}), month=False
+    )
+    verdict, figures = run.saturation(), run.summary().set_index("metric")["value"]
+
+    assert (verdict.verdict, verdict.part) == ("overloaded", "pool") and verdict.headroom < 0.1
+    assert figures["pool_wait_max"] > 100
+    assert any("the connection pool is overloaded" in line for line in run.warnings)
+
+
+def test_a_server_that_hangs_has_no_headroom():
+    samples = simulate(scenario(1, 60), month=False).samples
+    gone = samples.assign(loop_offered=0.0, events_refused_down=60)
+
+    assert verdict_of(gone).verdict == "down" and np.isnan(verdict_of(gone).headroom)
+
+
+def test_log_lines_are_whole():
+    spec = scenario(7, 90).replace("server.logger.level", "info").replace("server.logger.lines_per_request", 0.3)
+    run = simulate(spec, month=False)
+    lines = run.summary().set_index("metric")["value"]["log_lines"]
+
+    assert lines > 100 and lines == int(lines)
 
 
 @pytest.mark.parametrize("seed", range(200))

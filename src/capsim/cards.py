@@ -228,6 +228,7 @@ def _each(values: Iterable[Any]) -> str:
 
 
 def _money(lower: float, amount: float, upper: float) -> str:
+    lower, upper = sorted((lower, upper))  # a discount is smaller with less page cache, and negative
     bracket = "" if lower == upper else f" ({lower:,.2f} to {upper:,.2f})"
     return f"{amount:,.2f}{bracket}"
 

@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from capsim.errors import CapsimError
-from capsim.units import BILLED_MONTH_MINUTES, US_PER_DAY
+from capsim.units import BILLED_MONTH_MINUTES, US_PER_DAY, US_PER_MINUTE, US_PER_S
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import pandas as pd
 
     from capsim.specs import Scenario
+    from capsim.trace import Trace
 
 WEEK_DAYS = 7
+MONTH_US = BILLED_MONTH_MINUTES * US_PER_MINUTE
 
 
 def continued(
@@ -78,6 +80,36 @@ def continued(
     return resident(month, scenario)
 
 
+def carries_a_month(scenario: Scenario, trace: Trace | None, span_us: int) -> bool:
+    """Whether a load may be repeated for a month unasked: a rate holds at any time, a trace of minutes is no day.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    trace : Trace or None
+        In place of the scenario's own load.
+    span_us : int
+        Length of the load [us].
+    """
+    return (trace is None and scenario.workload.rate_hz is not None) or span_us >= US_PER_DAY
+
+
+def without_a_month(span_us: int) -> str:
+    """That no month was simulated, in words.
+
+    Examples
+    --------
+    >>> without_a_month(120_000_000)[:70]
+    'no month is simulated: the load covers 120 s, and a month would repeat'
+    """
+    from capsim.screen import span
+
+    return (
+        f"no month is simulated: the load covers {span(span_us / US_PER_S)}, and a month would repeat it "
+        f"{MONTH_US / span_us:,.0f} times; --month (in Python month=True) does, a load of a day or more needs neither"
+    )
+
+
 def how(span_us: int) -> str:
     """How a load of this length becomes a month, in words.
 
@@ -92,6 +124,13 @@ def how(span_us: int) -> str:
     'the load covers 7 days; the month repeats it from the start with fresh draws, each day on its own weekday'
     """
     days = span_us / US_PER_DAY
+    if days < 1:
+        from capsim.screen import span
+
+        return (
+            f"the load covers {span(span_us / US_PER_S)}; the month repeats it {MONTH_US / span_us:,.0f} times with "
+            "fresh draws, so all but the first time is extrapolated"
+        )
     told = f"{days:.3g}"
     weekday = (
         "each day on its own weekday"

@@ -282,10 +282,8 @@ def _log(facts: Facts) -> Iterator[Detection]:
     beyond = (lines - LOG_LINES_HZ * samples["width_s"]).clip(lower=0)
     if (beyond > 0).any():
         at = samples[beyond > 0]
-        to_s = float((at["time_s"] + at["width_s"]).iloc[-1])
-        yield Detection(
-            "log lines lost", "log", float(at["time_s"].iloc[0]), facts.over(to_s), float(beyond.sum()), "lines"
-        )
+        to_s, lost = float((at["time_s"] + at["width_s"]).iloc[-1]), float(np.floor(beyond.sum()))
+        yield Detection("log lines lost", "log", float(at["time_s"].iloc[0]), facts.over(to_s), lost, "lines")
 
 
 def _process(facts: Facts) -> Iterator[Detection]:

@@ -259,7 +259,10 @@ def _bill(result: Result, window: Window) -> Table:
 def _bill_row(line: BillLine) -> list[Cell]:
     price = "-" if line.price_usd is None else f"{line.price_usd:.6g}"
     amount = number(line.amount_usd, "USD") + (f" ± {number(line.half_width, 'USD')}" if line.half_width else "")
-    numbers = (price, amount, number(line.lower_usd, "USD"), number(line.upper_usd, "USD"))
+    ends: list[float | None] = [line.lower_usd, line.upper_usd]
+    if None not in ends:
+        ends.sort(key=lambda usd: usd or 0.0)  # a discount is smaller with less page cache, and negative
+    numbers = (price, amount, *(number(usd, "USD") for usd in ends))
     return [
         Cell(line.service),
         Cell(line.line),

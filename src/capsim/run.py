@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from capsim.accounting import accounting
-from capsim.continued import how
+from capsim.continued import carries_a_month, how, without_a_month
 from capsim.cost import bill, limit_notes
 from capsim.display import HasCard, HasPlots
 from capsim.errors import CapsimError
@@ -24,11 +24,12 @@ from capsim.play import Death, play
 from capsim.progress import told
 from capsim.provenance import certificate
 from capsim.scenario import warnings
-from capsim.server.responses import Responses, Saturation, saturation
+from capsim.server.responses import Responses
 from capsim.specs import Scenario
 from capsim.stops import stop_notes
 from capsim.summary import Window, summary
 from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
+from capsim.verdict import Verdict, kept_up, verdict_of
 from capsim.workload import Load, load_of
 
 if TYPE_CHECKING:
@@ -110,12 +111,21 @@ class Run(HasCard, HasPlots):
         """Response times of the requests of a window by class [ms]; see `capsim.server.responses.Responses.table`."""
         return self._responses.table(self._end_us(window))
 
-    def saturation(self, window: Window = "trace") -> Saturation:
-        """How close the HTTP loop came to its limit."""
-        return saturation(self.window(window))
+    def saturation(self, window: Window = "trace") -> Verdict:
+        """Whether the event loop and the connection pool kept up with the load."""
+        return verdict_of(self.window(window), self.waits, _connections(self.scenario))
 
-    def bill(self, window: Window = "month") -> Bill:
-        """The bill of a window, columns of `capsim.tables.BILL`; in a notebook it shows what is to be paid for what."""
+    @property
+    def has_month(self) -> bool:
+        """Whether a billed month was simulated, and not only the load once."""
+        return bool((self.samples["time_s"] + self.samples["width_s"]).iloc[-1] >= MONTH_US / US_PER_S)
+
+    def bill(self, window: Window | None = None) -> Bill:
+        """The bill of a window, by default of the month if one was simulated; columns of `capsim.tables.BILL`.
+
+        In a notebook it shows what is to be paid for what.
+        """
+        window = window or ("month" if self.has_month else "trace")
         return Bill(bill(self.window(window), self.scenario))
 
     def to_frame(self, window: Window = "trace") -> pd.DataFrame:
@@ -141,7 +151,7 @@ def simulate(
     *,
     seed: int = 0,
     replicate: int = 0,
-    month: bool = True,
+    month: bool | None = None,
     batches: bool = False,
     arrivals: bool = False,
     resolution_s: float | None = None,
@@ -159,8 +169,9 @@ def simulate(
         `Trace.from_frame` takes it; without it the scenario's own load.
     seed, replicate : int
         Address of all chance: the same address gives the same arrivals and the same database to every scenario.
-    month : bool
-        Go on for at least a billed month (43,200 minutes), repeating the load with fresh draws.
+    month : bool, optional
+        Go on for at least a billed month (43,200 minutes), repeating the load with fresh draws. By default if the load
+        carries one: a rate, which holds as long as one likes, or a trace of a day or more; see `carries_a_month`.
     batches : bool
         Keep one row for every attempt of every flush; grows with the load.
     arrivals : bool
@@ -204,6 +215,7 @@ def simulate(
     if fidelity == "law":
         check_law(scenario, trace, arrivals=arrivals)
     load = load_of(scenario, trace, seed, replicate)
+    month = carries_a_month(scenario, trace, load.span_us) if month is None else month
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
     if end_us != load.span_us:
         load = load_of(scenario, trace, seed, replicate, until_us=end_us)
@@ -219,7 +231,7 @@ def simulate(
             progress=tell,
             fidelity=fidelity,
         )
-    samples = played.samples()
+    samples, waits = played.samples(), played.waits()
     return Run(
         scenario=scenario,
         samples=samples,
@@ -227,10 +239,10 @@ def simulate(
         batches=played.batches() if batches else None,
         arrivals=outcomes([happened for _, happened in played.happened]) if arrivals else None,
         stuck=played.stuck(),
-        waits=played.waits(),
+        waits=waits,
         lives=played.lives(),
         warnings=tuple(
-            [NOTE] * (fidelity == "law") + _warnings(scenario, samples, load, deaths, played.full_s)
+            [NOTE] * (fidelity == "law") + _warnings(scenario, samples, waits, load, deaths, played.full_s, month)
         ),
         provenance=certificate(scenario, load.provenance(), seed=seed, replicate=replicate, fidelity=fidelity),
         _accounting=accounting(played.fleet),
@@ -256,19 +268,24 @@ _DIES = "; what it holds is lost, and so is what comes until the next process is
 _LOST = {"abort": _DIES, "oom-kill": _DIES, "hang": "; nothing restarts it: all that comes is lost until a deploy"}
 
 
+def _connections(scenario: Scenario) -> int:
+    """Most connections of all replicas together."""
+    return scenario.server.pool_limit * scenario.server.process.replicas
+
+
 def _warnings(
-    scenario: Scenario, samples: pd.DataFrame, load: Load, deaths: list[Death], full_s: float | None
+    scenario: Scenario,
+    samples: pd.DataFrame,
+    waits: pd.DataFrame,
+    load: Load,
+    deaths: list[Death],
+    full_s: float | None,
+    month: bool,
 ) -> list[str]:
     found = [*warnings(scenario), *heap_notes(scenario)]
     found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario, full_s)]
     found += stop_notes(samples, scenario)
-    full = saturation(samples)
-    if full.verdict != "stable":
-        found.append(
-            f"the HTTP loop is {full.verdict}: its busiest minute brings {100 * full.offered:.3g} % of what one thread "
-            f"can do, its longest single job holds it for {samples['loop_block_max_ms'].max() / 1_000:,.3g} s, and "
-            f"requests wait up to {samples['loop_wait_max_ms'].max() / 1_000:,.3g} s"
-        )
+    found += kept_up(verdict_of(samples, waits, _connections(scenario)), samples, waits)
     if deaths:
         for end, said in _FATAL.items():
             at_us = [death.at_us for death in deaths if death.end == end]
@@ -277,5 +294,5 @@ def _warnings(
                 when = f"{at_us[0] / US_PER_S:,.0f} s after the start of the load"
                 found.append(f"the server {said} {times} {when}{_LOST[end]}")
     if load.span_us < MONTH_US:
-        found.append(how(load.span_us))
+        found.append(how(load.span_us) if month else without_a_month(load.span_us))
     return found

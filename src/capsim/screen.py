@@ -17,7 +17,7 @@ DIFFERENT = {"What differs in what the sides meet": True, "What differs in their
 _WINDOW_TITLES: dict[Window, str] = {"trace": "over the load, once", "month": "over a month (30 days)"}
 _WINDOW_COLUMNS: dict[Window, str] = {"trace": "the load, once", "month": "a month"}
 _BRACKETS = ("_lower_mean", "_upper_mean")  # of the figure before them
-_DECIMALS = {"MiB": 1, "USD": 2, "items": 0, "requests": 0}
+_DECIMALS = {"MiB": 1, "USD": 2, "items": 0, "requests": 0, "lines": 0}
 QUIET_STRESS = ("time_before", "time_after")  # in the note below the table
 _LOSS_WORDS = ("lost", "stuck", "dropped", "rejected", "timeouts")
 
@@ -256,6 +256,8 @@ def _figures(sides: Sequence[_Side], mine: Callable[[str, str], bool], *, change
             if (name, unit) in brackets:
                 continue
             cells = [sides[i].cells.get((name, unit), (None, None)) for i in shown]
+            if all(value is None for value, _ in cells):
+                continue
             changed = _changes([value for value, _ in cells], unit) if changes else []
             rows.append([_readable(name), unit, *(_measured(v, half, unit) for v, half in cells), *changed])
             ends = [(name.removesuffix("_mean") + end, unit) for end in _BRACKETS]
@@ -312,10 +314,10 @@ def ratio(value: float, first: float) -> str:
     Examples
     --------
     >>> ratio(50, 100), ratio(1, 0), ratio(0, 0), ratio(5_000, 1)
-    ('0.50', '-', '1.00', '5,000')
+    ('0.50', '-', '-', '5,000')
     """
     if first == 0:
-        return "1.00" if value == 0 else ABSENT
+        return ABSENT
     times = value / first
     return f"{times:,.0f}" if abs(times) >= 100 else f"{times:.2f}"
 
@@ -388,6 +390,7 @@ def _bills(results: Sequence[Result], window: Window) -> str:
 def _bracket(least: float | None, most: float | None, unit: str) -> str:
     if least is None or most is None or least == most:
         return ABSENT
+    least, most = sorted((least, most))  # a discount is smaller with less page cache, and negative
     decimals = 0 if unit == "MiB" and most >= 10 else _DECIMALS[unit]
     return f"{least:,.{decimals}f}..{most:,.{decimals}f}"
 

@@ -182,6 +182,7 @@ def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> It
                 seed=options.seed,
                 replicate=replicate,
                 fidelity=options.fidelity,
+                month=options.month,
                 progress=progress,
             )
         yield run

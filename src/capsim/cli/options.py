@@ -23,6 +23,7 @@ class Options:
     seed: int
     replicates: int
     fidelity: Literal["exact", "law"]
+    month: bool | None
     out: Path | None
     as_json: bool = False
     against: Path | None = None
@@ -78,6 +79,11 @@ _DECORATORS = (
         help="law: draw only what decides, for Poisson loads (rate_hz); much faster.",
     ),
     click.option(
+        "--month/--no-month",
+        default=None,
+        help="Repeat the load for a billed month, or simulate it once.  [default: a month, but of a trace below a day]",
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path),
         metavar="DIR",
@@ -100,12 +106,12 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 def loaded(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options but --against, as one `Options`."""
-    return _given(command, but=("against",))
+    return _given(command, but=("against", "month"))
 
 
 def common_load(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the shared options of its load and its chance, and not those of a result document."""
-    return _given(command, but=("replicates", "out", "as_json", "against"))
+    return _given(command, but=("replicates", "out", "as_json", "against", "month"))
 
 
 def audited(command: Callable[..., None]) -> Callable[..., None]:
@@ -118,7 +124,7 @@ def audited(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Runs with fresh chance of what is claimed; from 2 on, with 95 % intervals.",
     )
-    return _given(command, but=("fidelity", "against"), instead={"replicates": replicates})
+    return _given(command, but=("fidelity", "against", "month"), instead={"replicates": replicates})
 
 
 def _given(
@@ -128,7 +134,7 @@ def _given(
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        mine: dict[str, Any] = {"replicates": 1, "out": None, "fidelity": "exact"}
+        mine: dict[str, Any] = {"replicates": 1, "out": None, "fidelity": "exact", "month": None}
         mine |= {name: given.pop(name) for name in names if name not in but}
         command(**given, options=Options(**mine))
 

@@ -148,12 +148,12 @@ def _month(
     slo: SloSpec, scenario: Scenario, trace: Recorded | None, seed: int, replicate: int
 ) -> tuple[Measured, list[Finding]]:
     """A month of the load: what the targets limit, and what fails slowly."""
-    run = simulate(scenario, trace, seed=seed, replicate=replicate)
+    run = simulate(scenario, trace, seed=seed, replicate=replicate, month=True)
     return measured(slo, run), of_the_month(run)
 
 
 def _paid(scenario: Scenario, trace: Recorded | None, seed: int, replicate: int) -> float:
-    return paid_usd(simulate(scenario, trace, seed=seed, replicate=replicate))
+    return paid_usd(simulate(scenario, trace, seed=seed, replicate=replicate, month=True))
 
 
 def _random_minutes(load: Any, seed: int) -> tuple[float, ...]:

@@ -64,7 +64,7 @@ def in_a_month(
     scenario: Scenario, slo: SloSpec, baseline_usd: float | None, trace: Trace | None, seed: int, replicate: int
 ) -> Figures:
     """A candidate over a billed month, and in its envelope."""
-    run = simulate(scenario, trace, seed=seed, replicate=replicate)
+    run = simulate(scenario, trace, seed=seed, replicate=replicate, month=True)
     return _figures(slo, run, measured(slo, run), baseline_usd)
 
 

@@ -321,4 +321,4 @@ def _mean_usd(figures: Sequence[Figures]) -> float:
 
 
 def _paid(scenario: Scenario, trace: Trace | None, seed: int, replicate: int) -> Any:
-    return paid_usd(simulate(scenario, trace, seed=seed, replicate=replicate))
+    return paid_usd(simulate(scenario, trace, seed=seed, replicate=replicate, month=True))

@@ -6,7 +6,7 @@ Response times are counted in bins of equal relative width, so a year of them ne
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ Small = NDArray[np.integer]
 
 RELATIVE_ERROR = 1 / 128  # of a percentile; mean and maximum are exact
 QUANTILES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
-LONG_WAIT_S = 1.0  # chosen: from here on a player notices
 
 _STEPS = 64  # bins from one power of two to the next
 _BINS = _STEPS * 58
@@ -168,38 +167,6 @@ class Responses:
             columns[name] = np.where(requests > 0, middle_us(places) / US_PER_MS, np.nan)
         columns["max_ms"] = np.where(requests > 0, self._largest_us[:windows].max(axis=0) / US_PER_MS, np.nan)
         return pd.DataFrame(columns, index=pd.Index(CLASSES, name="class"))
-
-
-class Saturation(NamedTuple):
-    """How close the loop came to its limit.
-
-    Attributes
-    ----------
-    verdict : {"stable", "backlogged", "overloaded"}
-        *backlogged*: some request waited more than a second for the loop; *overloaded*: more than a second of work was
-        still waiting at the end.
-    offered : float
-        Work that arrived in the busiest minute, in what the loop can do in that time [1].
-    headroom : float
-        By how much the load may grow until the busiest minute fills the loop: 0.5 is half as much again [1]; negative
-        when it is more than full.
-    """
-
-    verdict: Literal["stable", "backlogged", "overloaded"]
-    offered: float
-    headroom: float
-
-
-def saturation(samples: pd.DataFrame) -> Saturation:
-    """Read the verdict off the samples of a run (columns of `capsim.tables.SAMPLES`), bins of about a minute."""
-    widest = samples["width_s"].max()
-    offered = float(samples.loc[samples["width_s"] >= widest / 2, "loop_offered"].max())
-    verdict: Literal["stable", "backlogged", "overloaded"] = "stable"
-    if samples["loop_backlog_ms"].iloc[-1] > LONG_WAIT_S * 1_000:
-        verdict = "overloaded"
-    elif samples["loop_wait_max_ms"].max() > LONG_WAIT_S * 1_000:
-        verdict = "backlogged"
-    return Saturation(verdict, offered, 1 / offered - 1 if offered else np.inf)
 
 
 class _Work(NamedTuple):
