@@ -91,8 +91,8 @@ def typescript(text: str, source: str, service: str | None = None, environment: 
             "env": _variables(fields, source),
             "fields": tuple(fields),
             "strange": tuple(_strange(fields)),
-            "image": isinstance(fields.of("source"), Resource) and fields.of("source").kind == "image",
-            "root": _first(fields.of("root"), fields.of("rootDirectory")),
+            "image": _is_image(fields.of("source")),
+            "root": _root(fields),
         }
 
 
@@ -172,6 +172,19 @@ def _table(fields: Fields, key: str, source: str) -> Fields:
 def _start(fields: Fields) -> Any:
     run, deploy = _table(fields, "run", ""), _table(fields, "deploy", "")
     return _first(fields.of("start"), fields.of("startCommand"), run.of("command"), deploy.of("startCommand"))
+
+
+def _is_image(source: Any) -> bool:
+    if isinstance(source, Fields):
+        return source.of("type") == "image" or (isinstance(source.of("image"), str) and not source.of("repo"))
+    return isinstance(source, Resource) and source.kind == "image"
+
+
+def _root(fields: Fields) -> Any:
+    source = fields.of("source")
+    options = source.fields if isinstance(source, Resource) else source
+    own = options.of("rootDirectory") if isinstance(options, Fields) else None
+    return _first(own, fields.of("root"), fields.of("rootDirectory"))
 
 
 def _build(fields: Fields, source: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from posixpath import normpath
 
 from capsim.errors import CapsimError
 from capsim.inspect.declared import LOCK_FILES, Declared, text_of
@@ -62,7 +63,23 @@ def read(paths: list[str], service: str | None = None, environment: str | None =
         for file in _files(Path(path), declared):
             _read_file(file, declared, service)
     _lay_over(declared)
+    _enter(declared)
     return declared
+
+
+def _enter(declared: Declared) -> None:
+    """The folder below that railway.ts names as the service's root: its package.json and Dockerfile count."""
+    root = declared.new.get("root")
+    below = normpath(root.strip("/")) if isinstance(root, str) and "\0" not in root else "."
+    folder = next((folder / below for folder in declared.folders if (folder / below).is_dir()), None)
+    if below in (".", "..") or below.startswith("../") or folder is None:
+        return
+    declared.package, declared.package_file, declared.dockerfile_name = {}, None, None
+    declared.folders = [folder]
+    declared.lock_files = tuple(name for name in LOCK_FILES if (folder / name).is_file())
+    for name in ("package.json", "Dockerfile", ".env"):
+        if (folder / name).is_file():
+            _read_file(folder / name, declared, None)
 
 
 def _lay_over(declared: Declared) -> None:

@@ -172,7 +172,10 @@ class Values:
         if name not in self._constants:
             self._constants[name] = self.unknown(node, f"{name} is made of itself")
             found = self.scope.constant(name)
-            value = self.unknown(node, f"{name}: {found}") if isinstance(found, str) else self.of(found)
+            if not isinstance(found, str):
+                value = self.of(found)
+            else:  # a name in ({ environment }) => ... is the context's
+                value = self._environment(node) if name in _ENVIRONMENT else self.unknown(node, f"{name}: {found}")
             self._constants[name] = value
         return self._constants[name]
 
@@ -183,23 +186,28 @@ class Values:
         if of is None or key is None:
             return self.unknown(node)
         name = text_of(key) if key.type == "property_identifier" else self.of(key)
-        if text_of(of).startswith("process.env"):
-            return self.unknown(node, "it is taken from the machine that applies it (process.env)")
-        if name in ("environment", "environmentName") and of.type == "identifier":
-            return self._environment(node)
-        outer = of.child_by_field_name("property") if of.type == "member_expression" else of
-        if outer is not None and text_of(outer) == "shared" and isinstance(name, str):
-            return Reference(f"${{{{shared.{name}}}}}")
         value = self.of(of)
         if isinstance(value, Resource) and name == "env":
-            return Fields() if value.name is None else _Env(value)
+            return _Env(value)
         if isinstance(value, _Env) and isinstance(name, str):
             return Reference(f"${{{{{value.resource.name}.{name}}}}}")
         if isinstance(value, Fields):
             return value.of(str(name))
         if isinstance(value, list) and isinstance(name, int) and 0 <= name < len(value):
             return value[name]
-        return value if isinstance(value, Unknown) else self.unknown(node)
+        return self._of_context(node, of, name) if isinstance(value, Unknown) else self.unknown(node)
+
+    def _of_context(self, node: Node, of: Node, name: Any) -> Any:
+        """``ctx.environment``, ``ctx.shared.X``, and ``process.env.X`` of the machine that applies the file."""
+        if text_of(of) == "process.env":
+            return self.unknown(node, "it is taken from the machine that applies it (process.env)")
+        outer = of.child_by_field_name("property") if of.type == "member_expression" else of
+        own = of.type == "identifier" and not isinstance(self.scope.constant(text_of(of)), str)
+        if outer is not None and text_of(outer) == "shared" and isinstance(name, str) and not own:
+            return Reference(f"${{{{shared.{name}}}}}")
+        if name in _ENVIRONMENT and of.type == "identifier" and not own:
+            return self._environment(node)
+        return self.of(of)
 
     def call(self, node: Node) -> Any:
         """A call of the package, and the few of the language that only put texts together."""
@@ -301,6 +309,7 @@ RESOURCES = (
     "template",
     "empty",
 )
+_ENVIRONMENT = ("environment", "environmentName")
 _NO_TEXT = "a reference or an object inside a text becomes [object Object]; write \\${{Name.VARIABLE}} there"
 _READERS: Mapping[str, Callable[[Values, Node], Any]] = {
     "string": Values.text,

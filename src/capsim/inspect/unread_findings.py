@@ -53,7 +53,9 @@ def _values(e: Effective) -> Iterator[Finding]:
     groups: dict[tuple[str, str], list[str]] = {}
     limits = e.applied.deploy.get("limitOverride")
     parts = limits.items() if isinstance(limits, dict) else ()
-    for key, value in (*e.applied.build.items(), *e.applied.deploy.items(), *parts):
+    seconds = {"RAILWAY_DEPLOYMENT_DRAINING_SECONDS": e.draining_s, "RAILWAY_DEPLOYMENT_OVERLAP_SECONDS": e.overlap_s}
+    text = {name: value for name, value in seconds.items() if e.declared.variable(name) is not None}
+    for key, value in (*e.applied.build.items(), *e.applied.deploy.items(), *parts, *text.items()):
         if isinstance(value, Unknown):
             groups.setdefault((value.place, value.why), []).append(key)
     for (place, why), keys in groups.items():
