@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from capsim.calibration.beside import is_recording
 from capsim.cli import main
 from capsim.errors import CapsimError
 from capsim.recording import read_recording
@@ -214,6 +215,14 @@ def test_saved_answers_are_given_their_unit_when_a_table_is_made_of_them(tmp_pat
     done = CliRunner().invoke(main, ["record", str(folder), "--unit", "MiB", "--out", str(out)])
     assert done.exit_code == 0 and "memory.note was there and was not taken" in done.output
     assert read_recording(out).samples["rss_mib"].eq(256).all()
+
+
+def test_answers_in_any_spelling_are_a_recording_for_compare(tmp_path):
+    for name, told in (("a", {"memoryUsage": {"rss": 256}}), ("b", {"writers": {"event": {"flushed": 1}}})):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"timestamp": "2026-02-03T10:00:00Z", **told}) + "\n")
+        assert is_recording(str(tmp_path / f"{name}.jsonl"))
+    (tmp_path / "log.jsonl").write_text('{"time": "2026-02-03T10:00:00Z", "msg": "GET /"}\n')
+    assert not is_recording(str(tmp_path / "log.jsonl"))
 
 
 def test_a_refused_password_is_said(server, tmp_path):

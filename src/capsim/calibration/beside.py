@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from capsim.calibration.budget import budget
 from capsim.calibration.drift import PARTS, drift
+from capsim.recording.answer import is_answer
 from capsim.recording.journal import is_session
 from capsim.recording.load import rates
 from capsim.recording.model import Recording
@@ -93,7 +94,7 @@ def is_recording(side: str) -> bool:
             first = file.readline(1 << 16)
     except OSError:
         return False
-    return is_session(first) or '"batchWriters"' in first or "heap_used_mib" in first
+    return is_session(first) or "heap_used_mib" in first or is_answer(first)
 
 
 def beside(scenario: Scenario, recording: Recording, seed: int = 0) -> Beside:

@@ -168,6 +168,23 @@ def read_document(data: Any, unit: str | None = None) -> Answer:
     return Answer(reader.values, _stamp(found.get("timestamp")), tuple(dict.fromkeys(reader.unread))[:_MOST_NAMED])
 
 
+def is_answer(line: str) -> bool:
+    """Whether a line of JSON is an answer with memory or writers, in whatever unit.
+
+    Examples
+    --------
+    >>> is_answer('{"memory": {"rss": 256}}'), is_answer('{"status": "ok"}')
+    (True, False)
+    """
+    try:
+        read_document(json.loads(line))
+    except UnitUnknown:
+        return True
+    except (NotMetrics, ValueError, RecursionError):
+        return False
+    return True
+
+
 def _plain(name: object) -> str:
     return re.sub(r"[^a-z0-9]", "", str(name)[:60].lower())
 
