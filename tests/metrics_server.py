@@ -29,9 +29,10 @@ def answer(
 
 
 class MetricsServer:
-    """Answers what `mode` says: ok, hang, drip, 500, 401, html, empty, large, moved, away, nowhere."""
+    """Answers what `mode` says: ok, hang, drip, 500, 401, html, empty, large, moved, away (elsewhere), nowhere."""
 
     def __init__(self) -> None:
+        self.elsewhere = "http://elsewhere.invalid/api/metrics"
         self.mode = "ok"
         self.flushed = 0
         self.seen: list[dict[str, str]] = []
@@ -81,7 +82,7 @@ class MetricsServer:
             handler.send_header("Location", "/elsewhere")
             self.mode = "ok"
         if mode == "away":
-            handler.send_header("Location", "http://elsewhere.invalid/api/metrics")
+            handler.send_header("Location", self.elsewhere)
         if mode == "nowhere":
             handler.send_header("Location", "ftp://x/y")
         handler.send_header("Content-Length", str(len(body)))

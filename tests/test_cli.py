@@ -183,6 +183,20 @@ def test_a_saved_document_of_another_kind_is_refused_before_anything_runs(here, 
 # --- what it leaves behind ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("section", ["summary", "bill", "stress"])
+def test_a_saved_document_with_an_unknown_unit_is_refused(here, section):
+    """By all commands that read one; a figure in a unit that nobody knows says nothing."""
+    saved = json.loads(capsim("run", "after.toml", "--json").stdout)
+    rows = saved[section] if section == "stress" else saved[section]["trace"]
+    for row in rows:
+        if row["unit"] in ("MiB", "s", "GB-minute"):
+            row["unit"] = "parsec"
+    Path("saved.json").write_text(json.dumps(saved), encoding="utf-8")
+
+    for words in (("compare", "saved.json", "after.toml"), ("run", "after.toml", "--against", "saved.json")):
+        assert refused(capsim(*words), f"saved.json: {section}.", "'parsec' is not a unit of a result")
+
+
 def test_out_holds_the_document_and_the_report(here):
     result = capsim("run", "after.toml", "--out", "a/b/out")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -43,3 +44,7 @@ def test_a_scenario_is_simulated_and_plotted_in_three_lines():
     run = cs.simulate(scenario, month=False, seed=7)
 
     assert run.plot.memory().get_ylabel() == "memory [MiB]"
+
+
+def test_it_says_its_version():
+    assert cs.__version__ == version("capsim") and "__version__" in dir(cs)

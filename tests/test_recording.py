@@ -244,7 +244,7 @@ def test_a_refused_password_is_said(server, tmp_path):
         ("html", "an HTML page"),
         ("empty", "without memory"),
         ("large", "more than 1 MiB"),
-        ("away", "redirected to elsewhere.invalid"),
+        ("away", "redirected to http://elsewhere.invalid:80;"),
         ("nowhere", "redirected to something that is no http address"),
     ],
 )
@@ -406,10 +406,20 @@ def test_credentials_are_used_and_never_written(server, tmp_path):
     assert SECRET not in done.output and SECRET not in repr(address_of(url)) and len(list(tmp_path.iterdir())) == 2
 
 
-def test_credentials_do_not_follow_a_redirect_to_another_host(server):
-    server.mode = "away"
-    with pytest.raises(Unanswered, match="redirected to elsewhere"):
-        ask(address_of(server.url.replace("http://", f"http://me:{SECRET}@")), 2.0)
+def test_credentials_do_not_follow_a_redirect_to_another_origin(server):
+    """Another host, another port of the same host, another scheme: the other side is not even asked."""
+    with metrics_server() as other:
+        port = f":{server.port}/"
+        for elsewhere in (
+            "http://elsewhere.invalid/", other.url, f"//127.0.0.1:{other.port}/", f"http://localhost{port}",
+            f"https://127.0.0.1{port}", "http://127.0.0.1/",
+        ):  # fmt: skip
+            server.mode, server.elsewhere = "away", elsewhere
+            with pytest.raises(Unanswered, match=r"redirected to https?://[\w.]+:\d+; record that address") as told:
+                ask(address_of(server.url.replace("http://", f"http://me:{SECRET}@")), 2.0)
+            assert SECRET not in str(told.value)
+
+        assert other.seen == [] and len(server.seen) == 6
 
 
 @pytest.mark.parametrize(
@@ -417,6 +427,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_host(server):
     [
         ("ftp://host/x", "no http:// or https://"),
         ("http://host:99999/", "cannot be read"),
+        ("http://host:0/", "cannot be read"),
         (f"http://me:{SECRET}@host:x/", "cannot be read"),
         ("http://127.0.0.1:1/api/metrics", "connection refused; check the address"),
     ],

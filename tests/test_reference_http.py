@@ -143,7 +143,7 @@ def test_a_bad_body_gets_one_line_and_takes_nothing_with_it(
 
 def test_a_body_that_is_not_encoded_as_it_says_takes_nothing_with_it(database: SqliteDatabase) -> None:
     async def story(client: TestClient, service: Service) -> None:
-        for encoding, status, why in (("gzip", 400, "the body is not encoded as"), ("zstd", 415, "'zstd' is not known")):
+        for encoding, status, why in (("gzip", 400, "is not encoded as"), ("zstd", 415, "'zstd' is not known")):
             headers = {"Content-Encoding": encoding}
             answer = await client.post("/api/analytics/events", data=b"abc", headers=headers)
             assert answer.status == status and why in (await answer.json())["error"]
@@ -451,6 +451,11 @@ def test_a_server_whose_database_is_away_begins_answers_and_ends_within_the_grac
         (["after"], {"DATABASE_URL": "mysql://user:hunter2@host/db"}, "DATABASE_URL: begins with 'mysql'"),
         (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host/db?connection_limit=0"}, "connection_limit is '0'"),
         (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host:x/db"}, "DATABASE_URL"),
+        (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host:0/db"}, "DATABASE_URL"),
+        *(
+            (["after"], {"REDIS_URL": url}, "REDIS_URL: is no address of a Redis; give redis://user:password@host:port/0")
+            for url in ("redis://:hunter2@h:99999/0", "redis://:hunter2@h:0", "redis://:hunter2@h:x", "http://hunter2@h")
+        ),
         (["nonsense"], {}, "nonsense"),
         (["after", "--file", "/no/such/folder/x.sqlite"], {}, "/no/such/folder"),
     ],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -393,4 +396,30 @@ def test_schema_and_keys_are_printed():
     listed = CliRunner().invoke(main, ["scenario", "keys"]).output
 
     assert json.loads(printed) == schema()
-    assert all(key.name in listed for key in keys())
+    assert all(f"\n{key.name} " in f"\n{listed}" for key in keys())
+    assert max(map(len, listed.splitlines())) <= 100
+
+
+def test_keys_fit_a_terminal(tmp_path):
+    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'capsim', 'scenario', 'keys']) >> 8)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "COLUMNS": "80"}, check=True)  # fmt: skip
+
+    assert "server.pool.limit = 10" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_what_a_key_accepts_is_accepted():
+    """Said of true or false, of lists, and of a number above another one."""
+    said = {key.name: key.accepts for key in keys()}
+
+    assert said["server.queries.compression"] == said["database.stops_when_full"] == "true or false"
+    assert said["plan.future"] == 'a list, each "pagination", "indexes", "cache" or "compression"'
+    assert said["calibration.not_identified"] == "a list, each text"
+    assert "a table" not in said.values() and "an array of tables" not in said.values()
+    with pytest.raises(ScenarioError, match='future = "cache" cannot be used; give a list, each "pagination", "ind'):
+        loads(MINIMAL + '[plan]\nfuture = "cache"\n')
+    for value in ("1", '"true"', '"yes"', "0.0"):
+        with pytest.raises(ScenarioError, match=r"compression = \S+ cannot be used; give true or false"):
+            loads(MINIMAL + f"[server.queries]\ncompression = {value}\n")
+    loads(MINIMAL + '[plan]\nfuture = ["cache"]\n[server.queries]\ncompression = true\n')

@@ -95,13 +95,17 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "plots":
         return import_module("capsim.plots")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("capsim")
     if name not in _HOMES:
         raise AttributeError(f"module 'capsim' has no attribute {name!r}; public names: {', '.join(__all__)}")
     return getattr(import_module(f"capsim.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__doc__", "__name__"])
+    return sorted([*__all__, "__doc__", "__name__", "__version__"])
 
 
 class _Package(ModuleType):

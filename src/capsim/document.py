@@ -15,12 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsim.display import HasCard, HasPlots
 from capsim.errors import CapsimError
 from capsim.replicates import combine
-from capsim.units import BILLED_MONTH_MINUTES
+from capsim.units import BILLED_MONTH_MINUTES, OF_RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +31,21 @@ DIGITS = 9  # significant, of every published number
 Window: TypeAlias = Literal["trace", "month"]  # the load once; the billed month, over which it is repeated
 WINDOWS: tuple[Window, ...] = ("trace", "month")
 Number = Annotated[float | None, Field(description="null where there is no value")]
+
 LINE_CHARACTERS = 110  # of the JSON text: a row of a table stays on one line
 
 REMEDY = "give a result.json that capsim wrote"
 
 _MONTH_S = BILLED_MONTH_MINUTES * 60
+
+
+def _known(unit: str) -> str:
+    if unit not in OF_RESULTS:
+        raise ValueError(f"{unit!r} is not a unit of a result; known are {', '.join(sorted(OF_RESULTS - {''}))}")
+    return unit
+
+
+Unit = Annotated[str, AfterValidator(_known)]
 
 
 class RunLike(Protocol):
@@ -70,7 +80,7 @@ class Metric(Row):
 
     metric: str
     value: Number
-    unit: str
+    unit: Unit
     basis: str = Field(description="what the figure rests on")
     half_width: Number = Field(None, description="of the 95 % interval over replicates, in `unit`")
 
@@ -81,7 +91,7 @@ class BillLine(Row):
     service: str
     line: str
     quantity: Number
-    unit: str
+    unit: Unit
     price_usd: Number
     amount_usd: Number
     lower_usd: Number = Field(description="amount with the lower bracket of the page cache")
@@ -116,7 +126,7 @@ class StressMetric(Row):
     test: str
     metric: str
     value: Number
-    unit: str
+    unit: Unit
     half_width: Number = Field(None, description="of the 95 % interval over replicates, in `unit`")
 
 
@@ -124,7 +134,7 @@ class Series(Row):
     """One quantity over time, a mean and a maximum for every step; null where there is nothing to average."""
 
     series: str
-    unit: str
+    unit: Unit
     mean: tuple[Number, ...]
     max: tuple[Number, ...]
 
@@ -189,7 +199,7 @@ class Difference(Row):
     section: str
     window: Window | None
     figure: str
-    unit: str
+    unit: Unit
     values: tuple[Number, ...]
     difference: tuple[Number, ...] = Field(description="value minus the first result's, in `unit`")
     ratio: tuple[Number, ...] = Field(description="value over the first result's; null where that is 0")

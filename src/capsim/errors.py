@@ -74,7 +74,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u20
 
 
 def visible(text: str) -> str:
-    """A text whose control characters are shown rather than obeyed, by a terminal or in a log.
+    r"""A text whose control characters are shown rather than obeyed, by a terminal or in a log.
 
     Examples
     --------

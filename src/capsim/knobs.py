@@ -131,8 +131,12 @@ def _accepts(branch: dict[str, Any]) -> str:
             return f"text of {branch['minLength']} to {branch['maxLength']} letters, digits, spaces and . _ -"
         case "string":
             return "text"
-        case "array":
+        case "boolean":
+            return "true or false"
+        case "array" if "$ref" in branch["items"]:
             return "an array of tables"
+        case "array":
+            return f"a list, each {_accepts(branch['items'])}"
     return "a table"
 
 
@@ -143,7 +147,8 @@ def _bounds(branch: dict[str, Any]) -> str:
     if low is not None:
         return f" of at least {low}"
     above = branch.get("exclusiveMinimum")
-    return "" if above is None else f" above {above}"
+    to = "" if high is None else f" up to {high}"
+    return to if above is None else f" above {above}{to}"
 
 
 def split_unit(key: str) -> tuple[str, str]:

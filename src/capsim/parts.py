@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from capsim.spec import (
     Count,
@@ -35,7 +35,7 @@ class CleanupSpec(Spec):
     limit_rows: Count | Literal["none"] = Field(
         default=100, description='sessions that one run loads and closes at most; "none" for all of them'
     )
-    one_statement: bool = Field(
+    one_statement: StrictBool = Field(
         default=False, description="whether one update closes all of a run's sessions, instead of one each"
     )
     row_cpu_ms: Milliseconds = Field(default=0.01, description="CPU of each session that a run loads; assumed")
@@ -58,7 +58,7 @@ class QueriesSpec(Spec):
         default=0.01, description="CPU of each row: reading it and writing it as JSON; assumed"
     )
     row_json_bytes: NotNegative = Field(default=250.0, description="JSON of one row of a result; assumed")
-    compression: bool = Field(default=False, description="whether responses are compressed")
+    compression: StrictBool = Field(default=False, description="whether responses are compressed")
     compressed_share: Share = Field(default=0.15, description="size of a compressed response; assumed")
     compression_cpu_ms_per_mib: NotNegative = Field(
         default=30.0, description="CPU of compressing one MiB of JSON; assumed (gzip, level 6)"

@@ -391,7 +391,7 @@ def _bracket(least: float | None, most: float | None, unit: str) -> str:
     if least is None or most is None or least == most:
         return ABSENT
     least, most = sorted((least, most))  # a discount is smaller with less page cache, and negative
-    decimals = 0 if unit == "MiB" and most >= 10 else _DECIMALS[unit]
+    decimals = 0 if unit == "MiB" and most >= 10 else _DECIMALS.get(unit, 2)
     return f"{least:,.{decimals}f}..{most:,.{decimals}f}"
 
 

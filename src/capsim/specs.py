@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from capsim.constants_spec import CalibrationSpec, ConstantsSpec
 from capsim.display import HasCard
@@ -266,7 +266,7 @@ class ProcessSpec(Spec):
 
     migration_s: Seconds = Field(default=0.0, description="migrations that the start command runs first")
     start_s: Seconds = Field(default=0.0, description="from then until the health check passes")
-    handles_sigterm: bool = Field(
+    handles_sigterm: StrictBool = Field(
         default=False, description="whether SIGTERM reaches the server, so that its writers' shutdown runs"
     )
     draining_s: Seconds = Field(
@@ -429,7 +429,7 @@ class DatabaseSpec(Spec):
     backups_kept_days: Positive | Literal["none"] = Field(
         default="none", description="days that backups of the volume by the platform are kept, billed by what changed"
     )
-    stops_when_full: bool = Field(
+    stops_when_full: StrictBool = Field(
         default=False,
         description="whether writes fail once the volume is full; otherwise its date is told, as if there were room",
     )

@@ -89,7 +89,7 @@ def shown(value: Any) -> str:
     ('"hobby"', 'true')
     """
     if isinstance(value, dict | list | tuple):
-        return "a table" if isinstance(value, dict) else f"a list of {len(value)}"
+        return "a table" if isinstance(value, dict) else f"a list of {len(value)}" if value else "[]"
     if isinstance(value, str | bool):
         text = json.dumps(value, ensure_ascii=False)
     else:

@@ -10,7 +10,7 @@ HERE, COPY = Path("notebooks"), Path("capsim-notebooks")
 FIRST = "00_tour.ipynb"
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
@@ -19,14 +19,17 @@ FIRST = "00_tour.ipynb"
     help="Where to listen on this machine; if it is in use, the next free one.",
 )
 @click.option("--show/--no-show", default=True, show_default=True, help="Open a browser.")
-def lab(port: int, show: bool) -> None:
+@click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF JUPYTERLAB]...")
+def lab(port: int, show: bool, others: tuple[str, ...]) -> None:
     """Open JupyterLab with the tour, in ./notebooks if it is there.
 
-    Elsewhere the notebooks are copied into ./capsim-notebooks first; those that you have changed there stay.
+    Elsewhere the notebooks are copied into ./capsim-notebooks first; those that you have changed there stay. Options
+    that are not capsim's go to JupyterLab: in a container, where you are root, it asks for --allow-root.
 
     \b
-    Example:
+    Examples:
       capsim lab
+      capsim lab --no-show --allow-root --ip=0.0.0.0
     """
     import os
     import sys
@@ -37,10 +40,11 @@ def lab(port: int, show: bool) -> None:
     folder = HERE if (HERE / FIRST).is_file() else _copied(COPY)
     click.echo(f"capsim: opening {folder / FIRST}", err=True)
     # In place of this process: Ctrl-C and the exit code are JupyterLab's own. The kernel is the Python that runs this,
-    # so what is installed beside capsim is there.
+    # so what is installed beside capsim is there. -P: a jupyterlab.py in this folder is not JupyterLab.
     arguments = [
-        sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.absolute()}", f"--ServerApp.port={port}",
-        f"--LabApp.default_url=/lab/tree/{FIRST}", f"--ServerApp.open_browser={show}",
+        sys.executable, "-P", "-m", "jupyterlab",
+        f"--ServerApp.root_dir={folder.absolute()}", f"--ServerApp.port={port}",
+        f"--LabApp.default_url=/lab/tree/{FIRST}", f"--ServerApp.open_browser={show}", *others,
     ]  # fmt: skip
     os.execv(sys.executable, arguments)
 

@@ -73,9 +73,15 @@ def keys() -> None:
 
     Example: capsim scenario keys
     """
-    from tabulate import tabulate
+    import shutil
+    import sys
+    import textwrap
 
     from capsim.knobs import keys as all_keys
 
-    rows = [(k.name, k.default, k.unit, k.meaning, k.accepts) for k in all_keys()]
-    click.echo(tabulate(rows, headers=("key", "default", "unit", "meaning", "accepts"), disable_numparse=True))
+    columns = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
+    for key in all_keys():
+        default = f"({key.default})" if key.default in ("required", "none given") else f"= {key.default}"
+        about = f"    {key.meaning}. {f'In {key.unit}: ' if key.unit else 'Give '}{key.accepts}."
+        for text in (f"{key.name} {default}", about):
+            click.echo(textwrap.fill(text, columns, subsequent_indent="    ", break_on_hyphens=False))

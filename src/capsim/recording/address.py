@@ -36,6 +36,12 @@ class Address:
     headers: dict[str, str] = field(repr=False)
     shown: str
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: who may be given the credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
 
 def address_of(url: str) -> Address:
     """Take an URL apart.
@@ -57,6 +63,8 @@ def address_of(url: str) -> Address:
         port = parts.port
         if {*"[]"} & {*(parts.hostname or "")}:  # brackets before the @ make urlsplit overlook those behind it
             raise ValueError("brackets within a host")
+        if port == 0:
+            raise ValueError("nothing listens there")
     except ValueError:
         raise CapsimError(f"the URL cannot be read (its host or port); {EXAMPLE}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:

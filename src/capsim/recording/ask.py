@@ -34,7 +34,7 @@ def ask(address: Address, within_s: float) -> bytes:
     Raises
     ------
     Unanswered
-        Refused, reset, too slow, another status than 200, too large, or redirected to another host.
+        Refused, reset, too slow, another status than 200, too large, or redirected to another origin.
     """
     until_s = time.monotonic() + within_s
     for _ in range(MOST_REDIRECTS + 1):
@@ -48,13 +48,13 @@ def ask(address: Address, within_s: float) -> bytes:
 
 
 def _moved(address: Address, place: str) -> Address:
-    """Where a redirect points to; credentials go nowhere else than to the host that they were given for."""
+    """Where a redirect points to; credentials go to the origin that they were given for, and to no other."""
     try:
-        there = address_of(urljoin(f"{'https' if address.secure else 'http'}://{address.host}:{address.port}/", place))
+        there = address_of(urljoin(f"{address.origin}{address.target}", place))
     except (CapsimError, ValueError):  # a wrong answer of the server, which ends no recording
         raise Unanswered("redirected to something that is no http address") from None
-    if there.host != address.host or (address.secure and not there.secure):
-        raise Unanswered(f"redirected to {there.host[:100]}; record that address if it is meant")
+    if there.origin != address.origin:
+        raise Unanswered(f"redirected to {there.origin[:120]}; record that address if it is meant")
     return replace(there, headers=address.headers, shown=address.shown)
 
 

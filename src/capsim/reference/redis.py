@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from capsim.parts import RedisClientSpec
 from capsim.reference.clock import Clock, Phase, sleep_until
 from capsim.reference.log import Log
+from capsim.reference.url import check_redis_url
 from capsim.units import us_from_ms
 
 LOOK_S = 0.1  # between two looks whether the other side is still there; a kernel tells Node, redis-py tells no one
@@ -76,7 +77,14 @@ class RedisLink:
 
 
 def connector(url: str) -> Callable[[RedisClientSpec], Connect]:
-    """How to reach the Redis of an URL, as a scenario's client does."""
+    """How to reach the Redis of an URL, as a scenario's client does.
+
+    Raises
+    ------
+    CapsimError
+        If it is none.
+    """
+    check_redis_url(url)
 
     def of(spec: RedisClientSpec) -> Connect:
         async def connect() -> Link:

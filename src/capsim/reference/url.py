@@ -1,4 +1,7 @@
-"""`DATABASE_URL` as the seed's server reads it: Prisma's pool settings ride in the query; libpq knows none of them."""
+"""The addresses of the environment: `DATABASE_URL` as the seed's server reads it, and `REDIS_URL`.
+
+Prisma's pool settings ride in the query of the first; libpq knows none of them.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,12 @@ def read_database_url(url: str, pool: PoolSpec) -> DatabaseUrl:
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        if parts.port == 0:
+            raise ValueError("nothing listens there")
     except ValueError:  # its text would show what stands after the colon, which may be a password with a / in it
         raise CapsimError(
-            "DATABASE_URL: is no address, or its port no number; give postgresql://user:password@host:port/name, "
-            "with / ? # @ : of a password percent-encoded"
+            "DATABASE_URL: is no address, or its port no number from 1 to 65535; give "
+            "postgresql://user:password@host:port/name, with / ? # @ : of a password percent-encoded"
         ) from None
     if parts.scheme not in ("postgresql", "postgres"):
         scheme = parts.scheme or "no scheme"
@@ -65,6 +69,31 @@ def read_database_url(url: str, pool: PoolSpec) -> DatabaseUrl:
     conninfo = urlunsplit(parts._replace(query=urlencode(rest)))
     _check(conninfo)
     return DatabaseUrl(conninfo, pool)
+
+
+def check_redis_url(url: str) -> None:
+    """Refuse now what redis-py would refuse each time that it connects, which looks as if Redis were away.
+
+    Raises
+    ------
+    CapsimError
+        If this is no Redis URL, or its port can be none; the password is never shown.
+
+    Examples
+    --------
+    >>> check_redis_url("redis://:password@host:6379/0")
+    """
+    from redis.asyncio.connection import parse_url
+
+    try:
+        parse_url(url)
+        if urlsplit(url).port == 0:
+            raise ValueError("nothing listens there")
+    except ValueError:
+        raise CapsimError(
+            "REDIS_URL: is no address of a Redis; give redis://user:password@host:port/0, with a port from 1 to 65535 "
+            "and / ? # @ : of a password percent-encoded"
+        ) from None
 
 
 def _number(key: str, text: str) -> float | int:
