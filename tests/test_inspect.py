@@ -287,6 +287,7 @@ def test_findings_about_prisma_are_where_prisma_is(tmp_path):
 
     found = [f for f in findings(effective(read([str(tmp_path)]))) if "pool" in f.what or "Prisma" in f.what]
     assert [(f.kind, f.harm) for f in found] == [("no Postgres", "note")]
+    assert "package.json depends on none of the Postgres drivers" in found[0].what
 
 
 def test_of_prisma_7_the_address_does_nothing_and_the_remedy_is_the_adapters(tmp_path):
@@ -448,7 +449,7 @@ def test_a_job_is_no_server_and_is_not_written(tmp_path):
     assert done.exit_code == 2 and "cronSchedule" in done.output and not (tmp_path / "x.toml").exists()
 
 
-CASES = Path(__file__).parent / "data/cases/inspect"  # folders of many kinds
+CASES = Path(__file__).parent / "data/cases/inspect"
 
 
 def test_every_folder_is_written_as_a_valid_scenario_or_refused_in_one_line(tmp_path):

@@ -115,11 +115,18 @@ class Pool:
             return False
         return self.address is not None or self.prisma != 0 or isinstance(self.driver, str)
 
+    @property
+    def unseen(self) -> str:
+        """Why nothing says that Postgres is used."""
+        why = self.driver.why if isinstance(self.driver, Unknown) else f"the driver is {self.driver}"
+        return f"{why}, and no DATABASE_URL was given"
+
     def settings(self) -> list[tuple[str, str | int | float | Unknown, str]]:
         """Name, value and origin of what is printed of it."""
         if not self.postgres:
-            what = f"no Postgres ({self.address.what})" if self.address else "no Postgres seen"
-            return [("pool: driver", what, self.place)]
+            if self.address:
+                return [("pool: driver", f"no Postgres ({self.address.what})", self.place)]
+            return [("pool: driver", "no Postgres seen", self.unseen)]
         rows: list[tuple[str, str | int | float | Unknown, str]] = [("pool: driver", self.driver, self.known_by)]
         for name, value in (
             ("pool: connection_limit", self.limit),

@@ -19,7 +19,7 @@ def pool_findings(e: Effective) -> Iterator[Finding]:
     pool = e.pool
     address = pool.address
     if not pool.postgres:
-        what = f"the database is {address.what}, not Postgres" if address else "no driver of Postgres and no address"
+        what = f"the database is {address.what}, not Postgres" if address else pool.unseen
         yield Finding(
             "no Postgres",
             "note",
