@@ -7,5 +7,6 @@ from capsim.inspect.effective import Effective, effective
 from capsim.inspect.finding import Finding
 from capsim.inspect.findings import findings
 from capsim.inspect.sources import read
+from capsim.inspect.unknown import Unknown
 
-__all__ = ["Declared", "Effective", "Finding", "effective", "findings", "read"]
+__all__ = ["Declared", "Effective", "Finding", "Unknown", "effective", "findings", "read"]

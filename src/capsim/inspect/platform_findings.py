@@ -48,8 +48,8 @@ def _format(e: Effective) -> Iterator[Finding]:
             "rest of a former time",
             "note",
             d.old_file,
-            f"nothing of it is taken here, since {d.new_file} declares the service; Railway itself reads it no longer "
-            "from 2026-12-01 on",
+            f"nothing of it is taken here, since {d.new_file} declares the service; Railway reads it no longer from "
+            "2026-12-01 on, and `railway config plan` stops as long as it manages the service",
             "compare field by field, then delete it",
         )
         return

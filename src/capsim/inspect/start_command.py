@@ -80,9 +80,10 @@ class Start:
 def start_of(declared: Declared, applied: Applied) -> Start:
     """The start command of what was declared."""
     path, builder = applied.build.get("dockerfilePath"), applied.build.get("builder")
+    command = applied.deploy.get("startCommand")
     given = Given(
-        command=applied.deploy.get("startCommand"),
-        place=f"{applied.origin}: deploy.startCommand",
+        command=command,
+        place=command.place if isinstance(command, Unknown) else f"{applied.origin}: deploy.startCommand",
         builder=builder if isinstance(builder, str) else "",
         dockerfile_path=path if isinstance(path, str) and path else None,
         variables=declared.variables,

@@ -84,7 +84,7 @@ class Values:
                 if isinstance(value, Unknown):
                     return value
                 if (word := _word(value)) is None:
-                    return self.unknown(part, _NO_TEXT)
+                    return self.unknown(part, NO_TEXT)
                 told += word
             elif part.type == "escape_sequence":
                 told += _escaped(text_of(part))
@@ -269,7 +269,7 @@ class Values:
         if sign in ("===", "==", "!==", "!="):
             return (left == right and type(left) is type(right)) != sign.startswith("!")
         result = _arithmetic(sign, left, right)
-        return self.unknown(node, _NO_TEXT if sign == "+" else "it is computed") if result is None else result
+        return self.unknown(node, NO_TEXT if sign == "+" else "it is computed") if result is None else result
 
     def unary(self, node: Node) -> Any:
         """-a, !a, void 0."""
@@ -310,7 +310,7 @@ RESOURCES = (
     "empty",
 )
 _ENVIRONMENT = ("environment", "environmentName")
-_NO_TEXT = "a reference or an object inside a text becomes [object Object]; write \\${{Name.VARIABLE}} there"
+NO_TEXT = "a reference or an object inside a text becomes [object Object]; write \\${{Name.VARIABLE}} there"
 _READERS: Mapping[str, Callable[[Values, Node], Any]] = {
     "string": Values.text,
     "template_string": Values.text,

@@ -56,7 +56,7 @@ def _values(e: Effective) -> Iterator[Finding]:
     seconds = {"RAILWAY_DEPLOYMENT_DRAINING_SECONDS": e.draining_s, "RAILWAY_DEPLOYMENT_OVERLAP_SECONDS": e.overlap_s}
     text = {name: value for name, value in seconds.items() if e.declared.variable(name) is not None}
     for key, value in (*e.applied.build.items(), *e.applied.deploy.items(), *parts, *text.items()):
-        if isinstance(value, Unknown):
+        if isinstance(value, Unknown) and key != "startCommand":  # `process_findings` has it
             groups.setdefault((value.place, value.why), []).append(key)
     for (place, why), keys in groups.items():
         what = f"{', '.join(keys)}: {why}"
@@ -75,6 +75,8 @@ def _variables(e: Effective) -> Iterator[Finding]:
         what = f"kept in Railway: {_counted(kept)}"
         yield Finding("variables kept in Railway", "note", unread[kept[0]].place.partition(":")[0], what, _GIVE)
     for name in filter(_matters, computed):
+        if name == "DATABASE_URL":  # `pool_findings` has it
+            continue
         yield Finding("not read", "note", unread[name].place, f"{name}: {unread[name].why}", _GIVE)
     rest = [name for name in computed if not _matters(name)]
     if rest:
@@ -95,9 +97,7 @@ def _matters(name: str) -> bool:
 
 
 # Never "write it into the file": it may be a secret.
-_GIVE = (
-    "give it here in a .env of your own, which you do not commit, if it is DATABASE_URL, NODE_OPTIONS or RAILWAY_..."
-)
+_GIVE = "where DATABASE_URL or NODE_OPTIONS is among them: give it here in a .env that you do not commit"
 
 
 def _keys(e: Effective) -> Iterator[Finding]:
@@ -110,13 +110,14 @@ def _keys(e: Effective) -> Iterator[Finding]:
         whose = "the package railway" if d.new_file else "Railway"
         what = f"{_listed(strange)}: no key of {whose}, so it has no effect"
         yield Finding("key without effect", "note", file, what, "write the key that is meant, or delete it")
-    written = (*d.new.get("fields", ()), *e.applied.build, *e.applied.deploy)
+    tables = {**e.applied.build, **e.applied.deploy}
+    written = (*d.new.get("fields", ()), *(key for key, value in tables.items() if not isinstance(value, Unknown)))
     known = {key for key in written if key not in (*_USED, *_FIELDS_USED)}
     known -= {key.partition(" ")[0].rpartition(".")[2] for key in strange}
     if known:
         what = f"known, and not used here: {_listed(sorted(known))}"
         yield Finding("keys not used", "note", file, what, "nothing to do")
-    if e.applied.deploy.get("preDeployCommand"):
+    if isinstance(e.applied.deploy.get("preDeployCommand"), str | list):
         what = "it runs to its end before the deployment starts, so a migration in it does not delay the server's start"
         yield Finding("pre-deploy command", "note", e.applied.place("preDeployCommand"), what, "nothing to do")
 
