@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
+from importlib.resources import files
 
 import pytest
 
@@ -181,3 +184,70 @@ def test_the_widget_refuses_what_is_no_knob():
 
     with pytest.raises(CapsimError, match="x: there is no such setting"):
         explorer(x=1)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_an_old_answer_is_marked_as_old_until_the_new_one_is_there():
+    """The page's own script, with as much of a browser as it needs."""
+    script = (files("capsim.explorer") / "page" / "explorer.js").read_text(encoding="utf-8")
+    script = script.replace("function draw(answer)", "function drawn(answer)")
+    browser = """
+      const elements = {};
+      const made = (id) => elements[id] ||= { id, dataset: {}, hidden: true, attributes: {}, classes: new Set(),
+        classList: { add: (c) => made(id).classes.add(c), remove: (c) => made(id).classes.delete(c),
+                     toggle: (c, on) => on ? made(id).classes.add(c) : made(id).classes.delete(c) },
+        setAttribute: (k, v) => { made(id).attributes[k] = v; }, listeners: {},
+        addEventListener: (kind, f) => { made(id).listeners[kind] = f; }, querySelectorAll: () => [knob] };
+      const knob = Object.assign(made("load"), {
+        type: "range", value: "0", dataset: { steps: "[1, 2]", unit: "1/s" } });
+      globalThis.document = { getElementById: made };
+      globalThis.location = { search: "", pathname: "/" };
+      globalThis.history = { replaceState() {} };
+      globalThis.addEventListener = () => {};
+      const waiting = [];
+      const answer = { json: async () => ({ fidelity: "exact" }) };
+      globalThis.fetch = () => new Promise((resolve) => waiting.push(() => resolve(answer)));
+      function draw() {}
+    """
+    play = """
+      const settle = () => new Promise((resolve) => setImmediate(resolve));
+      const seen = () => [made("answer").classes.has("old"), made("old").hidden,
+                          made("figures").attributes["aria-busy"]];
+      (async () => {
+        waiting.shift()(); await settle();
+        const first = seen();
+        knob.value = "1"; form.listeners.input();
+        const moved = seen();
+        waiting.shift()(); await settle();
+        console.log(JSON.stringify([first, moved, seen()]));
+        process.exit(0);
+      })();
+    """
+    program = browser + script.replace('"use strict";', "") + play
+    done = subprocess.run(["node", "-e", program], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[False, True, "false"], [True, False, "true"], [False, True, "false"]]
+
+
+def test_the_widget_marks_its_old_answer_too(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    from capsim.explorer import widget
+
+    seen = []
+
+    def explored(settings):
+        if seen:
+            seen.append((box.children[1].value, box.children[2].layout.opacity))
+        return {"figures": [{"name": "items lost", "value": 7, "unit": "items"}]}
+
+    monkeypatch.setattr(widget, "explored", explored)
+    monkeypatch.setattr(widget, "drawn", lambda answer: None)
+    monkeypatch.setattr(widget, "_png", lambda figure: b"")
+    box = widget.explorer()
+    seen.append(None)
+    knob = box.children[0].children[0]
+    knob.value = next(value for _, value in knob.options if value != knob.value)
+
+    assert "old answer" in seen[1][0] and seen[1][1] == "0.45"
+    assert "old" not in box.children[1].value and box.children[2].layout.opacity == "1"

@@ -16,6 +16,7 @@ from capsim.display import HasCard, HasPlots
 from capsim.errors import CapsimError
 from capsim.fidelity import NOTE, Fidelity, check_law
 from capsim.frames import Bill
+from capsim.memory.fits import check_fits
 from capsim.memory.limits import heap_notes
 from capsim.memory.volume import storage_notes
 from capsim.outcomes import outcomes
@@ -208,6 +209,7 @@ def simulate(
             "arrivals=True: single arrivals are told for one process only; leave server.lifecycle and replicas out"
         )
     scenario = applied(scenario)
+    check_fits(scenario)
     if trace is not None:
         from capsim.trace import as_trace
 

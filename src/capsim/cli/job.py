@@ -220,9 +220,12 @@ def with_load(side: str, options: Options, cache: Cache | None = None) -> tuple[
 
 
 def billable(scenario: Scenario) -> Scenario:
-    """The same scenario, if its plan and its prices are known."""
+    """The same scenario, if its plan and its prices are known, and its data fits."""
+    from capsim.memory.fits import check_fits
+
     plan_on(scenario.billing.plan, scenario.billing.from_date)
     prices_on(scenario.billing.from_date)
+    check_fits(scenario)
     return scenario
 
 

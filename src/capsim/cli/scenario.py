@@ -22,16 +22,14 @@ def check(files: tuple[str, ...]) -> None:
 
     Example: capsim scenario check before after my.toml
     """
+    from capsim.cli.job import billable
     from capsim.errors import CapsimError, ScenarioError
-    from capsim.pricing import plan_on, prices_on
     from capsim.scenario import load, warnings
 
     problems: list[str] = []
     for file in files:
         try:
-            scenario = load(file)
-            plan_on(scenario.billing.plan, scenario.billing.from_date)
-            prices_on(scenario.billing.from_date)
+            scenario = billable(load(file))
             found = warnings(scenario)
         except CapsimError as error:
             problems += error.problems

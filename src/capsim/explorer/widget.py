@@ -56,9 +56,13 @@ def explorer(**settings: Value) -> Any:
 
     def redraw(_: Any = None) -> None:
         box.settings = Settings(**{name: knob.value for name, knob in knobs.items()})
+        # What stands there is of other knobs until the new answer has come.
+        words.value = f"old answer, the new one is being simulated: <s>{words.value}</s>"
+        picture.layout.opacity = "0.45"
         answer = explored(box.settings)
         words.value = "; ".join(f"{f['name']} <b>{f['value']:,} {f['unit']}</b>" for f in answer["figures"])
         picture.value = _png(drawn(answer))
+        picture.layout.opacity = "1"
 
     for knob in knobs.values():
         knob.observe(redraw, "value")

@@ -8,7 +8,7 @@ const COLOURS = { blue: "var(--blue)", orange: "var(--orange)", green: "var(--gr
 const form = document.getElementById("knobs");
 const knobs = [...form.querySelectorAll("input, select")];
 const reader = Math.random().toString(36).slice(2);
-const state = { out: false, waiting: null, rest: null };
+const state = { out: false, waiting: null, rest: null, shown: null };
 
 const steps = (knob) => JSON.parse(knob.dataset.steps);
 const chosen = (knob) => steps(knob)[Number(knob.value)];
@@ -52,8 +52,16 @@ function label() {
   return query;
 }
 
+// What stands there is of other knobs until the answer to these has come: figures, labels and charts say so.
+function outdated(is) {
+  document.getElementById("answer").classList.toggle("old", is);
+  for (const place of ["figures", "charts"]) document.getElementById(place).setAttribute("aria-busy", String(is));
+  document.getElementById("old").hidden = !is || state.shown === null;
+}
+
 function moved() {
   const query = label();
+  outdated(query !== state.shown);
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
   clearTimeout(state.rest);
   ask(query, "law", performance.now());
@@ -78,6 +86,8 @@ async function ask(query, fidelity, since) {
     if (answer.problems) say(answer.problems);
     else if (!answer.superseded) {
       draw(answer);
+      state.shown = query;
+      outdated(query !== settings().toString());
       if (fidelity === "law") told(performance.now() - since);
       if (answer.fidelity === "law") state.rest = setTimeout(() => ask(query, "exact", performance.now()), RESTING_MS);
     }
