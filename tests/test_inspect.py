@@ -303,6 +303,16 @@ def test_of_prisma_7_the_address_does_nothing_and_the_remedy_is_the_adapters(tmp
     assert rows["pool: idle connections close after [s]"] == 10
 
 
+@pytest.mark.parametrize(
+    "url", ["mysql://user:hunter2@host/db", "prisma://accelerate.prisma-data.net/?api_key=hunter2"]
+)
+def test_an_address_of_another_database_may_be_given_by_itself(url):
+    done = CliRunner().invoke(main, ["inspect", url])
+
+    assert done.exit_code == 0 and "hunter2" not in done.output
+    assert "[note] no Postgres (the address given)" in done.output or "[note] pool elsewhere" in done.output
+
+
 def test_railways_own_address_is_said_to_have_no_parameters(tmp_path):
     found = {f.kind: f for f in findings(effective(read([str(service(tmp_path, "${{Postgres.DATABASE_URL}}"))])))}
 

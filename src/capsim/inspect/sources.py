@@ -56,7 +56,7 @@ def read(paths: list[str], service: str | None = None, environment: str | None =
     """
     declared = Declared(environment=environment)
     for path in paths:
-        if re.match(r"postgres(ql)?://", path):
+        if re.match(r"[a-z][a-z0-9+]{2,30}://", path, re.IGNORECASE):
             declared.variables["DATABASE_URL"] = path
             declared.variable_places["DATABASE_URL"] = ADDRESS
             continue
