@@ -24,6 +24,7 @@ EVENTS = {  # file: seconds after ten o'clock
     "vegeta.csv": [0.5, 1.5, 2.5],
     "har.json": [1.1, 5.596],
     "otlp.json": [0, 2],
+    "access-ms.log": [0.25, 1.5],
     "array.json": [0.25, 1.5],
     "cloudfront.log": [1, 2],
     "elb.log": [0.5, 1.75],

@@ -167,7 +167,7 @@ def test_a_column_whose_name_says_what_it_counts_is_read(tmp_path, header, total
     assert read_trace(table(tmp_path, header, "50", "70", "90")).total == total
 
 
-@pytest.mark.parametrize("header", ["timestamp,visitors", "Zeit,Anfragen", "Time,requests total", "t,heap"])
+@pytest.mark.parametrize("header", ["timestamp,visitors", "time,value", "Zeit,Anfragen", "Time,total", "t,heap"])
 def test_a_column_without_a_unit_is_asked_about_and_the_answer_decides(tmp_path, header):
     path = table(tmp_path, header, "50", "70", "90")
     with pytest.raises(TraceError, match=r"may be anything; say what they are .*--as count"):
@@ -328,6 +328,20 @@ def test_rotated_and_packed_files_in_any_order_are_one_load(tmp_path):
         read_trace([parts[0], parts[0]])
     with pytest.raises(TraceError, match="counts and the other files requests"):
         read_trace([parts[0], LOADS / "pandas_tz.csv"])
+
+
+def test_counts_of_several_files_have_one_width_and_do_not_overlap(tmp_path):
+    minutes, hours = tmp_path / "a.csv", tmp_path / "b.csv"
+    minutes.write_text("timestamp,count\n2026-03-02T17:30Z,5\n2026-03-02T17:31Z,6\n")
+    hours.write_text("timestamp,count\n2026-03-02T18:00Z,5\n2026-03-02T19:00Z,6\n")
+
+    with pytest.raises(TraceError, match="several widths"):
+        read_trace([hours, minutes])
+    hours.write_text("timestamp,count\n2026-03-02T17:31Z,5\n2026-03-02T17:32Z,6\n")
+    with pytest.raises(TraceError, match="cannot be put together"):
+        read_trace([hours, minutes])
+    hours.write_text("timestamp,count\n2026-03-02T17:32Z,5\n2026-03-02T17:33Z,6\n")
+    assert read_trace([hours, minutes]).counts.tolist() == [5, 6, 5, 6]
 
 
 def test_standard_input_is_read(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FORMATS = (  # capsim.trace.read.FORMATS, not imported for --help
     "access-log", "counts", "events", "jsonl", "parquet", "azure-2019", "azure-2021", "artillery", "cloudwatch",
     "grafana", "har", "json-array", "k6-csv", "k6-json", "locust", "otlp", "prometheus", "vegeta-csv", "vegeta-json",
-    "w3c", "alb", "elb", "envoy", "haproxy", "heroku", "s3", "gatling", "text", "recording",
+    "w3c", "alb", "elb", "envoy", "haproxy", "heroku", "access-ms", "s3", "gatling", "text", "recording",
 )  # fmt: skip
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.csv", help="Write here."

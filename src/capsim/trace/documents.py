@@ -225,7 +225,7 @@ def _kinds(source: Source, every: list[tuple[str, list[tuple[int, float]]]], ste
         elif name.endswith(_COUNTER):
             kinds.add("counter")
         elif name:
-            raise source.refuse(f"{name} {series.NO_LOAD} (rate(...) of one will do)")
+            raise source.refuse(f"{name} {series.NO_LOAD} (rate(...) of one will do), or say --as rate if it is one")
         elif any(map(series.only_rises, values)) and all(series.only_rises(v) or len(set(v)) == 1 for v in values):
             kinds.add("counter")
         elif all(series.whole_over(one, step_us / 1e6) or not any(one) for one in values):

@@ -21,7 +21,7 @@ _LEAP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:60(?!\d)")
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * i : 3 * i + 3]: i + 1 for i in range(12)}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _CLF = re.compile(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}$")
-_CLF_BARE = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)(\.\d{1,9})?$")
+_CLF_BARE = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d)(\.\d{1,9})?(?: ([+-]\d{4}))?$")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|min|[smhdw])")
 _LONGEST_DURATION = 40  # characters; more are no length of time that anybody meant
@@ -214,7 +214,7 @@ class Stamps:
         if _CLF.match(text):
             return clf_us(text, self._minutes)
         if (bare := _CLF_BARE.match(text)) and bare[2] in _MONTHS:
-            return self._text(f"{bare[3]}-{_MONTHS[bare[2]]:02d}-{bare[1]}T{bare[4]}{bare[5] or ''}")
+            return self._text(f"{bare[3]}-{_MONTHS[bare[2]]:02d}-{bare[1]}T{bare[4]}{bare[5] or ''}{bare[6] or ''}")
         if _LEAP.match(text):  # the 60th second is a time, which only `datetime` lacks
             return self._text(text[:17] + "59" + text[19:]) + US_PER_S
         try:

@@ -10,7 +10,7 @@ from capsim.trace.instants import Stamps
 from capsim.trace.source import Source, some
 from capsim.trace.written import AmbiguousDate
 
-COUNT_NAMES = ("count", "counts", "requests", "n", "hits", "value", "sum", "reqs", "request_count", "requestcount")
+COUNT_NAMES = ("count", "counts", "requests", "n", "hits", "sum", "reqs", "request_count", "requestcount")
 # Columns that only a table of single requests has: numbers in them are no counts.
 _OF_REQUESTS = frozenset(
     name.lower().rsplit(".", 1)[-1]
@@ -139,7 +139,7 @@ class Planner:
         if self.header is not None:
             for name in COUNT_NAMES:
                 for at in range(self.width):
-                    if self.names[at] == name and (self._numeric(at) or not self.rows or name != "value"):
+                    if self.names[at] == name:
                         return at, True
         rates = [at for at in numbers if self.names and series.unit_per_s(self.names[at]) is not None]
         if len(rates) == 1:

@@ -74,6 +74,13 @@ LINES = (
         re.compile(r"(?:<\d+>\d? ?)?\d{4}-\d\d-\d\dT\S+ (?:\S+ )?(?:heroku|app)(?:\[| )"),
     ),
     Line(
+        "access-ms",  # an access log whose times have fractions
+        re.compile(
+            r"\S+ {1,2}\S+ [^\"\[]{0,500}\[(?P<at>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{1,9}(?: [+-]\d{4})?)\] "
+            rf'"(?P<request>{_QUOTED})" (?P<status>\d{{3}}|-) (?P<size>\d+|-)'
+        ),
+    ),
+    Line(
         "s3",
         re.compile(
             r"\S+ \S+ \[(?P<at>[^\]]{26})\] \S+ \S+ \S+ (?:REST|SOAP|WEBSITE|BATCH|S3)\.\S+ \S+ "

@@ -19,20 +19,18 @@ import numpy as np
 
 from capsim.errors import TraceError
 from capsim.paths import data_dir
-from capsim.recording.journal import is_session
-from capsim.trace.access_log import ACCESS_LINE, read_access_log
-from capsim.trace.documents import document_format, document_of
-from capsim.trace.exports import READERS, line_format
-from capsim.trace.found import as_ints, counted, single
+from capsim.trace.access_log import read_access_log
+from capsim.trace.exports import READERS
+from capsim.trace.found import as_ints, counted, single, usual_step
 from capsim.trace.instants import Stamps, iso
-from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, first_bytes, lines_of, sha256_of
+from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, lines_of, sha256_of
 from capsim.trace.model import Trace
 from capsim.trace.parquet import read_parquet
-from capsim.trace.records import NOT, asks, read_json_lines
+from capsim.trace.records import read_json_lines
 from capsim.trace.requests import UNSAID, Columns, Requests
+from capsim.trace.sniff import format_of
 from capsim.trace.source import Asked, Found, Source
 from capsim.trace.table import read_table
-from capsim.trace.unknown import is_known_text, summary_of, unknown
 from capsim.trace.written import AmbiguousDate
 
 if TYPE_CHECKING:
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 TraceLike: TypeAlias = "Trace | str | Path | Sequence[str | Path] | pd.DataFrame | pd.Series[Any]"
 FORMATS = ("access-log", "counts", "events", "jsonl", "parquet", *READERS, "recording")
 STDIN = "-"
-_SNIFFED_LINES = 50
 _PACKED = re.compile(r"(\.(?:gz|zst|\d{1,3}))+$")  # of a name: rotated and compressed
 _SLASHED = re.compile(rb"\b(\d{1,2})[/-](\d{1,2})[/-](?:\d{4}|\d\d)\b")
 
@@ -264,7 +261,7 @@ def _one(name: str, path: Path, asked: Asked, max_broken: float, columns: Column
         raise TraceError(f"{path}: is a folder; give the file in it that is to be read")
     digest = sha256_of(path)
     try:
-        format = asked.format or _sniff(name, path)
+        format = asked.format or format_of(name, path)
         if format == "recording":
             from capsim.recording import read_recording
             from capsim.recording.load import load_trace
@@ -329,6 +326,9 @@ def _together(files: list[_File]) -> tuple[Found, list[str]]:
         return files[0].found, files[0].notes
     first = files[0].found
     notes = list(dict.fromkeys(note if note[0].isupper() else f"{f.name}: {note}" for f in files for note in f.notes))
+    widths = {f.found.width_us or usual_step(as_ints(f.found.times_us)) for f in files if len(f.found.times_us) > 1}
+    if first.counts is not None and len(widths) > 1:
+        raise TraceError(f"{files[0].name}: its bins and those of the other files have several widths; read them apart")
     found = Found(array("q"), None if first.counts is None else array("q"), columns=first.columns and Columns())
     for file in files:
         own = file.found
@@ -344,57 +344,3 @@ def _together(files: list[_File]) -> tuple[Found, list[str]]:
         if found.columns is not None and own.columns is not None:
             found.columns.extend(own.columns)
     return found, [f"{len(files)} files were read as one load.", *notes]
-
-
-def _sniff(name: str, path: Path) -> str:
-    if first_bytes(path)[:4] == b"PAR1":
-        return "parquet"
-    seen: list[str] = []
-    for _, raw in lines_of(path):
-        if b"\0" in raw:
-            raise TraceError(f"{name}: is a binary file; give text in UTF-8, gzip or zstd of it, or Parquet")
-        if line := raw.decode("latin-1").strip():  # some of latin-1's spaces are none to bytes.strip()
-            seen.append(line)
-        if len(seen) == _SNIFFED_LINES:
-            break
-    if not seen:
-        raise TraceError(f"{name}: the trace is empty; it needs at least one line with a time")
-    if is_session(seen[0]):
-        return "recording"
-    if any(ACCESS_LINE.match(line) for line in seen):
-        return "access-log"
-    if (known := line_format(seen)) is not None:
-        return known
-    one = seen[0][0] == "{" and (len(seen) == 1 or not seen[0].endswith("}"))
-    if one and (known := _document(name, path)) is not None:
-        return known
-    if seen[0][0] == "[" and (len(seen[0]) == 1 or seen[0][1] in " {]"):
-        return "json-array"
-    if sum(line[0] == "{" for line in seen) * 2 > len(seen):
-        return "jsonl"
-    if not _may_be_table(seen):
-        raise unknown(name, seen[0])
-    return "csv"
-
-
-def _document(name: str, path: Path) -> str | None:
-    """Which format a file is that seems to be one JSON document."""
-    data = document_of(path)
-    if (known := document_format(data)) is not None:
-        return known
-    if isinstance(data, dict) and (what := summary_of(data)) is not None:
-        raise TraceError(f"{name}: is {what}")
-    if isinstance(data, dict) and asks(data) == NOT:
-        raise TraceError(
-            f"{name}: is one JSON object that says of no request when it came; give a log, one object a request, or "
-            "name its time (--field) and --format jsonl"
-        )
-    return None
-
-
-def _may_be_table(lines: list[str]) -> bool:
-    """Whether lines may be rows: a single column, or as many cells in most of them."""
-    if is_known_text(lines[0]):
-        return False
-    first = lines[0]
-    return any(mark in first for mark in ",;\t") or " " not in first or len(first) < 40
