@@ -101,3 +101,39 @@ def test_one_service_of_several_is_asked_for_by_name():
 
     assert done.exit_code == 2 and "web, api" in done.output and "--service" in done.output
     assert settings(inspected("fnpath", "--service", "api"))["server"] == "node dist/api.js"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"deploy": {"limitOverride": {"memory": 512}}}, "deploy.limitOverride.memory"),
+        ({"deploy": {"limitOverride": {"containers": {"memory": 512}}}}, "(memoryBytes?)"),
+        ({"deploy": {"multiRegionConfig": {"eu": {"replicas": 2}}}}, "(numReplicas?)"),
+        ({"deploy": {"cron": "* * * * *"}}, "(cronSchedule?)"),
+        ({"environments": {"pr": {"variables": {}}}}, "environments.pr.variables"),
+        ({"envVars": {"A": "hunter2"}}, "envVars"),
+    ],
+)
+def test_a_key_at_any_depth_without_effect_is_named_and_no_value_shown(tmp_path, data, told):
+    (tmp_path / "railway.json").write_text(json.dumps(data))
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path), "--json"])
+    (finding,) = [f for f in json.loads(done.stdout)["findings"] if f["kind"] == "key without effect"]
+
+    assert told in finding["what"] and "hunter2" not in done.output
+
+
+@pytest.mark.parametrize(("name", "data"), [("eas.json", {"build": {"production": {}}}), ("x.json", {"deploy": 1})])
+def test_a_file_of_another_tool_is_of_no_known_kind(tmp_path, name, data):
+    (tmp_path / name).write_text(json.dumps(data))
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path / name)])
+
+    assert done.exit_code == 2 and "no known kind" in done.output
+
+
+def test_an_unknown_server_in_a_large_container_gets_a_note_with_both_numbers(tmp_path):
+    limit = {"limitOverride": {"containers": {"memoryBytes": 16_000_000_000}}}
+    (tmp_path / "railway.json").write_text(json.dumps({"deploy": {"startCommand": "npm-run-all start:*", **limit}}))
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path), "--json"])
+    (finding,) = [f for f in json.loads(done.stdout)["findings"] if "heap" in f["kind"]]
+
+    assert finding["harm"] == "note" and "2,048 MiB" in finding["what"] and "15,259 MiB" in finding["what"]

@@ -22,6 +22,8 @@ def memory_findings(e: Effective, plan: str) -> Iterator[Finding]:
         limit_mib, of = float(limits.ram_gb) * GB / MIB, f"plan {plan}"
     cap = e.heap_cap_mib
     if isinstance(cap, Unknown):
+        if e.server is None and isinstance(limit_mib, float) and of == "limitOverride":
+            yield from _unknown_server(e, limit_mib)
         return
     if limit_mib is None or isinstance(limit_mib, Unknown):
         if cap is None:
@@ -32,6 +34,19 @@ def memory_findings(e: Effective, plan: str) -> Iterator[Finding]:
         yield _uncapped(e, limit_mib, of)
     elif cap > safe_heap_cap_mib(limit_mib):
         yield _too_close(e, cap, limit_mib, of)
+
+
+def _unknown_server(e: Effective, limit_mib: float) -> Iterator[Finding]:
+    """A note only: the server may cap itself, or be no Node program."""
+    options = e.declared.variables.get("NODE_OPTIONS", "")
+    heap_mib = node_defaults(limit_mib).heap_cap_mib
+    if isinstance(options, Unknown) or "max" in options or heap_mib >= limit_mib / 2:
+        return
+    what = (
+        f"the server is not known, and NODE_OPTIONS sets no cap: a Node program without one gets a heap of "
+        f"{heap_mib:,.0f} MiB, of the {limit_mib:,.0f} MiB that the container may use (limitOverride)"
+    )
+    yield Finding("heap cap not seen", "note", e.origin, what, f"{_SET}, if it is a Node program")
 
 
 def _too_close(e: Effective, cap: int, limit_mib: float, of: str) -> Finding:

@@ -56,8 +56,13 @@ class RailwayFile:
 
 
 def is_railway(data: Mapping[str, Any]) -> bool:
-    """Whether a file of another name holds a key of Railway's."""
-    return any(key in data for key in TOP[1:])
+    """Whether a file of another name holds a key of Railway's below ``build`` or ``deploy``."""
+    blocks = [block for block in _table(data, "environments").values() if isinstance(block, Mapping)]
+    return any(
+        not set(_table(part, table)).isdisjoint(known)
+        for part in (data, *blocks)
+        for table, known in (("build", BUILD), ("deploy", DEPLOY))
+    )
 
 
 def tables_of(data: Mapping[str, Any], source: str, environment: str | None = None) -> RailwayFile:
@@ -104,18 +109,34 @@ def _strange(data: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]]) -
     for key in data:
         if key not in TOP:
             yield likely(key, key, (*TOP, *(f"deploy.{k}" for k in DEPLOY), *(f"build.{k}" for k in BUILD)))
-    for at, part in (("", data), *((f"environments.{name}.", block) for name, block in blocks.items())):
-        for table, known in (("build", BUILD), ("deploy", DEPLOY)):
-            for key in _table(part, table):
-                if key not in known:
-                    yield likely(f"{at}{table}.{key}", key, known)
+    for name, block in blocks.items():
+        yield from (likely(f"environments.{name}.{key}", key, TOP[1:3]) for key in block if key not in TOP[1:3])
+        yield from strange_below(block, f"environments.{name}.")
+    yield from strange_below(data)
+
+
+def strange_below(data: Mapping[str, Any], at: str = "") -> Iterable[str]:
+    """Keys of ``build`` and ``deploy``, and of the tables in them, that Railway does not know."""
+    deploy = _table(data, "deploy")
+    limits = _table(deploy, "limitOverride")
+    tables: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [
+        ("build", _table(data, "build"), BUILD),
+        ("deploy", deploy, DEPLOY),
+        ("deploy.limitOverride", limits, ("containers",)),
+        ("deploy.limitOverride.containers", _table(limits, "containers"), ("cpu", "memoryBytes", "diskBytes")),
+    ]
+    for region, settings in _table(deploy, "multiRegionConfig").items():
+        place = f"deploy.multiRegionConfig.{region}"
+        tables.append((place, settings if isinstance(settings, Mapping) else {}, ("numReplicas", "stackerAssignment")))
+    for place, table, known in tables:
+        yield from (likely(f"{at}{place}.{key}", key, known) for key in table if key not in known)
 
 
 def likely(place: str, key: str, known: Iterable[str]) -> str:
     """A key and the one that may have been meant: the same letters first, then a similar word."""
     lower = {name.rpartition(".")[2].lower(): name for name in known}
     close = get_close_matches(key[:60].lower(), lower, 1, 0.75)
-    near = [name for word, name in lower.items() if len(key) > 5 and key.lower() in word]
+    near = [name for word, name in lower.items() if len(key) > 3 and key.lower() in word]
     shown = "".join(c if c.isprintable() else "?" for c in place[:80])
     meant = lower[close[0]] if close else (near[0] if near else None)
     return f"{shown} ({meant}?)" if meant else shown

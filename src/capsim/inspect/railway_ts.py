@@ -10,7 +10,7 @@ from typing import Any
 
 from capsim.errors import CapsimError
 from capsim.inspect.grammar import parsed, shallow
-from capsim.inspect.railway_file import BUILD, DEPLOY, likely
+from capsim.inspect.railway_file import likely, strange_below
 from capsim.inspect.typescript_scope import Scope, walk
 from capsim.inspect.typescript_values import KEPT, Fields, Reference, Resource, Values
 from capsim.inspect.unknown import Unknown
@@ -112,10 +112,7 @@ def not_read(text: str, source: str, service: str | None = None, environment: st
 
 def _strange(fields: Fields) -> Iterator[str]:
     yield from (likely(key, key, FIELDS) for key in fields if key not in FIELDS)
-    for table, known in (("build", BUILD), ("deploy", DEPLOY)):
-        below = fields.of(table)
-        if isinstance(below, Fields):
-            yield from (likely(f"{table}.{key}", key, known) for key in below if key not in known)
+    yield from strange_below(fields)
 
 
 def _services(root: Any, values: Values) -> dict[str, Fields]:
