@@ -80,6 +80,14 @@ def test_the_environment_is_chosen_by_its_name():
     assert (found["replicas"], found["draining [s]"], found["memory limit [GB]"]) == (4, 60, 0.5)
 
 
+@pytest.mark.parametrize(("name", "told"), [("environments", "has production"), ("cpu", "has none")])
+def test_an_environment_without_a_block_is_told(name, told):
+    document = inspected(name, "--environment", "prod")
+    (finding,) = [f for f in document["findings"] if f["kind"] == "environments"]
+
+    assert told in finding["what"] and settings(document)["replicas"] == 1
+
+
 def test_a_job_is_no_server_and_no_scenario_is_made_of_it(tmp_path):
     document = inspected("cron")
     out = tmp_path / "job.toml"

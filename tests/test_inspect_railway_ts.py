@@ -158,7 +158,19 @@ def test_all_that_the_package_allows():
     assert [found[name] for name in ("restart", "draining [s]", "health check")] == ["ALWAYS", 30, "at deploy only"]
     assert found["pool: connection_limit"] == 5
     (kept,) = [f for f in document["findings"] if f["kind"] == "variables kept in Railway"]
-    assert "2 variables" in kept["what"] and "do not commit" in kept["remedy"]
+    assert "2 variables" in kept["what"]
+
+
+def test_forty_kept_variables_are_one_line_that_never_says_to_commit_them(tmp_path):
+    names = ["DATABASE_URL", "NODE_OPTIONS", *(f"SECRET_{n}" for n in range(38))]
+    (tmp_path / "railway.ts").write_text(
+        f"service('web', {{ env: {{ {', '.join(f'{n}: preserve()' for n in names)} }} }})"
+    )
+    found = [f for f in findings(effective(read([str(tmp_path)]))) if "kept in Railway" in f.kind]
+
+    assert len(found) == 1 and found[0].harm == "note"
+    assert "40 variables, among them DATABASE_URL, NODE_OPTIONS" in found[0].what
+    assert found[0].remedy == "give it here in a .env that you do not commit"
 
 
 def test_what_the_file_does_not_say_is_unknown_and_no_harm_is_built_on_it(tmp_path):

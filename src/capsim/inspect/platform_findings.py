@@ -72,9 +72,10 @@ def _format(e: Effective) -> Iterator[Finding]:
 def _environments(e: Effective) -> Iterator[Finding]:
     d = e.declared
     blocks = d.old.environments if d.old is not None and e.applied.origin == d.old_file else ()
-    if not blocks or d.environment in blocks:
+    asked = d.environment is not None and d.old is not None and e.applied.origin == d.old_file
+    if not (blocks or asked) or d.environment in blocks:
         return
-    told = ", ".join(blocks)
+    told = ", ".join(blocks) or "none"
     what = (
         f"{told}: what these blocks set is not known without the name of an environment"
         if d.environment is None

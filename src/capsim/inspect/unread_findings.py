@@ -73,7 +73,9 @@ def _variables(e: Effective) -> Iterator[Finding]:
     computed = [name for name in unread if name not in kept]
     if kept:
         what = f"kept in Railway: {_counted(kept)}"
-        yield Finding("variables kept in Railway", "note", unread[kept[0]].place.partition(":")[0], what, _GIVE)
+        place = unread[kept[0]].place.rpartition(":")[0]
+        remedy = _GIVE if any(map(_matters, kept)) else "nothing to do"
+        yield Finding("variables kept in Railway", "note", place, what, remedy)
     for name in filter(_matters, computed):
         if name == "DATABASE_URL":  # `pool_findings` has it
             continue
@@ -97,7 +99,7 @@ def _matters(name: str) -> bool:
 
 
 # Never "write it into the file": it may be a secret.
-_GIVE = "where DATABASE_URL or NODE_OPTIONS is among them: give it here in a .env that you do not commit"
+_GIVE = "give it here in a .env that you do not commit"
 
 
 def _keys(e: Effective) -> Iterator[Finding]:
