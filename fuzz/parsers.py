@@ -356,6 +356,9 @@ PARSERS: dict[str, Parser] = {
     ),
     "dockerfile": Parser(_inspected("Dockerfile")),
     "start-command": Parser(_text(_started)),
+    "procfile": Parser(_inspected("Procfile")),
+    "railpack-json": Parser(_inspected("railpack.json"), lambda: {"deploy": {"startCommand": "node a.js"}}),
+    "nixpacks-toml": Parser(_inspected("nixpacks.toml"), lambda: {"start": {"cmd": "node a.js"}}, _as_toml),
     "billed": Parser(
         _in_files(export=lambda path: (billed.is_export(f"{path}"), billed.read_billed(str(path)))),
         lambda: {"any": [_json(path)() for path in _EXPORTS]},

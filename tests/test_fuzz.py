@@ -105,17 +105,12 @@ def test_a_refusal_is_short_and_can_be_printed_whatever_it_quotes():
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("start-command", "A=ab; " + "A=$A$A; " * 60 + "node $A", "comes to more than 10,000 characters"),
-        ("start-command", "(" * 3_000 + "a" + ")" * 3_000, "nested too deeply"),
         ("railway-ts", 'service("a", { deploy: "x" })', "deploy is no object"),
-        ("dockerfile", 'CMD [1], "words": 3', "is not JSON"),
-        ("dockerfile", "CMD [1]", "CMD is no list of texts"),
         ("railway-json", '{"deploy":{"startCommand":"\\ud800"}}', "half a surrogate pair"),
         ("time", "UTC\n" + "9" * 400 + "h", "is no length of time"),
         ("billed", '{"a":[{"measurement":"CPU_USAGE","values":[null]}]}', "no list of samples"),
         ("billed", f'{{"a":[{{"measurement":"CPU_USAGE","value":{10**400}}}]}}', "must be a number from 0 to 1e+15"),
         ("slo", "a = " + "[" * 2_000 + "]" * 2_000, "deep nesting"),
-        ("dockerfile", "CMD " + "a?" * 8_000, "comes to more than 10,000 characters"),
         ("env", "A=1" + " " * 200 + "\n", "200 blanks in a row"),
         ("recording-csv", "," * 2_000, "is no table that capsim record wrote"),
         ("time", "a/" * 5_000 + "a\n1h", "is not known here"),

@@ -497,6 +497,24 @@ def test_a_start_that_was_not_read_is_a_finding_and_all_else_is_told(tmp_path, c
     assert effective(read([str(tmp_path)])).draining_s == 7
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("A=ab; " + "A=$A$A; " * 60 + "node $A", "comes to more than 10,000 characters"),
+        ("(" * 3_000 + "a" + ")" * 3_000, "nested too deeply"),
+    ],
+)
+def test_a_start_without_an_end_is_told_with_its_remedy(tmp_path, command, says):
+    found = findings(effective(read([str(folder(tmp_path, railway_json={"deploy": {"startCommand": command}}))])))
+
+    assert any(says in f.what and f.remedy for f in found if f.kind == "start command unknown")
+
+
+@pytest.mark.parametrize("command", ['CMD [1], "words": 3', "CMD [1]", "CMD ['node', 'a.js']", "CMD " + "a?" * 8_000])
+def test_a_command_that_docker_would_hand_to_a_shell_as_it_stands_is_a_finding(tmp_path, command):
+    assert "start command unknown" in kinds(folder(tmp_path, Dockerfile=f"FROM node:20\n{command}\n"))
+
+
 def test_programs_side_by_side():
     server, main = of("node worker.js & node server.js")
     assert (server.told, main.process_1) == ("node server.js", "bash")
