@@ -105,7 +105,6 @@ def test_a_refusal_is_short_and_can_be_printed_whatever_it_quotes():
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("railway-ts", 'service("a", { deploy: "x" })', "deploy is no object"),
         ("railway-json", '{"deploy":{"startCommand":"\\ud800"}}', "half a surrogate pair"),
         ("time", "UTC\n" + "9" * 400 + "h", "is no length of time"),
         ("billed", '{"a":[{"measurement":"CPU_USAGE","values":[null]}]}', "no list of samples"),

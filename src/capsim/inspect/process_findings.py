@@ -47,6 +47,9 @@ def _unknown(start: Start) -> Iterator[Finding]:
         if main is None and len(serving) > 1:
             what = f"several programs are started side by side: {', '.join(step.told for step in serving)}"
             remedy = "start each as a service of its own"
+        elif main is not None and main.program in programs.SEVERAL:
+            what = f"{main.program} starts scripts of packages, and which of them is the server its own files say"
+            remedy = "start the server's own script"
         elif main is not None and main.program in programs.MANAGERS:
             what = f"{main.program} runs a script of a package.json that was not given, or that has no such script"
             remedy = "give the folder that holds it"
