@@ -292,7 +292,7 @@ def test_a_full_volume_is_a_finding_and_bounds_files_and_bill():
     samples = resident(event_rows(20, hours=96), scenario("hobby"))
     (note,) = storage_notes(samples, scenario("hobby"))
 
-    assert "volume of postgres (5 GB) is full on 2026-02-04" in note and "writes stop" in note
+    assert "volume of postgres (5 GB) is full on 2026-02-04" in note and "every write fails" in note
     assert samples.postgres_volume_mib.iloc[-1] == pytest.approx(5e9 / 2**20, rel=1e-6)
     assert samples.postgres_billed_mib.iloc[-1] == pytest.approx(samples.postgres_billed_mib.iloc[60], rel=0.01)
 

@@ -8,8 +8,12 @@ import pytest
 from matplotlib import pyplot as plt
 
 from capsim import plots
+from capsim.document import result_of
+from capsim.run import simulate
 from capsim.scenario import load
+from capsim.screen import overview
 from capsim.series import LOSSES
+from capsim.specs import Scenario
 from capsim.trace import Trace
 from fake_run import FakeRun, samples
 
@@ -154,3 +158,36 @@ def test_independent_minutes_have_a_local_dispersion_of_one_whatever_the_trend()
 
     assert table["dispersion_local"] == pytest.approx(1, abs=0.06)
     assert table["dispersion"] > 20
+
+
+def several(replicas):
+    spec = Scenario(name="x", workload={"rate_hz": 30, "duration_s": 240}, billing={"from": "2026-02-03"})
+    return simulate(spec.replace("server.process.replicas", replicas), month=False)
+
+
+def test_means_and_peaks_of_replicas_are_of_each_where_limits_are():
+    """A mean over three processes is a sum, and their peak is of one: a band between them would run backwards."""
+    run = several(3)
+    thinned, caps = plots.steps(run.samples), plots.Caps.of(run.scenario)
+    drawn = caps.each(thinned, ("server_rss_mib",))
+
+    assert (thinned["server_rss_mib"] > thinned["server_rss_mib_max"]).any()
+    assert (drawn["server_rss_mib"] <= drawn["server_rss_mib_max"] + 1e-9).all()
+    for draw in (run.plot.memory, run.plot.buffers):
+        assert draw().get_title("left").endswith(", each of 3 replicas")
+    figures = run.summary().set_index("metric")
+    assert figures.value["server_rss_mean_each"] == pytest.approx(figures.value["server_rss_mean"] / 3)
+    assert figures.value["server_rss_mean_each"] <= figures.value["server_rss_peak"]
+    bases = figures.basis[["server_rss_mean", "server_rss_peak"]].tolist()
+    assert bases == ["modelled, all replicas", "modelled, each replica"]
+    text = overview([result_of([run])])
+    assert "(all replicas)" in " ".join(text.split()) and "(each replica)" in " ".join(text.split())
+    assert "replica" not in overview([result_of([several(1)])])
+
+
+def test_the_limit_of_the_server_is_not_drawn_for_postgres():
+    table = plots.steps(samples(60, 100.0)).assign(postgres_billed_upper_mib=400.0)
+    caps = plots.Caps(container_mib=256.0, postgres_mib=500.0)
+    words = [text.get_text() for text in plots.services(table, caps).texts]
+
+    assert "limit of server 256 MiB" in words and "limit of postgres 500 MiB" in words

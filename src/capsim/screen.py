@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from capsim.compare import Drift, figures
 from capsim.conditions import Side, differing, told
 from capsim.document import Result, Window
+from capsim.summary import ALL, EACH
 
 WIDTH = 100  # columns
 ABSENT = "-"
@@ -155,6 +156,16 @@ def _is_rest(name: str, unit: str) -> bool:
     return not _is_memory(name, unit) and not _is_loss(name, unit)
 
 
+def _scopes(results: Sequence[Result]) -> dict[str, str]:
+    """What is to be said of a figure of several replicas: of all of them, or of each."""
+    found = {}
+    for row in (m for r in results for metrics in r.summary.values() for m in metrics):
+        scope = row.basis.rpartition(", ")[2]
+        if scope in (ALL, EACH):
+            found[row.metric] = f" ({scope})"
+    return found
+
+
 def _metrics(result: Result, window: Window, title: str) -> _Side:
     return _Side(title, {(m.metric, m.unit): (m.value, m.half_width) for m in result.summary.get(window, ())})
 
@@ -165,11 +176,11 @@ def _summaries(
     """One table with a column a window for a single result; of several, one table a window."""
     if len(results) == 1:
         sides = [_metrics(results[0], window, _WINDOW_COLUMNS[window]) for window in windows]
-        return [_titled(title, _figures(sides, mine, changes=False))]
+        return [_titled(title, _figures(sides, mine, changes=False, scopes=_scopes(results)))]
     return [
         _titled(
             f"{title}, {_WINDOW_TITLES[window]}",
-            _figures([_metrics(result, window, result.name) for result in results], mine),
+            _figures([_metrics(r, window, r.name) for r in results], mine, scopes=_scopes(results)),
         )
         for window in windows
     ]
@@ -245,7 +256,13 @@ def listed_numbers(values: set[float | None]) -> str:
     return " to ".join(ends)
 
 
-def _figures(sides: Sequence[_Side], mine: Callable[[str, str], bool], *, changes: bool = True) -> str:
+def _figures(
+    sides: Sequence[_Side],
+    mine: Callable[[str, str], bool],
+    *,
+    changes: bool = True,
+    scopes: Mapping[str, str] | None = None,
+) -> str:
     """Chosen figures, a column a side, then difference and ratio to the first (of several only ratios)."""
     keys = [key for key in dict.fromkeys(key for side in sides for key in side.cells) if mine(*key)]
     brackets = {key for key in keys if key[0].endswith(_BRACKETS)}
@@ -259,7 +276,8 @@ def _figures(sides: Sequence[_Side], mine: Callable[[str, str], bool], *, change
             if all(value is None for value, _ in cells):
                 continue
             changed = _changes([value for value, _ in cells], unit) if changes else []
-            rows.append([_readable(name), unit, *(_measured(v, half, unit) for v, half in cells), *changed])
+            label = _readable(name + (scopes or {}).get(name, ""))
+            rows.append([label, unit, *(_measured(v, half, unit) for v, half in cells), *changed])
             ends = [(name.removesuffix("_mean") + end, unit) for end in _BRACKETS]
             if set(ends) <= brackets:
                 least, most = ([sides[i].cells.get(end, (None, None))[0] for i in shown] for end in ends)

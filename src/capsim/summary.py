@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Window = Literal["trace", "month"]
 DAY_S = 86_400
+ALL, EACH = "all replicas", "each replica"
+_OF_EACH = ("_each", "server_rss_peak", "_buffer_peak", "redis_queue_peak", "sessions_due_peak", "log_rate_peak")
+_OF_ALL = ("server_rss_mean", "server_heap_mean", "server_cpu_mean", "_buffer_mean", "pool_open_peak",
+           "pool_in_use_peak")  # fmt: skip
 SERVICES = ("server", "postgres", "redis")
 
 
@@ -40,13 +44,15 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     end_s = float(table["time_s"].iloc[-1] + table["width_s"].iloc[-1])
     rows: list[tuple[str, float, str, str]] = []
 
-    law = run.fidelity == "law"
+    law, replicas = run.fidelity == "law", run.scenario.server.process.replicas
 
     def add(metric: str, value: Any, unit: str, basis: str) -> None:
         if law and (basis == "simulated" or metric.startswith("request")):
             basis = "simulated in law"
         if law and metric.startswith("loop_"):
             basis = "closed formula"
+        if replicas > 1 and (scope := scope_of(metric)):
+            basis = f"{basis}, {scope}"
         rows.append((metric, float(value), unit, basis))
 
     covered_s = float(with_load["width_s"].sum())
@@ -74,6 +80,9 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("server_rss_mean", _mean(with_load, "server_rss_mib"), "MiB", "modelled")
     add("server_rss_peak", table["server_rss_peak_mib"].max(), "MiB", "modelled")
     add("server_heap_mean", _mean(with_load, "server_heap_mib"), "MiB", "modelled")
+    if replicas > 1:  # a mean over the replicas, beside the peak of one and the limit of one
+        add("server_rss_mean_each", _mean(with_load, "server_rss_mib") / replicas, "MiB", "modelled")
+        add("server_heap_mean_each", _mean(with_load, "server_heap_mib") / replicas, "MiB", "modelled")
     for service in SERVICES:
         for bracket in ("_lower", "", "_upper"):
             name = f"{service}_billed{bracket}"
@@ -132,6 +141,19 @@ def summary(run: Run, window: Window) -> pd.DataFrame:
     add("pool_wait_max", waits["wait_s"].max() if len(waits) else 0, "s", "simulated")
     add("pool_timeouts", int((~waits["granted"]).sum()), "calls", "simulated")
     return pd.DataFrame(rows, columns=["metric", "value", "unit", "basis"])
+
+
+def scope_of(metric: str) -> str:
+    """Whether a figure of several replicas is of all of them together, or of each; empty where neither is meant.
+
+    Examples
+    --------
+    >>> scope_of("server_rss_mean"), scope_of("server_rss_peak"), scope_of("items_lost")
+    ('all replicas', 'each replica', '')
+    """
+    if metric.endswith(_OF_EACH) or metric.startswith("loop_"):
+        return EACH
+    return ALL if metric.endswith(_OF_ALL) or metric.startswith("server_billed") else ""
 
 
 def _volume_full(run: Run, table: pd.DataFrame, end_s: float) -> tuple[float | None, bool]:

@@ -34,7 +34,8 @@ def check_fits(scenario: Scenario) -> None:
     if limits is not None and keys_gb > limits.ram_gb:
         problems.append(
             f"[redis] keys = {redis.keys:,} of {redis.value_bytes:,} bytes are {keys_gb:,.4g} GB, and plan "
-            f"{billing.plan} lets one service have {limits.ram_gb} GB of memory; give fewer keys, or a smaller value_bytes"
+            f"{billing.plan} lets one service have {limits.ram_gb} GB of memory; give fewer keys or a smaller "
+            "value_bytes"
         )
     rows_mib = database.rows_at_start * value("pg_data_event") / MIB * (1 + value("pg_volume_metadata"))
     volume_mib = volume_limit_mib(scenario)

@@ -52,13 +52,14 @@ def memory(steps: pd.DataFrame, caps: Caps | None = None, ax: Axes | None = None
     """
     ax, caps = canvas(ax), caps or Caps()
     billed = ("server_billed_lower_mib", "server_billed_upper_mib")
+    steps = caps.each(steps, (*billed, "server_billed_mib", "server_rss_mib", "server_heap_mib"))
     band(ax, steps, *billed, ORANGE, alpha=0.3, hatch="///", label="billed: least to most page cache")
     line(ax, steps, "server_billed_mib", ORANGE, ":", label="billed: expected")
     band(ax, steps, "server_rss_mib", "server_rss_mib_max", BLUE, alpha=0.4, label="resident set: mean to peak")
     line(ax, steps, "server_rss_mib", BLUE, label="resident set: mean")
     line(ax, steps, "server_heap_mib", GREEN, "--", label="V8 heap, in the resident set")
     limits(ax, {"heap cap": caps.heap_mib, "container limit": caps.container_mib}, "MiB")
-    return over_time(ax, steps, "Memory of the server", "memory [MiB]")
+    return over_time(ax, steps, f"Memory of the server{caps.of_each}", "memory [MiB]")
 
 
 @styled
@@ -69,28 +70,34 @@ def services(steps: pd.DataFrame, caps: Caps | None = None, ax: Axes | None = No
         band(ax, steps, f"{service}_billed_lower_mib", f"{service}_billed_upper_mib", colour)
         line(ax, steps, f"{service}_billed_mib", colour, style, label=f"{service}, expected")
     band_key(ax, "least to most page cache")
-    limits(ax, {"container limit": (caps or Caps()).container_mib}, "MiB")
+    caps = caps or Caps()
+    server = caps.container_mib and caps.replicas * caps.container_mib
+    whose = "server" if caps.replicas == 1 else f"all {caps.replicas} replicas"
+    both = server is not None and server == caps.postgres_mib
+    apart = {f"limit of {whose}": server, "limit of postgres": caps.postgres_mib}
+    limits(ax, {"limit of each service": server} if both else apart, "MiB")
     return over_time(ax, steps, "Billed memory of the services", "memory [MiB]")
 
 
 @styled
 def buffers(steps: pd.DataFrame, caps: Caps | None = None, ax: Axes | None = None) -> Axes:
     """Items in the buffer of each writer against time, mean and peak, with the cap."""
-    ax = canvas(ax)
+    ax, caps = canvas(ax), caps or Caps()
+    steps = caps.each(steps, [f"{writer}_buffer_rows" for writer in WRITERS])
     for writer, (colour, style) in WRITERS.items():
         name = f"{writer}_buffer_rows"
         band(ax, steps, name, f"{name}_max", colour)
         line(ax, steps, f"{name}_max", colour, style, label=f"{writer}: peak")
     band_key(ax, "mean to peak")
     by_cap: dict[int, list[str]] = {}
-    for writer, rows in (caps or Caps()).buffer_rows.items():
+    for writer, rows in caps.buffer_rows.items():
         by_cap.setdefault(rows, []).append(writer)
     names = {
         rows: "cap" if len(writers) == len(STREAMS) else f"cap of {', '.join(writers)}"
         for rows, writers in by_cap.items()
     }
     limits(ax, {names[rows]: rows for rows in names}, "items")
-    return over_time(ax, steps, "Buffers of the writers", "buffered [items]")
+    return over_time(ax, steps, f"Buffers of the writers{caps.of_each}", "buffered [items]")
 
 
 @styled

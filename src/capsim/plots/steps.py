@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from capsim.memory.limits import container_mib
+from capsim.memory.postgres import memory_limit_mib
 from capsim.series import series_of
 from capsim.specs import STREAMS, Scenario
 
@@ -30,11 +32,28 @@ class Caps:
         Most memory of one replica on the plan [MiB].
     buffer_rows : mapping
         Cap of each writer that has one [rows].
+    postgres_mib : float, optional
+        Memory limit of Postgres [MiB].
+    replicas : int
+        Processes that share the load; the limits above are those of one of them.
     """
 
     heap_mib: float | None = None
     container_mib: float | None = None
     buffer_rows: Mapping[str, int] = field(default_factory=dict)
+    postgres_mib: float | None = None
+    replicas: int = 1
+
+    def each(self, steps: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+        """The steps with columns that are sums over the replicas as their mean: what one limit may be drawn over."""
+        if self.replicas == 1:
+            return steps
+        return steps.assign(**{name: steps[name] / self.replicas for name in columns})
+
+    @property
+    def of_each(self) -> str:
+        """Said in a title, where the figures are of one of several."""
+        return "" if self.replicas == 1 else f", each of {self.replicas} replicas"
 
     @classmethod
     def of(cls, scenario: Scenario) -> Caps:
@@ -52,6 +71,8 @@ class Caps:
         return cls(
             heap_mib=None if heap == "none" else heap,
             container_mib=container_mib(scenario),
+            postgres_mib=finite if math.isfinite(finite := memory_limit_mib(scenario)) else None,
+            replicas=scenario.server.process.replicas,
             buffer_rows={n: w.cap for n, w in writers.items() if w.buffer_cap_rows != "none"},
         )
 
