@@ -107,6 +107,7 @@ def test_the_shell_decides_whether_it_stays_above_the_server(command, bash, dash
         ("tsx src/a.ts", DEBIAN, (), None),  # the server is a process below it
         ("node --import tsx src/a.ts", DEBIAN, (), True),
         ("node --run start", DEBIAN, ("node --run", "dash"), False),
+        ("node --watch a.js", DEBIAN, (), None),
     ],
 )
 def test_who_stands_above_the_server_and_passes_sigterm_on(command, sh, above, sigterm):
@@ -357,6 +358,7 @@ def test_a_variable_of_the_service_is_the_value_of_an_arg_and_wins_over_env():
         ('FROM node:20\nENTRYPOINT ["docker-entrypoint.sh"]\nCMD ["node","a.js"]', ("node a.js", "node", True, "none")),
         ('FROM node:20\nENTRYPOINT ["tini","--"]\nCMD node a.js', ("node a.js", "tini", False, "none")),
         ('FROM node:20\nCMD ["sh","-c","true && exec node a.js"]', ("node a.js", "node", True, "none")),
+        ('FROM gcr.io/distroless/nodejs20-debian12\nCMD ["a.js"]', ("node a.js", "node", True, "none")),
         ('FROM python:3.12\nCMD ["uvicorn","a:b"]', ("unknown", "uvicorn", "unknown", "unknown")),
         ("FROM node:20\nARG C\nENV NODE_OPTIONS=--max-old-space-size=$C", ("node", "node", True, "unknown")),
     ],
@@ -400,6 +402,19 @@ def test_the_package_of_a_copied_folder_is_the_one_that_is_started(tmp_path):
 
     assert started(tmp_path, **files)[0] == "unknown"
     assert started(tmp_path, backend__package_json={"scripts": {"start": "node right.js"}})[0] == "node right.js"
+
+
+def test_without_its_dockerfile_the_cap_of_a_start_command_is_unknown(tmp_path):
+    railway = {
+        "build": {"builder": "DOCKERFILE"},
+        "deploy": {"startCommand": '/bin/sh -c "exec node a.js --port $PORT"'},
+    }
+
+    assert started(tmp_path, railway_json=railway) == ("node a.js", "node", True, "unknown")
+    assert "Dockerfile not given" in kinds(tmp_path)
+    assert "another program beside it" in kinds(
+        folder(tmp_path, railway_json={"deploy": {"startCommand": "node a.js & node b.js"}})
+    )
 
 
 def test_a_command_of_the_service_replaces_entrypoint_and_cmd(tmp_path):

@@ -62,7 +62,8 @@ class Stage:
         """
         if self.entrypoint is not None and self.entrypoint.text is not None:
             return (*self.shell, self.entrypoint.text)  # CMD is then ignored
-        first = self.entrypoint.words if self.entrypoint else ()
+        own = ("node",) if re.search(r"distroless/nodejs", self.image) else ()  # the entrypoint of that image
+        first = self.entrypoint.words if self.entrypoint else own
         if self.command is None:
             return first or (("node",) if self.of_node and self.entrypoint is None else None)
         rest = self.command.words if self.command.text is None else (*self.shell, self.command.text)

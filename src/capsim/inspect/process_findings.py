@@ -39,7 +39,18 @@ def process_findings(e: Effective) -> Iterator[Finding]:
 
 def _unknown(start: Start) -> Iterator[Finding]:
     if start.note:
-        yield Finding("builder not certain", "note", start.place, start.note, "name the builder, or give its files")
+        kind = "builder not certain" if start.read_by else "Dockerfile not given"
+        yield Finding(kind, "note", start.place, start.note, "name the builder, or give its files")
+    beside = [step for step in start.started if step.beside and step.serves]
+    if start.server is not None and beside:
+        yield Finding(
+            "another program beside it",
+            "note",
+            start.place,
+            f"{', '.join(step.told for step in beside)} runs in the same container; {start.server.told}, which is "
+            "started last, is taken for the server",
+            "start each as a service of its own",
+        )
     if start.problem:
         yield Finding("start command unknown", "note", start.place, start.problem, start.remedy)
     elif start.server is None:

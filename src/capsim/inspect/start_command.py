@@ -138,7 +138,7 @@ def _docker(given: Given, folder: Folder, name: str, text: str | None) -> Start:
         root=(stage.root if stage else None) or "/app",
         folder=stage.folder if stage else "",
     )
-    env = {**(stage.env if stage else {}), **variables}  # a variable wins over the image's ENV
+    env = {**(stage.env if stage else {"NODE_OPTIONS": UNREAD}), **variables}  # a variable wins over the image's ENV
     missing = f"{name} was not given, so its ENV and its shell are not known"
     if given.command not in (None, ""):
         return _exec(given.command, env, given.place, container, stage, "" if stage else missing)

@@ -74,7 +74,8 @@ class Started:
     def sigterm(self) -> bool | None:
         """Whether SIGTERM to process 1 reaches it; None where that is not known."""
         reached = reaches(self.above)
-        if reached is not False and (self.program in programs.STARTERS or not self.is_node):
+        apart = self.program in programs.STARTERS or "--watch" in self.words  # the server is a process below it
+        if reached is not False and (apart or not self.is_node):
             return None
         return reached
 
