@@ -322,6 +322,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a full loop": ({"workload__rate_hz": 10_000.0, "server__http": {}}, "fills the HTTP loop"),
     "reads": ({"workload__queries_hz": 1.0}, "workload.queries_hz"),
     "a slow reader": ({"server__logger__consumer_hz": 10}, "server.logger.consumer_hz"),
+    "slow files": ({"server__logger__file_consumer_hz": 10}, "server.logger.file_consumer_hz"),
     "Redis away": ({"redis__faults": [{"kind": "down", "from_s": 1, "to_s": 2}]}, "redis.faults"),
     "scripts": ({"workload": {"runs": [{"stream": "events", "at_ms": 0, "count": 3}]}}, "workload.runs"),
     "replacing heartbeats": (

@@ -132,8 +132,9 @@ def _reasons(scenario: Scenario, trace: Trace | str | None, arrivals: bool) -> I
         )
     if server.http.clients is not None:
         yield f"server.http.clients send requests again, which closed formulas cannot follow; leave it out or {exact}"
-    if server.logger.consumer_hz != "none":
-        yield f"server.logger.consumer_hz makes lines wait second by second; set it to none or {exact}"
+    for name in ("consumer_hz", "file_consumer_hz"):
+        if getattr(server.logger, name) != "none":
+            yield f"server.logger.{name} makes lines wait second by second; set it to none or {exact}"
     if workload.rate_hz and (loop := loop_law(scenario)).utilisation > MOST_UTILISATION:
         yield (
             f"workload.rate_hz x workload.scale fills the HTTP loop to {loop.utilisation:.2f}, above "

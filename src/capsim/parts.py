@@ -84,6 +84,9 @@ class LoggerSpec(Spec):
 
     level: Literal["debug", "info", "warn", "error"] = Field(default="warn", description="lowest level that is logged")
     lines_per_request: NotNegative = Field(default=1.0, description="lines of level info for one request; assumed")
+    lines_per_error: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1, description="lines of one error: more where its stack is printed line by line"
+    )
     line_bytes: Positive = Field(default=251.0, description="mean length of a line with its metadata (measured: JSON)")
     files: Annotated[int, Field(ge=0, le=1_000)] = Field(
         default=0, description="files kept by each of the two file transports; 0 for console only"
@@ -91,6 +94,9 @@ class LoggerSpec(Spec):
     file_mib: Positive = Field(default=5.0, description="size at which a file is rotated")
     consumer_hz: Positive | Literal["none"] = Field(
         default="none", description='lines a second that the reader of the console takes; "none" for all of them'
+    )
+    file_consumer_hz: Positive | Literal["none"] = Field(
+        default="none", description='lines a second that each file transport writes; "none" for all of them'
     )
 
 

@@ -297,6 +297,9 @@ def _without_effect(scenario: Scenario) -> list[str]:
             found.append(
                 f"[database.{name}] sigma has no effect on a distribution that is {latency.distribution}"
             )
+    logger = scenario.server.logger
+    if logger.file_consumer_hz != "none" and not logger.files:
+        found.append("[server.logger] file_consumer_hz has no effect without files; set files, or leave it out")
     default = RedisSpec()
     for name in ("value_bytes", "persistence"):
         if not scenario.redis.keys and getattr(scenario.redis, name) != getattr(default, name):

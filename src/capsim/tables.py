@@ -84,7 +84,7 @@ SAMPLES = (
     Column("log_error_lines", "float64", "of them: of level error"),
     Column("log_lines_dropped", "float64", "of them: beyond what the platform keeps in a second"),
     Column("log_lines_max_hz", "float64", "most lines in one second of the bin [1/s]"),
-    Column("log_behind_max_lines", "float64", "most lines that a slow reader had not taken"),
+    Column("log_behind_max_lines", "float64", "most lines that a slow reader or slow files had not taken"),
 )
 
 # Added to SAMPLES by `capsim.memory.resident`: bytes from counts. All in MiB = 2^20 bytes, CPU in average vCPUs.

@@ -56,7 +56,16 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant("result_row", 0.449, "KiB", "rms 2.4 MiB of heap, 1k-2M rows", "fitted", "L10, through pg"),
     Constant("response_text", 3.2, "1", "one run", "measured", "L10: text and buffer of a response over its JSON"),
     Constant("queued_command", 2.3, "KiB", "one run", "measured", "memory section 8, promise included"),
-    Constant("stalled_line", 1476, "bytes", "one run", "measured", "L13: a 251 B line in a pipe nobody reads"),
+    Constant(
+        "stalled_line",
+        430,
+        "bytes",
+        "+-30",
+        "fitted",
+        "heap of a line in a pipe nobody reads, beside its text: 629, 1,430, 10,776 B for 200, 1,000, 10,000 "
+        "(Node 20, winston 3.17, JSON, 20,000 lines each)",
+    ),
+    Constant("stalled_line_text", 1.035, "1", "+-0.01", "fitted", "the same: more for every byte of the line"),
     Constant("line_cpu_console", 12, "us", "about", "measured", "memory section 7"),
     Constant("line_cpu_files", 26, "us", "about", "measured", "memory section 7: console and two files"),
     Constant("pg_data_index", 44, "bytes", "175 bytes for four", "measured", "C10: one index, one row"),

@@ -50,7 +50,8 @@ def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
         kept = samples["cached_max_bytes"].to_numpy(np.float64)
     command = value("queued_command") * KIB + spec.redis_client.command_bytes
     waiting = samples["redis_queued_max"].to_numpy(np.float64) * command
-    behind = samples["log_behind_max_lines"].to_numpy(np.float64) * value("stalled_line")
+    line = value("stalled_line") + value("stalled_line_text") * spec.logger.line_bytes
+    behind = samples["log_behind_max_lines"].to_numpy(np.float64) * line
     steady = kept + waiting + behind
     loaded = np.zeros(len(samples))
     if spec.cleanup is not None:

@@ -190,8 +190,9 @@ class LawSampler(Sampler):
         row["loop_utilisation"] = np.minimum(work_us / width_us, 1.0)
         row["loop_block_max_ms"] = longest_us / US_PER_MS
         row["loop_wait_max_ms"] = row["loop_backlog_ms"] = unknown
-        refused = self._logs("error") * said
-        lines = requests * self._server.logger.lines_per_request * self._logs("info") + refused
+        logger = self._server.logger
+        refused = self._logs("error") * said * logger.lines_per_error
+        lines = requests * logger.lines_per_request * self._logs("info") + refused
         for name, more in (("log_lines", lines), ("log_error_lines", refused)):
             row[name] = row[name].astype(np.float64) + more
         for name in ("log_lines_dropped", "log_lines_max_hz"):

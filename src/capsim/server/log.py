@@ -6,6 +6,8 @@ lines a second of a replica and drops the rest (facts: railway §5).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,11 +51,22 @@ class Log:
 
     def __init__(self, spec: LoggerSpec) -> None:
         self._spec = spec
-        self._behind = 0.0  # lines that a slow reader has not taken
+        self._behind = {"console": 0.0, "file": 0.0, "error file": 0.0}  # lines that have not been taken
 
     def logs(self, level: str) -> bool:
         """Whether lines of a level are logged."""
         return LEVELS.index(level) >= LEVELS.index(self._spec.level)
+
+    def _waiting(
+        self, where: str, lines: NDArray[np.float64], taken_hz: float | Literal["none"]
+    ) -> NDArray[np.float64]:
+        """Lines that wait at the end of each second: what came less what could be taken, never below nothing."""
+        if taken_hz == "none":
+            return np.zeros(len(lines))
+        net = np.cumsum(lines - taken_hz) + self._behind[where]
+        behind: NDArray[np.float64] = net - np.minimum(np.minimum.accumulate(net), 0)
+        self._behind[where] = float(behind[-1])
+        return behind
 
     def bins(
         self, edges_us: Ints, requests_us: Ints, lines: dict[str, list[tuple[Ints, Ints | int]]]
@@ -83,17 +96,16 @@ class Log:
             bounds = requests_us.searchsorted(np.arange(first_s + 1, last_s) * US_PER_S)
             levels["info"] += spec.lines_per_request * np.diff(bounds, prepend=0, append=len(requests_us))
         for level, parts in lines.items():
+            each = spec.lines_per_error if level == "error" else 1
             for times_us, weights in parts:
-                levels[level] += per_second(times_us, weights)
+                levels[level] += each * per_second(times_us, weights)
         total = sum((levels[level] for level in LEVELS if self.logs(level)), np.zeros(size))
         errors = levels["error"] if self.logs("error") else np.zeros(size)
         dropped = np.maximum(np.floor(total) - KEPT_HZ, 0)
-        behind = np.zeros(size)
-        if spec.consumer_hz != "none":
-            # A queue: what came so far less what could be taken, never below nothing.
-            net = np.cumsum(total - spec.consumer_hz) + self._behind
-            behind = net - np.minimum(np.minimum.accumulate(net), 0)
-            self._behind = float(behind[-1])
+        behind = self._waiting("console", total, spec.consumer_hz)
+        if spec.files:  # one transport for all lines, one for errors
+            behind += self._waiting("file", total, spec.file_consumer_hz)
+            behind += self._waiting("error file", errors, spec.file_consumer_hz)
         # A bin that ends within a second has that second's lines up to its share; bins are whole seconds as a rule.
         place = np.clip(edges_us / US_PER_S - first_s, 0, size)
 
