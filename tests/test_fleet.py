@@ -182,3 +182,26 @@ def test_the_time_to_wait_for_a_connection_goes_on_while_it_is_opened(pool_timeo
     assert (int(run.samples.queries_failed.sum()) == 0) == served
     assert run.waits.granted.all() == served  # the figure `pool_timeouts` counts the others
     assert (run.samples.pool_open_max.max() > 0) == served
+
+
+def test_peaks_of_connections_over_processes_are_those_of_one_moment() -> None:
+    """Two replicas and, when these have gone, their two successors: three writers each open three at the most."""
+    process = {"replicas": 2, "handles_sigterm": True, "draining_s": 5}
+    run = played(server__lifecycle=[deploy(600)], server__process=process, workload__duration_s=900)
+
+    assert len(run.lives) == 4
+    assert 2 <= run.samples.pool_open_max.max() <= 6  # not those of all four, in the minute of the deploy
+    assert (run.samples.pool_in_use_max <= run.samples.pool_open_max).all()
+
+
+def test_no_more_connections_are_open_or_in_use_than_postgres_lets_in() -> None:
+    """Two replicas and their successors want 24; Postgres has room for 9 (prisma #7120 in small)."""
+    spec = scenario(workload__duration_s=60, workload__queries_hz=60, server__lifecycle=[deploy(30)])
+    spec = spec.replace("server.process", {"replicas": 2, "overlap_s": 10}).replace("server.pool.limit", 6)
+    spec = spec.replace("database.query", {"call_ms": 300, "row_ms": 0, "distribution": "constant"})
+
+    run = simulate(spec.replace("database.max_connections", 12), month=False)
+
+    assert run.samples.connections_refused.sum() > 0
+    assert run.samples.pool_open_max.max() == 9
+    assert 6 <= run.samples.pool_in_use_max.max() <= 9

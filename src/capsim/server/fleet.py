@@ -29,7 +29,7 @@ from capsim.server.queries import Metrics, Queries
 from capsim.server.redis import RedisClient
 from capsim.server.sampler import CoveredBlock, Sampler
 from capsim.server.sessions import Cleanup, OpenSessions
-from capsim.server.timeline import Timeline
+from capsim.server.timeline import Level, Timeline, connections
 from capsim.server.visits import Source
 from capsim.specs import STREAMS, Scenario, Stream
 from capsim.workload.block import Sessions
@@ -117,7 +117,7 @@ class Fleet:
         needed = scenario.server.cleanup is not None and scenario.workload.sessions is not None
         self.sessions = OpenSessions() if needed else None
         self._width_us, self._cut_us = width_us, cut_us
-        self._replicas = len(lives)
+        self._replicas, self._many = len(lives), sum(map(len, lives)) > 1
         self._coming = sorted(((life, replica) for replica, row in enumerate(lives) for life in row),
                               key=lambda pair: (pair[0].accepts_from_us, pair[1]))  # fmt: skip
         self._living: list[Process] = []
@@ -160,13 +160,26 @@ class Fleet:
                 self._bury(process)
         refused = {stream: block.times[stream][~served[stream]] for stream in STREAMS}
         ends = [process for process in self.ended if block.from_us < process.life.end_us <= block.to_us]
-        self.timeline.add(block, refused, ends)
+        self.timeline.add(block, refused, ends, self._connections(happened, block))
         for stream in STREAMS:
             self._seen[stream] += len(block.times[stream])
             self.refused[stream] += len(refused[stream])
         self._seen["other"] += len(block.other_us)
         self._seen["queries"] += len(block.queries_us)
         return happened
+
+    def _connections(
+        self, happened: Sequence[tuple[Process, Happened]], block: CoveredBlock
+    ) -> dict[str, Sequence[Level]]:
+        """Connections in use and open, by process; of a process that is alone its own bins say as much."""
+        if not self._many:
+            return {}
+        in_use, opened = [], []
+        for process, what in happened:
+            used, open_ = connections(process, what, block)
+            in_use.append(used)
+            opened.append(open_)
+        return {"pool_in_use_max": in_use, "pool_open_max": opened}
 
     def _meet(self, processes: Sequence[Process]) -> bool:
         """Whether what one of these does may touch another, and tell them."""

@@ -142,6 +142,11 @@ class Sampler:
         self._open = 0
         self._bins = Pieces()
 
+    @property
+    def in_use(self) -> int:
+        """Places in the pool that are taken at the end of what has been added."""
+        return self._in_use.level
+
     def play(self, server: Server, block: CoveredBlock) -> Happened:
         """Play the next block on the server and add its bins."""
         return self.add(server, block, server.advance(block))
@@ -198,8 +203,10 @@ class Sampler:
         row |= self._of_log(happened, edges)
         # Connections given back in an instant go first, as in the pool. (Calls of one instant take no time.)
         in_use = self._in_use.bins(*in_order(changed["when_us"], changed["change"]), edges)
-        row["pool_in_use_mean"], row["pool_in_use_max"] = in_use
         row["pool_open_max"] = self._opened(server, edges)
+        row["pool_in_use_mean"] = in_use[0]
+        # A call that Postgres is turning away has a place in the pool and no connection.
+        row["pool_in_use_max"] = np.minimum(in_use[1], row["pool_open_max"])
         refused = np.zeros(bins, np.int64)
         refused[-1] = happened.refusals - self._refusals
         row["connections_refused"] = refused

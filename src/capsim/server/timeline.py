@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from capsim.server.pool import in_order
 from capsim.server.recorder import Pieces
 from capsim.server.sampler import CoveredBlock, covered, edges_of
 from capsim.specs import STREAMS, Stream
@@ -17,8 +18,10 @@ from capsim.units import US_PER_S
 
 if TYPE_CHECKING:
     from capsim.server.fleet import Process
+    from capsim.server.happened import Happened
 
 Ints = NDArray[np.int64]
+Level = tuple[Ints, Ints]  # instants, ascending [us], and what it is from each on; of one instant the last counts
 
 # Columns that say the most of one process are not added up: each process has a buffer and a heap of its own.
 _OF_ONE = ("_buffer_max_rows", "_in_flight_max_rows", "_rss_peak_mib", "_max_hz", "_max_lines", "_max_bytes",
@@ -33,8 +36,14 @@ class Timeline:
         self._width_us, self._cut_us = width_us, cut_us
         self._bins = Pieces()
 
-    def add(self, block: CoveredBlock, refused: Mapping[Stream, Ints], ended: Iterable[Process]) -> None:
-        """Add a block: arrivals that found no process [us], and the processes that ended in it."""
+    def add(
+        self,
+        block: CoveredBlock,
+        refused: Mapping[Stream, Ints],
+        ended: Iterable[Process],
+        levels: Mapping[str, Sequence[Level]],
+    ) -> None:
+        """Add a block: arrivals that found no process [us], processes that ended in it, and levels to be added up."""
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
         table: dict[str, NDArray[np.generic]] = {
             "time_s": edges[:-1] / US_PER_S,
@@ -48,11 +57,55 @@ class Timeline:
             place = min(int(edges.searchsorted(process.life.end_us, "right")) - 1, len(edges) - 2)
             for stream in STREAMS:
                 table[f"{stream}_lost_exit"][place] += process.lost[stream]
+        table |= {name: most_at_once(each, edges) for name, each in levels.items()}
         self._bins.add(table)
 
     def bins(self) -> pd.DataFrame:
-        """All bins so far: time, width, whether the load has data, and by stream what was refused and lost."""
+        """All bins so far: time, width, whether the load has data, what was refused and lost, most connections."""
         return pd.DataFrame(self._bins.together())
+
+
+def most_at_once(levels: Sequence[Level], edges_us: Ints) -> Ints:
+    """Largest sum of several levels in each bin; before its first instant a level is 0.
+
+    Examples
+    --------
+    >>> one, two = (np.array([1, 5]), np.array([3, 0])), (np.array([5, 9]), np.array([2, 1]))
+    >>> most_at_once([one, two], np.array([0, 4, 12])).tolist()  # not 3 and 3 + 2
+    [3, 3]
+    """
+    times_us = np.unique(np.concatenate([edges_us[:-1], *(when_us for when_us, _ in levels)]))
+    times_us = times_us[(times_us >= edges_us[0]) & (times_us < edges_us[-1])]
+    total = np.zeros(len(times_us), np.int64)
+    for when_us, level in levels:
+        total += np.concatenate(([0], level))[when_us.searchsorted(times_us, "right")]
+    most: Ints = np.maximum.reduceat(total, times_us.searchsorted(edges_us[:-1]))
+    return most
+
+
+def connections(process: Process, happened: Happened, block: CoveredBlock) -> tuple[Level, Level]:
+    """Connections of a process that are in use, and open, in a block.
+
+    A call that Postgres is turning away has a place in the pool and no connection: none is in use that is not open.
+    """
+    pool, since_us = process.server.pool, np.array([block.from_us])
+    changed = happened.connections
+    begin = process.sampler.in_use - int(changed["change"].sum())
+    when_us, change = in_order(changed["when_us"], changed["change"])
+    held_us, held = np.concatenate((since_us, when_us)), np.concatenate(([begin], begin + np.cumsum(change)))
+    open_us, levels = np.array([(0, 0), *pool.opened], np.int64).T
+    levels = levels * pool.can_open
+    both_us = np.union1d(held_us, open_us[open_us >= block.from_us])
+    in_use = np.minimum(
+        held[held_us.searchsorted(both_us, "right") - 1], levels[open_us.searchsorted(both_us, "right") - 1]
+    )
+    ends_us = process.ends_us
+    return _until(both_us, in_use, ends_us), _until(open_us, levels, ends_us)
+
+
+def _until(when_us: Ints, level: Ints, end_us: int) -> Level:
+    before = when_us < end_us
+    return np.append(when_us[before], end_us), np.append(level[before], 0)
 
 
 def together(parts: Sequence[pd.DataFrame], bins: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -66,7 +119,7 @@ def together(parts: Sequence[pd.DataFrame], bins: pd.DataFrame, columns: Sequenc
         ``time_s``, ``width_s`` and ``has_load`` of the grid.
     columns : sequence of Column
         What to put together, by its name: means are weighted with the share of the bin, largest values of one process
-        stay those of one process, largest numbers of connections add up (an upper bound), counts add up.
+        stay those of one process, counts add up. What the grid has already (most connections at once) stays.
 
     Returns
     -------
