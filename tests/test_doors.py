@@ -413,6 +413,7 @@ def test_questions_whose_reader_has_gone_are_dropped(monkeypatch):
             )
             assert answer.endswith(b"{}")
         finally:
+            released.set()  # else a thread would outlive a failure
             await opened.close()
 
     asyncio.run(asyncio.wait_for(play(), 60))
