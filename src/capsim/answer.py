@@ -104,9 +104,17 @@ def _alone(result: Result) -> str:
     mean, peak = metric(result, "server_rss_mean"), metric(result, "server_rss_peak")
     head = (
         f"Under {load} ({span(result.trace_span_s)}), the server of {named(result)} holds {number(mean, 'MiB')} MiB of "
-        f"memory on average and {number(peak, 'MiB')} MiB at most."
+        f"memory on average and {number(peak, 'MiB')} MiB at most{_spread(result)}."
     )
     return " ".join([head, *(f"{loss.when} it loses {loss.items}." for loss in _losses(result).values())])
+
+
+def _spread(result: Result) -> str:
+    """How far the peak lies from run to run, where that decides."""
+    ends = [metric(result, f"server_rss_peak_{end}") for end in ("lowest", "highest")]
+    if None in ends:
+        return ""
+    return f" (from run to run {number(ends[0], 'MiB')} to {number(ends[1], 'MiB')} MiB, by which reads meet)"
 
 
 def _beside(first: Result, second: Result) -> str:

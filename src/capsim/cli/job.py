@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -165,7 +165,27 @@ def _job(
         check_law(applied(scenario), trace)
     facts = (trace.sha256, trace.span_us / US_PER_S) if trace else (None, scenario.workload.duration_s)
     met = Side.of_scenario(side, scenario, *facts)
-    return Job([scenario.name], [met], lambda: [result_of(_replicates(scenario, trace, options))])
+    return Job([scenario.name], [met], lambda: [_result(scenario, trace, options)])
+
+
+def _result(scenario: Scenario, trace: Trace | None, options: Options) -> Result:
+    """The document of one side, with the spread of its peak where reads that come by chance decide it."""
+    from capsim.run import simulate
+    from capsim.spread import RUNS, peak_of, wanted, with_spread
+
+    peaks: list[float] = []
+
+    def seen() -> Iterator[RunLike]:
+        for run in _replicates(scenario, trace, options):
+            peaks.append(peak_of(run))
+            yield run
+
+    result = result_of(seen())
+    if not wanted(scenario, result.trace_span_s) or options.fidelity == "law":
+        return result
+    for replicate in range(options.replicates, RUNS):
+        peaks.append(peak_of(simulate(scenario, trace, seed=options.seed, replicate=replicate, month=False)))
+    return with_spread(result, peaks)
 
 
 def _replicates(scenario: Scenario, trace: Trace | None, options: Options) -> Iterable[RunLike]:
