@@ -90,7 +90,7 @@ def shell_form(
     container : Container
         What ``/bin/sh`` is, and the package.json files.
     shell : str
-        The shell that reads it: Railpack's and Nixpacks' images have ``/bin/bash -c``.
+        The shell that reads it: Railpack's image has ``/bin/bash -c``, Nixpacks' is taken to.
 
     Raises
     ------
