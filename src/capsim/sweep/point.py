@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from capsim.trace import Trace
 
 CONSTANTS = "constants."  # begins the key of a fitted constant
-SUFFIXES = {"MiB": "_mib", "d": "_d", "s": "_s", "ms": "_ms", "1/s": "_hz", "vCPU": "_vcpu", "rows": "_rows", "USD": "_usd"}
+SUFFIXES = {
+    "MiB": "_mib", "d": "_d", "s": "_s", "ms": "_ms", "1/s": "_hz", "vCPU": "_vcpu", "rows": "_rows", "USD": "_usd",
+}  # fmt: skip
 Row = dict[str, float | None]
 
 
