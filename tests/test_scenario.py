@@ -58,7 +58,7 @@ def test_the_bundled_scenarios_are_valid_and_need_no_warning():
 def test_a_bundled_scenario_leaves_no_key_to_a_default(name):
     written = set(flat(load(name).model_dump(mode="json", by_alias=True, exclude_unset=True)))
     optional = re.compile(
-        r"workload\.(rate_hz|duration_s|live_sessions|runs|sessions)|database\.(bursts|faults)"
+        r"workload\.(rate_hz|duration_s|live_sessions|requests|runs|sessions)|database\.(bursts|faults)"
         r"|constants|calibration|redis\.faults|server\.(http\.clients|cache|metrics|writers\.\w+\.retry_for_ms)"
     )
 

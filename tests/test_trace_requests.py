@@ -7,8 +7,8 @@ import json
 import pytest
 
 from capsim.errors import TraceError
+from capsim.trace.paths import path_of
 from capsim.trace.read import read_requests
-from capsim.trace.requests import path_of
 
 NGINX = '192.0.2.7 - - [17/May/2015:10:05:{:02d} +0000] "{} {} HTTP/1.1" {} {} "-" "x"{}\n'
 
@@ -31,8 +31,8 @@ def test_an_access_log_says_route_status_bytes_and_with_a_last_field_the_duratio
 
     assert rows(requests) == [
         ("POST", "/api/events", 202, 5, 12_000),
-        ("GET", "/games/:id/days", 404, -1, 818_000),
-        ("GET", '/od\\"d', 200, 7, 100_000),
+        ("GET", "/games/:number/days", 404, -1, 818_000),
+        ("GET", "/:text", 200, 7, 100_000),
     ]
     assert [t // 1_000_000 % 60 for t in requests.times_us.tolist()] == [3, 1, 2]  # as in the file
     assert requests.trace.total == 3
@@ -58,8 +58,8 @@ def test_railways_log_says_them_too(tmp_path):
     [
         ("/a?token=x", "/a"),
         ("http://h:80/a#b", "/a"),
-        ("/u/7/x/0b8a4bb6-1d0f-4c62-9d1c-0f4a1d1c2b3a", "/u/:id/x/:id"),
-        ("/mail/me@example.com", "/mail/:id"),
+        ("/u/7/x/0b8a4bb6-1d0f-4c62-9d1c-0f4a1d1c2b3a", "/u/:number/x/:uuid"),
+        ("/mail/me@example.com", "/mail/:user"),
         ("", "/"),
     ],
 )

@@ -137,6 +137,8 @@ def _accepts(branch: dict[str, Any]) -> str:
             return "an array of tables"
         case "array":
             return f"a list, each {_accepts(branch['items'])}"
+        case "object" if isinstance(branch.get("additionalProperties"), dict):
+            return f"a table of names, each {_accepts(branch['additionalProperties'])}"
     return "a table"
 
 

@@ -32,6 +32,7 @@ from capsim.summary import Window, summary
 from capsim.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
 from capsim.verdict import Verdict, kept_up, verdict_of
 from capsim.workload import Load, load_of
+from capsim.workload.recorded import as_recorded, read_load, unused_map
 
 if TYPE_CHECKING:
     from capsim.trace.read import TraceLike
@@ -210,12 +211,13 @@ def simulate(
         )
     scenario = applied(scenario)
     check_fits(scenario)
+    if trace is None and scenario.workload.requests is not None:
+        trace = scenario.workload.trace
     if trace is not None:
-        from capsim.trace import as_trace
-
-        trace = as_trace(trace)
+        trace = read_load(trace, scenario.workload)
     if fidelity == "law":
         check_law(scenario, trace, arrivals=arrivals)
+    scenario = as_recorded(scenario, trace)
     load = load_of(scenario, trace, seed, replicate)
     month = carries_a_month(scenario, trace, load.span_us) if month is None else month
     end_us = max(load.span_us, MONTH_US) if month else load.span_us
@@ -284,7 +286,7 @@ def _warnings(
     full_s: float | None,
     month: bool,
 ) -> list[str]:
-    found = [*warnings(scenario), *heap_notes(scenario)]
+    found = [*unused_map(scenario, load.trace), *warnings(scenario), *heap_notes(scenario)]
     found += [*limit_notes(samples, scenario), *storage_notes(samples, scenario, full_s)]
     found += stop_notes(samples, scenario)
     found += kept_up(verdict_of(samples, waits, _connections(scenario)), samples, waits)

@@ -8,9 +8,16 @@ module says what is possible. A field is here only when something in capsim depe
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StrictBool, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    model_serializer,
+    model_validator,
+)
 
 from capsim.constants_spec import CalibrationSpec, ConstantsSpec
 from capsim.display import HasCard
@@ -24,6 +31,7 @@ from capsim.parts import (
     RedisFaultSpec,
 )
 from capsim.plan import PlanSpec
+from capsim.request_kinds import RequestTable
 from capsim.spec import (
     Count,
     Milliseconds,
@@ -127,6 +135,17 @@ class WorkloadSpec(Spec):
     queries_hz: NotNegative = Field(
         default=0.0, description="mean rate of analytics reads, Poisson, beside the requests; scale applies to it"
     )
+    requests: RequestTable | None = Field(
+        default=None,
+        description='what requests of a log are, "POST /api/events" = "event" (revenue, heartbeat, read, other); then '
+        "mix and reads are the log's",
+    )
+
+    @model_serializer(mode="wrap")
+    def _only_given(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the map where there is none: what was saved before there were maps is still the same."""
+        found: dict[str, Any] = dumped(self)
+        return {key: value for key, value in found.items() if key != "requests" or value is not None}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -140,6 +159,10 @@ class WorkloadSpec(Spec):
             raise ValueError("rate_hz needs duration_s")
         if self.sessions and self.live_sessions:
             raise ValueError("live_sessions is for loads without [workload.sessions]; leave one of them out")
+        if self.sessions and self.requests is not None:
+            raise ValueError(
+                "[workload.requests] takes the heartbeats of the log, [workload.sessions] makes its own; leave one out"
+            )
         return self
 
 

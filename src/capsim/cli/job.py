@@ -23,11 +23,12 @@ from capsim.scenario import load
 from capsim.screen import WIDTH, drift_table, overview
 from capsim.specs import Scenario
 from capsim.units import US_PER_S
+from capsim.workload.recorded import as_recorded, read_load
 
 if TYPE_CHECKING:
     from capsim.trace import Trace
 
-Cache = dict[str, "Trace"]
+Cache = dict[tuple[str, str], "Trace"]  # by name and map
 
 
 class Job(NamedTuple):
@@ -216,7 +217,7 @@ def with_load(side: str, options: Options, cache: Cache | None = None) -> tuple[
     side : str
         Its name or file.
     cache : dict, optional
-        Traces that have been read, by name.
+        Traces that have been read.
     """
     scenario, cache = billable(load(side)), {} if cache is None else cache
     if options.scale is not None:
@@ -229,9 +230,11 @@ def with_load(side: str, options: Options, cache: Cache | None = None) -> tuple[
                 "leave them out or give --trace"
             )
         return scenario, None
-    if name not in cache:
-        cache[name] = _read(name, options)
-    trace = cache[name]
+    key = name, repr(scenario.workload.requests)  # what the requests are is the scenario's to say
+    if key not in cache:
+        cache[key] = _read(name, scenario, options)
+    trace = cache[key]
+    scenario = as_recorded(scenario, trace)
     if options.trace:
         # Another source of load must be gone, or the scenario would say two things.
         load_free = scenario.workload.model_dump() | {"rate_hz": None, "runs": (), "duration_s": None}
@@ -249,10 +252,8 @@ def billable(scenario: Scenario) -> Scenario:
     return scenario
 
 
-def _read(name: str, options: Options) -> Trace:
-    from capsim.trace import find_trace, read_trace
-
-    trace = read_trace(find_trace(name))
+def _read(name: str, scenario: Scenario, options: Options) -> Trace:
+    trace = read_load(name, scenario.workload)
     for note in trace.notes:
         click.echo(f"capsim: {name}: {note}", err=True)
     if options.from_ or options.to:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ import click
 
 if TYPE_CHECKING:
     from capsim.trace import Trace
+    from capsim.trace.requests import Requests
 
 _FORMATS = (  # capsim.trace.read.FORMATS, not imported for --help
     "access-log", "counts", "events", "jsonl", "parquet", "azure-2019", "azure-2021", "artillery", "cloudwatch",
     "grafana", "har", "json-array", "k6-csv", "k6-json", "locust", "otlp", "prometheus", "vegeta-csv", "vegeta-json",
     "w3c", "alb", "elb", "envoy", "haproxy", "heroku", "access-ms", "s3", "gatling", "text", "recording",
 )  # fmt: skip
+_SHOWN = 25  # paths
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.csv", help="Write here."
 )
@@ -27,17 +29,29 @@ _SEED = click.option(
 )
 
 
-def _reading(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command FILE and the options that say how to read it; it receives the trace."""
+def _reading(command: Callable[..., None], *, asked: bool = False) -> Callable[..., None]:
+    """Give a command FILE and the options that say how to read it; it receives the trace, and what was asked."""
 
     @functools.wraps(command)
     def wrapper(files: tuple[str, ...], from_: str | None, to: str | None, **given: Any) -> None:
-        from capsim.trace import find_trace, read_trace
+        from capsim.trace import read_requests, read_trace
+        from capsim.trace.read import find_traces
+        from capsim.trace.requests import NoPaths
 
         how = {name: given.pop(name) for name in _HOW}
-        trace = read_trace([find_trace(file) for file in files], **how)
-        if from_ is not None or to is not None:
-            trace = trace.window(from_, to)
+        paths = [path for file in files for path in find_traces(file)]
+        cut = from_ is not None or to is not None
+        if asked:
+            try:
+                requests = read_requests(paths, **how)
+                given["requests"] = requests.window(from_, to) if cut else requests
+                given["paths"] = None if cut else paths
+                trace = given["requests"].trace
+            except NoPaths as none:
+                trace = none.trace.window(from_, to) if cut else none.trace
+        else:
+            trace = read_trace(paths, **how)
+            trace = trace.window(from_, to) if cut else trace
         command(trace=trace, **given)
 
     for decorator in (
@@ -82,19 +96,41 @@ def trace() -> None:
 
 
 @trace.command("describe", short_help="Print span, rates, peaks and gaps of FILE.")
-@_reading
+@functools.partial(_reading, asked=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
-def describe_command(trace: Trace, as_json: bool) -> None:
-    """Print span, resolution, rates, peaks, dispersion, busiest hour and gaps of FILE.
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="SCENARIO.toml",
+    help="Put the load into this scenario: trace, map of the paths, mix, reads with their size and duration.",
+)
+def describe_command(
+    trace: Trace, as_json: bool, into: Path | None, requests: Requests | None = None, paths: list[Path] | None = None
+) -> None:
+    """Print span, resolution, rates, peaks, dispersion, busiest hour and gaps of FILE; of a log also what was asked.
 
-    Means are over the time that has data. Hours and weekdays are UTC.
+    Means are over the time that has data. Hours and weekdays are UTC. Paths are shown without query, and with
+    parameters in place of numbers, identifiers, names and tokens. What each path is taken for is a proposal: --into
+    writes it into the scenario, as [workload.requests], where it can be changed. A map that is there is kept.
 
-    Example: capsim trace describe access.log.gz --from 1d --to 2d
+    \b
+    Examples:
+      capsim trace describe access.log.gz --from 1d --to 2d
+      capsim trace describe access.log* --into mine.toml
     """
+    table = None
+    if into is not None:
+        from capsim.toml import shown
+        from capsim.workload.fill import fill_file
+
+        table, changes = fill_file(into, requests, paths)
+        for change in changes:
+            click.echo(f"capsim: {into}: {change.key} = {shown(change.value)}: {change.remark}", err=True)
+        click.echo(f"capsim: wrote {into}", err=True)
     if as_json:
         from capsim.trace.document import document_text
 
-        click.echo(document_text(trace), nl=False)
+        click.echo(document_text(trace, requests, table), nl=False)
         return
     from tabulate import tabulate
 
@@ -106,8 +142,38 @@ def describe_command(trace: Trace, as_json: bool) -> None:
     ]
     click.echo(trace.name)
     click.echo(tabulate(rows, ("metric", "value", "unit"), disable_numparse=True, colalign=("left", "right", "left")))
-    for note in trace.notes:
+    told = list(trace.notes)
+    if requests is not None:
+        click.echo()
+        told += _tell_asked(requests, table)
+    for note in told:
         click.echo(f"Note: {note}")
+
+
+def _tell_asked(requests: Requests, table: Mapping[str, str] | None) -> list[str]:
+    """Print what was asked; what of it should be known in words."""
+    from tabulate import tabulate
+
+    from capsim.trace.asked import asked
+    from capsim.trace.request_map import notes
+    from capsim.trace.request_map import rows as rows_of
+
+    found = asked(requests, table)
+    rows = [
+        (f"{row['share']:.1%}", row["taken_for"], row["method"], row["path"], row["why"],
+         _figure(row["response_median_bytes"]), _figure(row["duration_median_ms"]))
+        for row in found.head(_SHOWN).to_dict("records")
+    ]  # fmt: skip
+    heads = ("share", "taken for", "method", "path", "because", "median bytes", "median ms")
+    sides = ("right", *["left"] * 4, "right", "right")
+    click.echo(tabulate(rows, heads, disable_numparse=True, colalign=sides))
+    if (more := len(found) - _SHOWN) > 0:
+        click.echo(f"and {more} more paths, {found['share'][_SHOWN:].sum():.1%} of the requests (all of them: --json)")
+    return notes(rows_of(requests, table), len(requests.route))
+
+
+def _figure(value: float) -> str:
+    return "" if value != value else f"{value:,.4g}"
 
 
 @trace.command("import", short_help="Write FILE, in whatever format, as CSV.")

@@ -242,14 +242,14 @@ def _check_points(scenario: Scenario, design: Design) -> None:
 
 def _job(scenario: Scenario, design: Design, trace: TraceLike | None, seed: int, month: bool) -> Job:
     """Read every trace once, here."""
-    from capsim.trace import as_trace, find_trace, read_trace
+    from capsim.workload.recorded import read_load
 
-    trace = None if trace is None else as_trace(trace)
+    trace = None if trace is None else read_load(trace, scenario.workload)
     names = {scenario.workload.trace}
     if "workload.trace" in design.keys:
         place_of_it = design.keys.index("workload.trace")
         names |= {design.point(number)[place_of_it] for number in range(design.size)}
-    traces = {name: read_trace(find_trace(name)) for name in names if name and trace is None}
+    traces = {name: read_load(name, scenario.workload) for name in names if name and trace is None}
     return Job(scenario, trace, traces, seed, month)
 
 

@@ -82,7 +82,7 @@ def scaled(trace: Trace, factor: float, seed: int = 0) -> Trace:
     if not times.size:
         raise TraceError(f"{trace.name}: a scale of {factor:g} leaves no request; give a larger one")
     times = np.sort(times) // trace.resolution_us * trace.resolution_us + trace.start_us
-    return replace(trace, times_us=times, notes=notes)
+    return replace(trace, times_us=times, kinds=None, notes=notes)
 
 
 def rebin(trace: Trace, width_us: int) -> Trace:

@@ -56,6 +56,9 @@ class Trace(HasCard, HasPlots):
         Sorted stamps [us] (kind "events").
     resolution_us : int
         What the stamps are multiples of [us] (kind "events"): a stamp stands for [t, t + resolution).
+    kinds : int8[n] or None
+        What each request is, as a place in `capsim.request_kinds.KINDS` (kind "events"); None where nothing says so.
+        Made by `capsim.trace.request_map.mapped`.
     out_of_order : int
         Lines of the file that went back in time, and were sorted.
     broken_lines : int
@@ -77,6 +80,7 @@ class Trace(HasCard, HasPlots):
     counts: Ints = field(default_factory=_none)
     times_us: Ints = field(default_factory=_none)
     resolution_us: int = 0
+    kinds: NDArray[np.int8] | None = None
     out_of_order: int = 0
     broken_lines: int = 0
     gaps: tuple[tuple[int, int], ...] = ()
@@ -316,7 +320,8 @@ class Trace(HasCard, HasPlots):
             )
         notes = (*self.notes, f"Cut to {iso(low)} - {iso(high)}.")
         if self.kind == "events":
-            return replace(self, start_us=low, end_us=high, times_us=at[first:last], notes=notes)
+            kinds = None if self.kinds is None else self.kinds[first:last]
+            return replace(self, start_us=low, end_us=high, times_us=at[first:last], kinds=kinds, notes=notes)
         # An edge inside a bin moves to the end of that bin; an edge inside a gap stays, and the gap remains.
         if first and at[first - 1] + self.width_us > low:
             low = int(at[first - 1]) + self.width_us
@@ -353,6 +358,7 @@ class Trace(HasCard, HasPlots):
             bin_start_us=np.tile(self.bin_start_us, times) + shifts if self.kind == "counts" else self.bin_start_us,
             counts=np.tile(self.counts, times),
             times_us=np.tile(self.times_us, times) + shifts if self.kind == "events" else self.times_us,
+            kinds=None if self.kinds is None else np.tile(self.kinds, times),
             gaps=tuple((a + i * self.span_us, b + i * self.span_us) for i in range(times) for a, b in self.gaps),
             notes=(*self.notes, f"Repeated {times} times."),
         )

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,7 +28,7 @@ from capsim.trace.lines import MAX_BROKEN_SHARE, Broken, blocks_of, lines_of, sh
 from capsim.trace.model import Trace
 from capsim.trace.parquet import read_parquet
 from capsim.trace.records import read_json_lines
-from capsim.trace.requests import UNSAID, Columns, Requests
+from capsim.trace.requests import UNSAID, Columns, NoPaths, Requests, told
 from capsim.trace.sniff import format_of
 from capsim.trace.source import Asked, Found, Source
 from capsim.trace.table import read_table
@@ -79,6 +80,26 @@ def find_trace(name_or_path: str | Path, base_dir: str | Path | None = None) -> 
         + (f"; did you mean {close[0]!r}?" if close else "")
         + f"; give a path, or a bundled trace: {', '.join(bundled)}"
     )
+
+
+def find_traces(name_or_path: str | Path) -> list[Path]:
+    """The files meant by a name, a path, or a pattern such as ``logs/access.log*``, which fits files of one folder.
+
+    Raises
+    ------
+    TraceError
+        If there are none.
+
+    Examples
+    --------
+    >>> [path.name for path in find_traces("game-day")]
+    ['game-day.csv']
+    """
+    path = Path(name_or_path).expanduser()
+    if not set("*?[") & set(path.name) or path.is_file() or not path.parent.is_dir():
+        return [find_trace(name_or_path)]
+    found = sorted(one for one in path.parent.iterdir() if fnmatchcase(one.name, path.name) and one.is_file())
+    return found or [find_trace(name_or_path)]
 
 
 def read_trace(
@@ -152,9 +173,9 @@ def as_trace(given: TraceLike) -> Trace:
     if isinstance(given, Trace):
         return given
     if isinstance(given, str | Path):
-        return read_trace(find_trace(given))
+        return read_trace(find_traces(given))
     if isinstance(given, list | tuple) and all(isinstance(one, str | Path) for one in given):
-        return read_trace([find_trace(one) for one in given])
+        return read_trace([path for one in given for path in find_traces(one)])
     return Trace.from_frame(given)  # type: ignore[arg-type]  # which refuses anything else
 
 
@@ -180,19 +201,22 @@ def read_requests(
     Raises
     ------
     TraceError
-        As `read_trace`; and if the file's lines say no method and no path.
+        As `read_trace`; and, as `capsim.trace.requests.NoPaths`, if the files' lines say no method and no path.
     """
     trace, found = _read(path, Asked(format=format, **how), max_broken, Columns)
     columns = found.columns
     if columns is None or len(columns.route) != len(found.times_us) or not set(columns.routes) - {UNSAID}:
-        raise TraceError(
+        none = NoPaths(
             f"{trace.source}: its lines say no method and no path; give an access log, or JSON lines that do"
         )
+        none.trace = trace
+        raise none
+    routes, route = told(columns)
     return Requests(
         trace=trace,
         times_us=as_ints(found.times_us),
-        routes=list(columns.routes),
-        route=np.frombuffer(columns.route, np.int32),
+        routes=routes,
+        route=route,
         status=np.frombuffer(columns.status, np.int16),
         response_bytes=as_ints(columns.response_bytes),
         duration_us=as_ints(columns.duration_us),

@@ -1,18 +1,21 @@
 """What the lines say of each request beside its time: method, path, status, bytes of the answer, duration.
 
-Kept only when asked for (`capsim.trace.read.read_requests`). Of a path the query is dropped and what looks like an
-identifier is written ``:id``; addresses, users and agents are never kept.
+Kept only when asked for (`capsim.trace.read.read_requests`). Paths are kept as patterns (`capsim.trace.paths`);
+addresses, users and agents are never kept.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from capsim.errors import TraceError
+from capsim.trace.paths import MOST_SIBLINGS, path_of, without_names
 
 if TYPE_CHECKING:
     from capsim.trace.model import Ints, Trace
@@ -22,22 +25,18 @@ OTHER = ("-", "(other paths)")
 UNSAID = ("-", "-")
 _MOST_TARGETS = 100_000  # raw requests remembered at a time: they differ by their queries
 _METHOD = re.compile(r"[A-Z][A-Z-]{1,19}$")
-_HOST = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
-_ID = re.compile(
-    r"\d+|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{16,}|(?=[^/]*\d)[\w-]{20,}|[^/@]+@[^/]+", re.IGNORECASE
-)
 
 
-def path_of(target: str) -> str:
-    """The path of a request's target, without host and query, identifiers as ``:id``.
+class NoPaths(TraceError):
+    """A file whose lines do not say what was asked; it can still be a load.
 
-    Examples
-    --------
-    >>> path_of("https://api.example/games/42/sessions?token=x")
-    '/games/:id/sessions'
+    Attributes
+    ----------
+    trace : Trace
+        That load.
     """
-    path = re.split(r"[?#;]", _HOST.sub("", target[:2_000], count=1), maxsplit=1)[0] or "/"
-    return "/".join(":id" if _ID.fullmatch(part) else part for part in path.split("/"))[:200]
+
+    trace: Trace
 
 
 @dataclass
@@ -105,6 +104,19 @@ class Columns:
         return self.routes.setdefault(route, len(self.routes))
 
 
+def told(columns: Columns) -> tuple[list[tuple[str, str]], NDArray[np.int32]]:
+    """The routes of a whole log, and the place of each request among them; names that were many are parameters now."""
+    routes, route = list(columns.routes), np.frombuffer(columns.route, np.int32)
+    if len(routes) <= MOST_SIBLINGS:
+        return routes, route
+    often = np.bincount(route, minlength=len(routes)).tolist()
+    paths = without_names(dict(zip(routes, often, strict=True)))
+    merged = dict.fromkeys((method, paths[method, path]) for method, path in routes)
+    places = {one: place for place, one in enumerate(merged)}
+    new = np.array([places[method, paths[method, path]] for method, path in routes], np.int32)
+    return list(merged), new[route]
+
+
 def _whole(value: object, most: int) -> int:
     """A number that a line may write as text; -1 if it is none."""
     try:
@@ -141,3 +153,10 @@ class Requests:
     status: NDArray[np.int16]
     response_bytes: Ints
     duration_us: Ints
+
+    def window(self, from_: str | int | None = None, to: str | int | None = None) -> Requests:
+        """Those in [from, to); see `capsim.trace.model.Trace.window`."""
+        trace = self.trace.window(from_, to)
+        kept = (self.times_us >= trace.start_us) & (self.times_us < trace.end_us)
+        names = ("times_us", "route", "status", "response_bytes", "duration_us")
+        return replace(self, trace=trace, **{name: getattr(self, name)[kept] for name in names})

@@ -13,15 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.errors import ScenarioError, TraceError
+from capsim.request_kinds import READ
 from capsim.specs import STREAMS, Scenario, WorkloadSpec
 from capsim.trace.dispersion import Dispersion, fit_dispersion
 from capsim.trace.instants import iso
 from capsim.trace.model import Trace
-from capsim.trace.read import find_trace, read_trace
 from capsim.units import US_PER_MINUTE, US_PER_S, us_from_s
 from capsim.workload.block import BLOCK_US, Block, Ints, before
 from capsim.workload.players import Players
-from capsim.workload.sources import Chance, CountsSource, EventsSource, RateSource, ScriptSource, Source
+from capsim.workload.recorded import read_load
+from capsim.workload.sources import (
+    Chance,
+    CountsSource,
+    EventsSource,
+    KindsSource,
+    RateSource,
+    ScriptSource,
+    Source,
+)
 
 MOST_IN_BLOCK = 100_000_000  # arrivals in one hour: 0.8 GB and as much again while they are sorted
 MOST_PASSES = 1_000_000
@@ -45,8 +54,9 @@ class Load:
     gaps : tuple of (from_us, to_us)
         Stretches of one pass without data, since its start [us].
     peak_hz : float
-        Rate of the busiest minute, all requests after scaling [1/s]. With sessions, their heartbeats and ends come on
-        top. For bins wider than a minute it is drawn, hence assumed.
+        Rate of the busiest minute, all requests after scaling [1/s]; where it is known what each is, those that bring
+        an item. With sessions, their heartbeats and ends come on top. For bins wider than a minute it is drawn, hence
+        assumed.
     mean_hz : float
         Mean rate over the time with data, after scaling [1/s]; of the same requests.
     """
@@ -59,7 +69,7 @@ class Load:
     mean_hz: float
     workload: WorkloadSpec
     chance: Chance
-    source: Source | ScriptSource
+    source: Source | ScriptSource | KindsSource
     trace: Trace | None = None
     assumptions: tuple[str, ...] = ()
 
@@ -73,8 +83,12 @@ class Load:
         heartbeats = 0
         for number in range(-(-self.until_us // BLOCK_US)):
             from_us, to_us = number * BLOCK_US, (number + 1) * BLOCK_US
+            in_order, other_us, queries_us = None, np.empty(0, np.int64), self._queries(number)
             if isinstance(self.source, ScriptSource):
-                times, in_order = self.source.streams(from_us, min(to_us, self.span_us)), None
+                times = self.source.streams(from_us, min(to_us, self.span_us))
+            elif isinstance(self.source, KindsSource):
+                times, carried = self._by_kind(self.source, number, carried)
+                queries_us, other_us = times.pop("reads"), times.pop("other")
             else:
                 times, carried, in_order = self._split(number, carried)
             sessions = None
@@ -82,8 +96,8 @@ class Load:
                 count = times["heartbeats"].size
                 sessions = (heartbeats + np.arange(count, dtype=np.int64)) % self.workload.live_sessions
                 heartbeats += count
-            block = Block(from_us, to_us, times, sessions, np.empty(0, np.int64), self._covered(from_us, to_us),
-                          queries_us=self._queries(number), in_order=in_order)  # fmt: skip
+            block = Block(from_us, to_us, times, sessions, other_us, self._covered(from_us, to_us),
+                          queries_us=queries_us, in_order=in_order)  # fmt: skip
             if players:
                 block = players.play(block)
             yield block.until(self.until_us)
@@ -118,7 +132,7 @@ class Load:
     ) -> tuple[dict[str, Ints], dict[str, Ints], tuple[Ints, NDArray[np.int8]] | None]:
         """Sorted arrivals of one block by stream, those that already belong to later ones, and `Block.in_order`."""
         from_us, to_us = number * BLOCK_US, (number + 1) * BLOCK_US
-        assert not isinstance(self.source, ScriptSource)
+        assert not isinstance(self.source, ScriptSource | KindsSource)
         parts = {stream: [times] for stream, times in carried.items()}
         mix = self.workload.mix
         for pass_, low, high in self._passes(from_us, to_us):
@@ -134,13 +148,24 @@ class Load:
         in_order = None
         if all(len(found) == 2 and not found[0].size for found in parts.values()) and by_stream(times, kinds):
             in_order = before(to_us, times, kinds)
-        now: dict[str, Ints] = {}
-        later: dict[str, Ints] = {}
-        for name, found in parts.items():
-            times = found[-1] if len(found) == 2 and not found[0].size else np.sort(np.concatenate(found))
-            cut = times.searchsorted(to_us)
-            now[name], later[name] = times[:cut], times[cut:]
-        return now, later, in_order
+        whole = {
+            name: found[-1] if len(found) == 2 and not found[0].size else np.sort(np.concatenate(found))
+            for name, found in parts.items()
+        }
+        return *_cut(whole, to_us), in_order
+
+    def _by_kind(
+        self, source: KindsSource, number: int, carried: dict[str, Ints]
+    ) -> tuple[dict[str, Ints], dict[str, Ints]]:
+        """The same where it is known what each request is: streams, reads and others."""
+        from_us, to_us = number * BLOCK_US, (number + 1) * BLOCK_US
+        whole = {}
+        for name, one in source.by_kind.items():
+            parts = [carried[name]] if name in carried else []
+            for pass_, low, high in self._passes(from_us, to_us):
+                parts.append(one.arrivals(low, high, number + pass_) + pass_ * self.span_us)
+            whole[name] = np.sort(np.concatenate(parts))
+        return _cut(whole, to_us)
 
     def _queries(self, number: int) -> Ints:
         """Sorted analytics reads of one block, where the load has data; Poisson."""
@@ -243,7 +268,7 @@ def load_of(
     workload = scenario.workload
     chance = Chance(seed, replicate)
     if trace is None and workload.trace is not None:
-        trace = read_trace(find_trace(workload.trace))
+        trace = read_load(workload.trace, workload)
     if trace is not None:
         load = _of_trace(workload, trace, chance, binned_as)
     elif workload.rate_hz is not None:
@@ -267,9 +292,13 @@ def load_of(
 
 
 def _of_trace(workload: WorkloadSpec, trace: Trace, chance: Chance, binned_as: BinnedAs) -> Load:
-    source: Source
+    source: Source | KindsSource
+    items = trace.total
     if trace.kind == "events":
-        source = EventsSource(trace, workload.scale, chance)
+        if trace.kinds is None:
+            source = EventsSource(trace, workload.scale, chance)
+        else:
+            source, items = KindsSource(trace, workload.scale, chance), int((trace.kinds < READ).sum())
         assumptions = [f"arrivals are uniform within the {trace.resolution_us / US_PER_S:g} s of their stamp"]
         if workload.scale > 1:
             assumptions.append("further copies of a request move to a uniform place in its minute")
@@ -289,7 +318,7 @@ def _of_trace(workload: WorkloadSpec, trace: Trace, chance: Chance, binned_as: B
         until_us=trace.span_us,
         gaps=tuple((a - trace.start_us, b - trace.start_us) for a, b in trace.gaps),
         peak_hz=source.peak_hz(),
-        mean_hz=trace.total * workload.scale / (trace.covered_us / US_PER_S),
+        mean_hz=items * workload.scale / (trace.covered_us / US_PER_S),
         workload=workload,
         chance=chance,
         source=source,
@@ -330,6 +359,15 @@ def _of_runs(name: str, workload: WorkloadSpec, chance: Chance) -> Load:
         workload=workload,
         chance=chance,
         source=source,
+    )
+
+
+def _cut(times: dict[str, Ints], at_us: int) -> tuple[dict[str, Ints], dict[str, Ints]]:
+    """Sorted arrivals before an instant, and those from it on."""
+    places = {name: int(found.searchsorted(at_us)) for name, found in times.items()}
+    return (
+        {name: found[: places[name]] for name, found in times.items()},
+        {name: found[places[name] :] for name, found in times.items()},
     )
 
 

@@ -7,12 +7,14 @@ which rises by one at every cut.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capsim import rng
+from capsim.request_kinds import READ
 from capsim.specs import STREAMS, RunSpec
 from capsim.trace.convert import jitter_cell_us, scaled_counts, scaled_times
 from capsim.trace.dispersion import Dispersion, minutes_in, split_counts
@@ -27,10 +29,11 @@ class Chance:
 
     seed: int
     replicate: int
+    of: str = ""  # begins the names of the purposes
 
     def at(self, purpose: str, piece: int) -> np.random.Generator:
         """The generator of one purpose in one piece."""
-        return rng.generator(self.seed, self.replicate, f"arrivals/{purpose}", piece)
+        return rng.generator(self.seed, self.replicate, f"arrivals/{self.of}{purpose}", piece)
 
 
 class Source(Protocol):
@@ -116,8 +119,40 @@ class EventsSource:
         return self._most(BLOCK_US)
 
     def _most(self, width_us: int) -> float:
+        if not self._times_us.size:
+            return 0.0
         ones = np.ones(self._times_us.size, np.int64)
         return float(_sums(self._times_us // width_us, ones)[1].max()) * self._scale
+
+
+class KindsSource:
+    """Recorded instants of which it is known what each is; every kind has its own draws, as `EventsSource`.
+
+    Attributes
+    ----------
+    by_kind : dict of name to EventsSource
+        The names are those of the streams, ``reads`` and ``other``.
+    """
+
+    def __init__(self, trace: Trace, scale: float, chance: Chance) -> None:
+        kinds = trace.kinds
+        assert kinds is not None
+
+        def only(which: NDArray[np.bool_], of: str = "") -> EventsSource:
+            part = replace(trace, times_us=trace.times_us[which], kinds=None)
+            return EventsSource(part, scale, replace(chance, of=of))
+
+        names = (*STREAMS, "reads", "other")
+        self.by_kind = {name: only(kinds == kind, f"{name}/") for kind, name in enumerate(names)}
+        self._items, self._all = only(kinds < READ), only(kinds >= 0)
+
+    def peak_hz(self) -> float:
+        """Rate of the busiest minute of the items [1/s]."""
+        return self._items.peak_hz()
+
+    def most_in_block(self) -> float:
+        """Requests of the busiest hour, all kinds."""
+        return self._all.most_in_block()
 
 
 class RateSource:
