@@ -46,7 +46,7 @@ from capsim.specs import PoolSpec
 from capsim.sweep.journal import NAME, Journal
 from capsim.sweep.point import changed, split
 from capsim.sweep.run import design_of
-from capsim.trace import instants, read_requests, read_trace
+from capsim.trace import instants, patterns, read_requests, read_trace
 from capsim.validation import oracle, series
 
 ROOT = Path(__file__).parents[1]
@@ -100,10 +100,14 @@ def _in_files(**names: Callable[[Path], object]) -> Callable[[bytes], object]:
     return through
 
 
+_LOGS = {None, "access-log", "events", "jsonl", "json-array", "w3c", *(line.name for line in patterns.LINES)}
+
+
 def _trace(format: str | None = None, **how: str) -> Callable[[bytes], object]:
     def read(path: Path) -> object:
-        with suppress(TraceError):  # many a load says nothing of its requests
-            read_requests(path, format, **how)
+        if format in _LOGS:
+            with suppress(TraceError):  # many a load says nothing of its requests
+                read_requests(path, format, **how)
         return repr(read_trace(path, format, **how))
 
     return _in_files(load=read)

@@ -144,10 +144,12 @@ class _Lines:
         bracket = self._nth(brackets, brackets.searchsorted(starts))
         space = spaces.searchsorted(starts)
         first_space, second_space = self._nth(spaces, space), self._nth(spaces, space, 1)
-        after = self._nth(spaces, space, 2)
         twice = second_space == first_space + 1  # as in "Mar  2"
-        words = (first_space > starts) & np.where(twice, after > second_space + 1, second_space > first_space + 1)
-        usual &= words & (np.where(twice, after, second_space) < bracket)
+        if twice.any():
+            third_space = self._nth(spaces, space, 2)
+            usual &= ~twice | (third_space > second_space + 1)
+            second_space = np.where(twice, third_space, second_space)
+        usual &= (first_space > starts) & (second_space > first_space + 1) & (second_space < bracket)
         opens, closes = self._nth(self._quotes, self._first_quote), self._nth(self._quotes, self._first_quote, 1)
         usual &= (opens == bracket + _STAMP - 1) & (closes + 6 < ends) & (ends - starts <= LONGEST_LINE_BYTES)
 
