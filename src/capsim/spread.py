@@ -50,7 +50,8 @@ def with_spread(result: Result, peaks: Iterable[float]) -> Result:
     basis = f"of {len(found)} runs"
     ends = (("lowest", found[0]), ("highest", found[-1]))
     rows[place + 1 : place + 1] = [
-        Metric(metric=f"{PEAK}_{name}", value=rounded(value), unit="MiB", basis=basis, half_width=None) for name, value in ends
+        Metric(metric=f"{PEAK}_{name}", value=rounded(value), unit="MiB", basis=basis, half_width=None)
+        for name, value in ends
     ]
     said = (
         f"the peak of memory depends on which reads meet by chance: {found[0]:,.0f} to {found[-1]:,.0f} MiB in "
