@@ -42,11 +42,13 @@ from capsim.recording.write import table_of
 from capsim.reference import http
 from capsim.reference.settings import Settings
 from capsim.reference.url import read_database_url
-from capsim.specs import PoolSpec
+from capsim.specs import PoolSpec, Scenario
 from capsim.sweep.journal import NAME, Journal
 from capsim.sweep.point import changed, split
 from capsim.sweep.run import design_of
 from capsim.trace import instants, patterns, read_requests, read_trace
+from capsim.trace.paths import path_of
+from capsim.trace.request_map import RequestMap, proposed
 from capsim.validation import oracle, series
 
 ROOT = Path(__file__).parents[1]
@@ -183,6 +185,18 @@ def _addressed(url: str) -> object:
     found = effective(read(["postgres://" + url]), ON)
     address = database_address_of(url)
     return pool_of({"postgres": "3"}, address, "x"), found.settings(), inspection(found)
+
+
+def _mapped(text: str) -> object:
+    """A path of a log, and as a key of the map; what is told of it is a pattern that stays, and that the map fits."""
+    path = path_of(text)
+    assert path_of(path) == path and path.isascii() and path.isprintable()
+    assert proposed("GET", path).why and proposed("POST", path).why
+    if path.startswith("/"):
+        assert RequestMap({f"GET {path}": "read"}).kind("GET", path) is not None
+    load = {"trace": "game-day", "requests": {text: "event"}}
+    table = {"name": "x", "workload": load, "billing": {"from": "2026-02-03"}}
+    return RequestMap(scenario.validated(Scenario, table, "x").workload.requests or {}).kind("POST", path)
 
 
 def _scenario(text: str) -> object:
@@ -359,6 +373,7 @@ PARSERS: dict[str, Parser] = {
         _inspected("package.json"), lambda: {"name": "x", "scripts": {"prestart": "a", "start": "node dist/index.js"}}
     ),
     "dockerfile": Parser(_inspected("Dockerfile")),
+    "request-path": Parser(_text(_mapped)),
     "start-command": Parser(_text(_started)),
     "procfile": Parser(_inspected("Procfile")),
     "railpack-json": Parser(_inspected("railpack.json"), lambda: {"deploy": {"startCommand": "node a.js"}}),
