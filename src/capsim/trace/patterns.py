@@ -13,6 +13,7 @@ from capsim.trace.source import Found, Source
 from capsim.units import US_PER_MS, US_PER_S
 
 _QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_TOOK = r"-?\d{1,9}(?:\.\d{1,9})?"
 _COLOURS = re.compile(r"\x1b?\[[0-9;]{0,8}m")
 _CELL = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ][\d:.]+(?: ?[A-Z]{1,5}|[+-][\d:]+)?[,;\t]")
 _LONGEST = 20_000  # bytes of a line that are looked at
@@ -36,7 +37,7 @@ LINES = (
     Line(
         "alb",
         re.compile(
-            rf'(?:https?|h2|grpcs|wss?) (?P<end>\d{{4}}-\S+) \S+ \S+:\d+ \S+ (?P<took>[-\d.]+ [-\d.]+ [-\d.]+) '
+            rf'(?:https?|h2|grpcs|wss?) (?P<end>\d{{4}}-\S+) \S+ \S+:\d+ \S+ (?P<took>{_TOOK} {_TOOK} {_TOOK}) '
             rf'(?P<status>\d{{3}}|-) \S+ -?\d+ (?P<size>\d+|-)(?: "(?P<request>{_QUOTED})" "{_QUOTED}" \S+ \S+ \S+ '
             rf'"{_QUOTED}" "{_QUOTED}" "{_QUOTED}" \S+ (?P<at>\d{{4}}-\S+)| "(?P<old>{_QUOTED})"|)'
         ),
@@ -44,7 +45,7 @@ LINES = (
     Line(
         "elb",
         re.compile(
-            rf'(?P<at>\d{{4}}-\d\d-\d\dT\S+) \S+ \S+:\d+ \S+ (?P<took>[-\d.]+ [-\d.]+ [-\d.]+) (?P<status>\d{{3}}|-) '
+            rf'(?P<at>\d{{4}}-\d\d-\d\dT\S+) \S+ \S+:\d+ \S+ (?P<took>{_TOOK} {_TOOK} {_TOOK}) (?P<status>\d{{3}}|-) '
             rf'\S+ \d+ (?P<size>\d+) "(?P<request>{_QUOTED})"'
         ),
     ),
