@@ -36,7 +36,7 @@ bench: .venv/test.stamp
 	$(BIN)/python benchmarks/import_log.py
 
 notebooks: .venv/test.stamp
-	$(BIN)/python -m capsim.notebooks notebooks/*.ipynb
+	$(BIN)/python -m capsim.show.notebooks notebooks/*.ipynb
 
 # The site: open build/site/index.html.
 docs: .venv/test.stamp
@@ -46,8 +46,8 @@ lab: .venv/test.stamp
 	$(BIN)/capsim lab
 
 # The schema of every JSON document is what `schema_text()` of its module says.
-SCHEMAS := audit=capsim.audit calibration=capsim.calibration.document findings=capsim.findings inspection=capsim.inspect.report optimum=capsim.optimize \
-	recording-comparison=capsim.calibration.beside reconciliation=capsim.reconcile result=capsim.document sweep=capsim.sweep.document
+SCHEMAS := audit=capsim.study.audit calibration=capsim.telemetry.calibration.document findings=capsim.study.findings inspection=capsim.telemetry.inspect.report optimum=capsim.study.optimize \
+	recording-comparison=capsim.telemetry.calibration.recording_comparison reconciliation=capsim.telemetry.reconcile result=capsim.results.document sweep=capsim.study.sweeps.document
 
 schema: .venv/run.stamp
 	$(BIN)/capsim scenario schema > data/schema/scenario.schema.json.part

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capsim.rng import generator
+from capsim.base.rng import generator
 
 HERE = Path(__file__).parent
 ENGINES = HERE / "engines"

@@ -40,7 +40,7 @@ def make(path: Path, lines: int) -> None:
 
 def by_capsim(path: Path) -> tuple[int, int]:
     """Requests, and those of the busiest minute."""
-    from capsim.trace import read_trace
+    from capsim.workload import read_trace
 
     times_us = read_trace(path).times_us
     return len(times_us), int(np.unique(times_us // 60_000_000, return_counts=True)[1].max())

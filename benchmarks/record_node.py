@@ -15,11 +15,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from capsim.measure.gclog import FLAGS
-from capsim.measure.node import find_node
-from capsim.measure.session import PROGRAMS, RECORD_BYTES
-from capsim.recording.address import address_of
-from capsim.recording.record import Settings, record
+from capsim.telemetry.measure.gclog import FLAGS
+from capsim.telemetry.measure.node import find_node
+from capsim.telemetry.measure.session import PROGRAMS, RECORD_BYTES
+from capsim.workload.recordings.address import address_of
+from capsim.telemetry.record.recorder import Settings, record
 
 EVERY_S = 1.0
 

@@ -12,10 +12,10 @@ import sys
 import time
 from typing import get_args
 
-from capsim.explorer import Settings
-from capsim.explorer.engine import explored
-from capsim.explorer.settings import SETTINGS
-from capsim.fidelity import Fidelity
+from capsim.show.explorer import Settings
+from capsim.show.explorer.engine import explored
+from capsim.show.explorer.settings import SETTINGS
+from capsim.engine.fidelity import Fidelity
 
 SLOWEST = 6
 

@@ -15,8 +15,8 @@ import time
 from typing import Any
 
 from capsim import load
-from capsim.run import simulate
-from capsim.specs import STREAMS, Scenario
+from capsim.results.run import simulate
+from capsim.scenario.server import STREAMS, Scenario
 from capsim.workload import load_of
 
 DAYS = {"hour": 1 / 24, "six hours": 1 / 4, "day": 1, "week": 7, "month": 30}
@@ -49,8 +49,8 @@ def run_job(rate_hz: float, days: float, job: str) -> dict[str, float]:
 
 
 def _without_look_ahead() -> None:
-    from capsim.server import fleet
-    from capsim.server.model import Server
+    from capsim.engine import fleet
+    from capsim.engine.model import Server
 
     class EventByEvent(Server):
         def __init__(self, *args: object, **options: object) -> None:
@@ -66,7 +66,7 @@ def plot(found: dict[float, list[dict[str, Any]]], path: str) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    from capsim.plots.canvas import style
+    from capsim.show.plots.canvas import style
 
     with style():
         figure, axes = plt.subplots(figsize=(7, 4.2))

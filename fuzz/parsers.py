@@ -22,34 +22,40 @@ import tomlkit
 
 # All that a parser imports when it is used, so that `run.py` sees into it.
 import capsim.cli.sweep as sweep_command
-import capsim.inspect.effective
-import capsim.inspect.findings
-import capsim.trace.access_log
-import capsim.trace.parquet  # noqa: F401
-from capsim import billed, document, pricing, providers, scenario, slo
-from capsim.errors import CapsimError, TraceError
-from capsim.inspect import effective, read
-from capsim.inspect.pool import pool_of
-from capsim.inspect.report import inspection, screen
-from capsim.inspect.url import address_of as database_address_of
-from capsim.inspect.written import written
-from capsim.measure import companion, gclog
-from capsim.memory.residuals import overridden
-from capsim.recording import ask, load, read_recording
-from capsim.recording.address import address_of
-from capsim.recording.answer import NotMetrics, read_answer
-from capsim.recording.write import table_of
-from capsim.reference import http
-from capsim.reference.settings import Settings
-from capsim.reference.url import read_database_url
-from capsim.specs import PoolSpec, Scenario
-from capsim.sweep.journal import NAME, Journal
-from capsim.sweep.point import changed, split
-from capsim.sweep.run import design_of
-from capsim.trace import instants, patterns, read_requests, read_trace
-from capsim.trace.paths import path_of
-from capsim.trace.request_map import RequestMap, proposed
+import capsim.telemetry.inspect.effective
+import capsim.telemetry.inspect.findings
+import capsim.workload.access_log
+import capsim.workload.parquet  # noqa: F401
+from capsim.base.errors import CapsimError, TraceError
+from capsim.cost import billed
+from capsim.memory.uncertainty import overridden
+from capsim.results import document
+from capsim.scenario import file as scenario
+from capsim.scenario import prices as pricing
+from capsim.scenario import providers
+from capsim.scenario.server import PoolSpec, Scenario
+from capsim.study import slo
+from capsim.study.sweeps.journal import NAME, Journal
+from capsim.study.sweeps.point import changed, split
+from capsim.study.sweeps.run import design_of
+from capsim.telemetry.inspect import effective, read
+from capsim.telemetry.inspect.pool import pool_of
+from capsim.telemetry.inspect.report import inspection, screen
+from capsim.telemetry.inspect.url import address_of as database_address_of
+from capsim.telemetry.inspect.written import written
+from capsim.telemetry.measure import gclog
+from capsim.telemetry.record import ask
 from capsim.validation import oracle, series
+from capsim.validation.reference import http
+from capsim.validation.reference.settings import Settings
+from capsim.validation.reference.url import read_database_url
+from capsim.workload import companion, instants, patterns, read_requests, read_trace
+from capsim.workload.paths import path_of
+from capsim.workload.recordings import load, read_recording
+from capsim.workload.recordings.address import address_of
+from capsim.workload.recordings.metrics_response import NotMetrics, read_answer
+from capsim.workload.recordings.write import table_of
+from capsim.workload.request_map import RequestMap, proposed
 
 ROOT = Path(__file__).parents[1]
 CORPUS = Path(__file__).parent / "corpus"

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from capsim.accounting import FATES
-from capsim.provenance import certificate
-from capsim.specs import STREAMS, Scenario
-from capsim.tables import BILL, MEMORY, SAMPLES
+from capsim.results.accounting import FATES
+from capsim.results.provenance import certificate
+from capsim.scenario.columns import BILL, MEMORY, SAMPLES
+from capsim.scenario.server import STREAMS, Scenario
 
 SCENARIO = Scenario(
     name="small",
@@ -37,7 +37,7 @@ def samples(minutes: int, level: float) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class FakeRun:
-    """Stands in for `capsim.run.Run`; ``level`` is its memory in MiB."""
+    """Stands in for `capsim.results.run.Run`; ``level`` is its memory in MiB."""
 
     scenario: Scenario = SCENARIO
     level: float = 100.0
@@ -93,7 +93,7 @@ class FakeRun:
 
 
 def fake_simulate(level: Callable[[Scenario, int, int], float] = lambda scenario, seed, replicate: 100.0) -> Any:
-    """A stand-in for `capsim.run.simulate` whose memory is ``level(scenario, seed, replicate)``."""
+    """A stand-in for `capsim.results.run.simulate` whose memory is ``level(scenario, seed, replicate)``."""
 
     def simulate(scenario: Scenario, trace: Any = None, *, seed: int = 0, replicate: int = 0, **_: Any) -> FakeRun:
         load = {"name": trace.name, "sha256": trace.sha256} if trace is not None else {"name": "made from rates"}

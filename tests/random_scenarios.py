@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from capsim.scenario import load
+from capsim.scenario.file import load
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "data/schema/scenario.schema.json").read_text(encoding="utf-8"))
 BASES = ("before", "after", "after-as-deployed", "fixed", "later", "recommended")

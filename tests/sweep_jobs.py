@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capsim.sweep.point import Job
+from capsim.study.sweeps.point import Job
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from capsim.errors import TraceError
-from capsim.trace import access_log, lines, read_trace
-from capsim.trace.access_log import ACCESS_LINE
-from capsim.trace.instants import Stamps, clf_us
-from capsim.trace.lines import Broken, blocks_of, lines_of
-from capsim.trace.source import Asked, Source
+from capsim.base.errors import TraceError
+from capsim.workload import access_log, lines, read_trace
+from capsim.workload.access_log import ACCESS_LINE
+from capsim.workload.instants import Stamps, clf_us
+from capsim.workload.lines import Broken, blocks_of, lines_of
+from capsim.workload.source import Asked, Source
 
 USUAL = '10.0.0.{} - - [{:02}/Feb/2026:{:02}:{:02}:{:02} {}] "POST /api/{} HTTP/1.1" {} {} "-" "curl/8.5.0"\n'
 SPOILED = (  # text, and what takes its place

@@ -11,22 +11,22 @@ import pytest
 from click.testing import CliRunner
 
 import capsim as cs
-from capsim.audit import Audit, dumps, examine, load_audit, schema_text
-from capsim.audit.claims import ClaimsSpec, NeedSpec, read
-from capsim.audit.drift import drift
-from capsim.audit.figures import FIGURES, Played
-from capsim.audit.figures import read as figure
-from capsim.audit.needs import Loads, first, solve
-from capsim.audit.page import BEGIN, block, markdown, overview, texts, write
-from capsim.audit.sides import AFTER, BEFORE, CUMULATIVE, FAMILIES, ONE, OUT, STEPS, Side, family, scenario_of
-from capsim.audit.verdict import Range, judge
+from capsim.base.errors import CapsimError
+from capsim.base.paths import data_dir
 from capsim.cli import main
-from capsim.cost import bill as billed
-from capsim.errors import CapsimError
+from capsim.cost.bill import bill as billed
 from capsim.memory.constants import value
-from capsim.paths import data_dir
-from capsim.plan import KNOBS
-from capsim.stress import stress
+from capsim.results.stress_test import stress
+from capsim.scenario.changes import KNOBS
+from capsim.show.audit_drift import drift
+from capsim.show.audit_page import BEGIN, block, markdown, overview, texts, write
+from capsim.study.audit import Audit, dumps, examine, load_audit, schema_text
+from capsim.study.audit.break_even import Loads, first, solve
+from capsim.study.audit.claims import ClaimsSpec, NeedSpec, read
+from capsim.study.audit.figures import FIGURES, Played
+from capsim.study.audit.figures import read as figure
+from capsim.study.audit.variants import AFTER, BEFORE, CUMULATIVE, FAMILIES, ONE, OUT, STEPS, Side, family, scenario_of
+from capsim.study.audit.verdict import Range, judge
 
 KEPT = data_dir() / "audit"
 ROOT = Path(__file__).parents[1]

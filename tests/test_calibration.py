@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from capsim.calibration.fit import Task, _root_of
-from capsim.calibration.identify import identified
-from capsim.calibration.parameters import DEFAULT, bounds, chosen, merged, published
-from capsim.calibration.simulator import Simulator
-from capsim.calibration.stretches import measured, stretches
-from capsim.calibration.surface import learn
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
 from capsim.memory.constants import value
 from capsim.memory.server import process_of
-from capsim.recording.latency import flush_latency
-from capsim.recording.load import arrivals, load_trace, mix, rates
-from capsim.recording.write import write_recording
-from capsim.scenario import dumps, loads
-from capsim.specs import STREAMS
+from capsim.scenario.file import dumps, loads
+from capsim.scenario.server import STREAMS
+from capsim.telemetry.calibration.fit import Task, _root_of
+from capsim.telemetry.calibration.identify import identified
+from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, merged, published
+from capsim.telemetry.calibration.response_surface import learn
+from capsim.telemetry.calibration.segments import measured, stretches
+from capsim.telemetry.calibration.simulator import Simulator
+from capsim.workload.recordings.latency import flush_latency
+from capsim.workload.recordings.load import arrivals, load_trace, mix, rates
+from capsim.workload.recordings.write import write_recording
 from twins import scenario_of, server_side, twin
 
 PARAMETERS = chosen(DEFAULT)
@@ -43,7 +43,7 @@ def recording():
 @pytest.fixture(scope="module")
 def fitted(recording):
     import capsim as cs
-    from capsim.calibration import fit as fitting
+    from capsim.telemetry.calibration import fit as fitting
 
     with pytest.MonkeyPatch.context() as patch:
         for name, few in QUICK.items():
@@ -103,9 +103,9 @@ def test_a_recording_without_totals_tells_no_load(recording):
 
 def dipping(latency_s: float, hours: float = 3.0, rate_hz: float = 15.0, every_s: float = 1.0):
     """Samples of a writer whose flushes take a known time."""
-    from capsim.recording.answer import VALUES
-    from capsim.recording.model import MISSED, Recording
-    from capsim.tables import empty
+    from capsim.scenario.columns import empty
+    from capsim.workload.recordings.metrics_response import VALUES
+    from capsim.workload.recordings.model import MISSED, Recording
 
     draws = np.random.default_rng(5)
     at = np.sort(draws.uniform(0, hours * 3_600, draws.poisson(rate_hz * hours * 3_600)))
@@ -258,14 +258,14 @@ def test_what_cannot_be_fitted_is_refused_with_the_reason(fit, said):
 
 
 def test_a_recording_that_is_too_short_is_refused(recording):
-    from capsim.calibration import calibrate
+    from capsim.telemetry.calibration import calibrate
 
     with pytest.raises(CapsimError, match="record for longer"):
         calibrate(scenario_of(MINUTES), recording.window(0, 60))
 
 
 def test_the_command_writes_the_scenario_and_says_what_it_rests_on(recording, tmp_path, monkeypatch):
-    from capsim.calibration import fit as fitting
+    from capsim.telemetry.calibration import fit as fitting
 
     for name, few in (("FIRST", 64), ("LATER", 32), ("AGAIN", 10), ("ROUNDS", 1), ("CLOSEST", 30)):
         monkeypatch.setattr(fitting, name, few)

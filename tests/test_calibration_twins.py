@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("numba")
 
-from capsim.calibration.fit import BUDGET, FIRST, HELD_OUT, Task, by_likelihood
-from capsim.calibration.likelihood import Likelihood, _parabola
-from capsim.calibration.parameters import DEFAULT, bounds, chosen, published
-from capsim.calibration.simulator import Simulator
-from capsim.calibration.stretches import measured, stretches
+from capsim.telemetry.calibration.fit import BUDGET, FIRST, HELD_OUT, Task, by_likelihood
+from capsim.telemetry.calibration.likelihood import Likelihood, _parabola
+from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, published
+from capsim.telemetry.calibration.segments import measured, stretches
+from capsim.telemetry.calibration.simulator import Simulator
 from twins import scenario_of, twin
 
 MINUTES = 10

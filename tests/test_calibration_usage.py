@@ -11,23 +11,22 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from capsim.billed import read_series
-from capsim.calibration import usage as fitting
-from capsim.calibration.regression import line
-from capsim.calibration.usage import check_table, fit_usage
+from capsim.base.errors import CapsimError
+from capsim.base.units import GB, MIB
 from capsim.cli import main
-from capsim.errors import CapsimError
+from capsim.cost.billed import read_series
+from capsim.engine.simulation import play
 from capsim.memory import resident
-from capsim.play import play
-from capsim.recording.answer import VALUES
-from capsim.recording.model import MISSED, Recording
-from capsim.recording.write import write_recording
-from capsim.scenario import dumps, loads
-from capsim.specs import STREAMS
-from capsim.tables import empty
-from capsim.trace import Trace
-from capsim.units import GB, MIB
-from capsim.workload import load_of
+from capsim.scenario.columns import empty
+from capsim.scenario.file import dumps, loads
+from capsim.scenario.server import STREAMS
+from capsim.telemetry.calibration import usage as fitting
+from capsim.telemetry.calibration.regression import line
+from capsim.telemetry.calibration.usage import check_table, fit_usage
+from capsim.workload import Trace, load_of
+from capsim.workload.recordings.metrics_response import VALUES
+from capsim.workload.recordings.model import MISSED, Recording
+from capsim.workload.recordings.write import write_recording
 from twins import scenario_of
 
 HOURS, STEP_S, EVERY_S = 3, 60, 10
@@ -217,7 +216,7 @@ def test_an_export_that_does_not_serve_is_one_line(tmp_path, change, said):
 
 
 def test_a_constant_of_railways_metrics_is_not_asked_of_samples():
-    from capsim.calibration.parameters import chosen
+    from capsim.telemetry.calibration.parameters import chosen
 
     with pytest.raises(CapsimError, match="give an export of Railway's metrics with --usage"):
         chosen(["request_cpu_factor"])
@@ -227,7 +226,7 @@ def test_a_constant_of_railways_metrics_is_not_asked_of_samples():
 
 
 def test_the_command_writes_what_railways_metrics_show(tmp_path, monkeypatch):
-    from capsim.calibration import fit
+    from capsim.telemetry.calibration import fit
 
     for name, few in (("FIRST", 64), ("LATER", 32), ("AGAIN", 10), ("ROUNDS", 1), ("CLOSEST", 30)):
         monkeypatch.setattr(fit, name, few)

@@ -11,11 +11,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 import capsim as cs
-from capsim.cards import Line, card
-from capsim.findings.document import Finding, Findings
-from capsim.findings.page import write
-from capsim.frames import Bill, Sweep
-from capsim.specs import Scenario
+from capsim.results.frames import Bill, Sweep
+from capsim.scenario.server import Scenario
+from capsim.show.findings_page import write
+from capsim.show.html_repr import Line, card
+from capsim.study.findings.document import Finding, Findings
 
 matplotlib.use("Agg")
 

@@ -13,9 +13,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.files import SUMS
 from capsim.cli import COMMANDS, main
-from capsim.document import load_document
-from capsim.files import SUMS
+from capsim.results.document import load_document
 from fake_run import fake_simulate
 
 SCENARIO = """
@@ -41,7 +41,8 @@ def here(tmp_path, monkeypatch):
 
 
 def pretend(monkeypatch, simulate, write=lambda results, out: (out / "report.html").write_text("<html>")):
-    for module, name, function in (("capsim.run", "simulate", simulate), ("capsim.report", "write", write)):
+    fakes = (("capsim.results.run", "simulate", simulate), ("capsim.show.report", "write", write))
+    for module, name, function in fakes:
         fake = types.ModuleType(module)
         setattr(fake, name, function)
         monkeypatch.setitem(sys.modules, module, fake)
@@ -339,7 +340,7 @@ def test_an_unwritable_output_is_refused_before_the_run(here, monkeypatch):
     def forbidden(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("capsim.files._made", forbidden)
+    monkeypatch.setattr("capsim.base.files._made", forbidden)
 
     assert refused(capsim("run", "after.toml", "--out", "out"), "out: cannot be written (Permission denied)")
 

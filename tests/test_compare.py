@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from capsim.compare import Drift, changed_inputs, compare, drift, figures, unlike
-from capsim.document import result_of
-from capsim.errors import CapsimError
-from capsim.screen import WIDTH, drift_table, overview, ratio
+from capsim.base.errors import CapsimError
+from capsim.results.comparison import Drift, changed_inputs, compare, drift, figures, unlike
+from capsim.results.document import result_of
+from capsim.show.console import WIDTH, drift_table, overview, ratio
 from fake_run import SCENARIO, FakeRun
 
 BEFORE = result_of([FakeRun(SCENARIO.replace("name", "before"), level=100.0)])

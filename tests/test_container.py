@@ -2,7 +2,7 @@
 
 import pytest
 
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
 from capsim.memory.container import Container, Usage, cached_mib
 
 

@@ -10,12 +10,12 @@ from fractions import Fraction
 import pandas as pd
 import pytest
 
-from capsim.cost import Line, bill, cents, invoice, limit_notes
-from capsim.errors import CapsimError, PriceError
-from capsim.pricing import Meter, PriceTable, bundled_prices, plan_on, prices_on
-from capsim.specs import Scenario
-from capsim.tables import BILL, MEMORY, SAMPLES
-from capsim.usage import Quantity, Usage, Window, service_usage
+from capsim.base.errors import CapsimError, PriceError
+from capsim.cost.bill import Line, bill, cents, invoice, limit_notes
+from capsim.cost.usage import Quantity, Usage, Window, service_usage
+from capsim.scenario.columns import BILL, MEMORY, SAMPLES
+from capsim.scenario.prices import Meter, PriceTable, bundled_prices, plan_on, prices_on
+from capsim.scenario.server import Scenario
 
 MONTH = 43_200
 DAY = dt.date(2026, 2, 3)

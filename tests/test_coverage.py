@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from capsim.intervals import (
+from capsim.base.intervals import (
     Interval,
     Target,
     TooShort,
@@ -23,8 +23,8 @@ from capsim.intervals import (
     t_quantile,
     warm_up,
 )
-from capsim.run import simulate
-from capsim.specs import Scenario
+from capsim.results.run import simulate
+from capsim.scenario.server import Scenario
 from capsim.validation import queueing
 
 SEED = 20_261_126

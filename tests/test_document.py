@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capsim.accounting import FATES
-from capsim.document import Account, dumps, load_document, load_results, result_of, rounded, schema_text
-from capsim.errors import CapsimError
-from capsim.intervals import t_quantile
-from capsim.paths import data_dir
-from capsim.replicates import combine
-from capsim.series import MAX_STEPS, series_of, step_s
+from capsim.base.errors import CapsimError
+from capsim.base.intervals import t_quantile
+from capsim.base.paths import data_dir
+from capsim.results.accounting import FATES
+from capsim.results.document import Account, dumps, load_document, load_results, result_of, rounded, schema_text
+from capsim.results.replicates import combine
+from capsim.results.series import MAX_STEPS, series_of, step_s
 from fake_run import FakeRun, samples
 
 MONTH_MINUTES = 43_200

@@ -21,14 +21,14 @@ import pytest
 pytest.importorskip("aiohttp")
 from aiohttp.test_utils import TestClient, TestServer
 
-from capsim.explorer.serve import Explorer
-from capsim.http_door import Door
-from capsim.reference.http import application, unpacked
-from capsim.reference.log import Log
-from capsim.reference.service import Service
-from capsim.reference.settings import Settings
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.specs import ServerSpec
+from capsim.base.http_door import Door
+from capsim.scenario.server import ServerSpec
+from capsim.show.explorer.serve import Explorer
+from capsim.validation.reference.http import application, unpacked
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.service import Service
+from capsim.validation.reference.settings import Settings
+from capsim.validation.reference.sqlite import SqliteDatabase
 
 SECURITY = {"Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"}
 EVENT = b'{"gameId":"g","userId":"u","eventName":"start"}'
@@ -379,7 +379,7 @@ def test_questions_whose_reader_has_gone_are_dropped(monkeypatch):
     """150 of them, each from a reader of its own, wait behind two that are being answered; none of them is begun."""
     import threading
 
-    from capsim.explorer import engine, serve
+    from capsim.show.explorer import engine, serve
 
     released, begun, living = threading.Event(), [], []
 
@@ -421,8 +421,8 @@ def test_questions_whose_reader_has_gone_are_dropped(monkeypatch):
 
 
 def test_the_engine_asks_before_it_begins():
-    from capsim.explorer import Settings as Knobs
-    from capsim.explorer import engine
+    from capsim.show.explorer import Settings as Knobs
+    from capsim.show.explorer import engine
 
     with pytest.raises(engine.Superseded):
         engine.explored(Knobs(load=1), superseded=lambda: True)

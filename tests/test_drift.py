@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from capsim.calibration.band import spreads
-from capsim.calibration.beside import is_recording
-from capsim.calibration.budget import budget
-from capsim.calibration.drift import drift
-from capsim.calibration.parameters import DEFAULT, chosen, published
 from capsim.cli import main
-from capsim.recording.write import write_recording
-from capsim.scenario import dumps
+from capsim.scenario.file import dumps
+from capsim.telemetry.calibration.drift import drift
+from capsim.telemetry.calibration.parameters import DEFAULT, chosen, published
+from capsim.telemetry.calibration.prediction_interval import spreads
+from capsim.telemetry.calibration.recording_comparison import is_recording
+from capsim.telemetry.calibration.variance_decomposition import budget
+from capsim.workload.recordings.write import write_recording
 from twins import scenario_of, twin
 
 PARAMETERS = chosen(DEFAULT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capsim.errors import LONGEST_PROBLEM, CapsimError, concealed
+from capsim.base.errors import LONGEST_PROBLEM, CapsimError, concealed
 
 SECRET = "hunter2"
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import capsim as cs
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
+from capsim.engine.database import LONGEST_CALL_US, LatencyDatabase, Statement
+from capsim.engine.queries import MOST_ROWS, Queries
 from capsim.memory.volume import filled
-from capsim.parts import QueriesSpec
-from capsim.scenario import dumps, load, loads, validated
-from capsim.server.database import LONGEST_CALL_US, LatencyDatabase, Statement
-from capsim.server.queries import MOST_ROWS, Queries
-from capsim.specs import DatabaseSpec, Scenario
+from capsim.scenario.file import dumps, load, loads, validated
+from capsim.scenario.parts import QueriesSpec
+from capsim.scenario.server import DatabaseSpec, Scenario
 from random_scenarios import changed
 
 FEW, MANY = 80, 3_000

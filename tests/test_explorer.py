@@ -11,16 +11,16 @@ from importlib.resources import files
 import pytest
 
 import capsim as cs
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.explorer import SETTINGS, Settings, explored
-from capsim.explorer.engine import Superseded, _load
-from capsim.scenario import loads
+from capsim.scenario.file import loads
+from capsim.show.explorer import SETTINGS, Settings, explored
+from capsim.show.explorer.engine import Superseded, _load
 
 pytest.importorskip("aiohttp")
 from aiohttp.test_utils import TestClient, TestServer
 
-from capsim.explorer.serve import Explorer
+from capsim.show.explorer.serve import Explorer
 
 
 def figure(answer, name):
@@ -55,7 +55,7 @@ def test_every_knob_changes_its_key(setting):
 
 
 def test_the_answer_is_that_of_a_run_of_the_downloaded_scenario(exact):
-    from capsim.scenario import dumps
+    from capsim.scenario.file import dumps
 
     settings = Settings(load=2, stall=1_800, buffer=500)
     run = cs.simulate(loads(dumps(settings.scenario())), month=False)
@@ -168,7 +168,7 @@ def test_a_port_in_use_is_told_in_one_line(capsys):
 
 def test_the_widget_redraws_when_a_slider_moves():
     pytest.importorskip("ipywidgets")
-    from capsim.explorer.widget import explorer
+    from capsim.show.explorer.widget import explorer
 
     box = explorer(load=1)
     picture, slider = box.children[2], box.children[0].children[1]
@@ -180,7 +180,7 @@ def test_the_widget_redraws_when_a_slider_moves():
 
 
 def test_the_widget_refuses_what_is_no_knob():
-    from capsim.explorer.widget import explorer
+    from capsim.show.explorer.widget import explorer
 
     with pytest.raises(CapsimError, match="x: there is no such setting"):
         explorer(x=1)
@@ -189,7 +189,7 @@ def test_the_widget_refuses_what_is_no_knob():
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_an_old_answer_is_marked_as_old_until_the_new_one_is_there():
     """The page's own script, with as much of a browser as it needs."""
-    script = (files("capsim.explorer") / "page" / "explorer.js").read_text(encoding="utf-8")
+    script = (files("capsim.show.explorer") / "page" / "explorer.js").read_text(encoding="utf-8")
     script = script.replace("function draw(answer)", "function drawn(answer)")
     browser = """
       const elements = {};
@@ -232,7 +232,7 @@ def test_an_old_answer_is_marked_as_old_until_the_new_one_is_there():
 
 def test_the_widget_marks_its_old_answer_too(monkeypatch):
     pytest.importorskip("ipywidgets")
-    from capsim.explorer import widget
+    from capsim.show.explorer import widget
 
     seen = []
 

@@ -8,16 +8,24 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
+from capsim.base.paths import data_dir
 from capsim.cli import findings as command
 from capsim.cli import main
-from capsim.detectors import KINDS, Facts, detect
-from capsim.errors import CapsimError
-from capsim.findings import dumps, schema_text
-from capsim.findings.document import Findings
-from capsim.findings.find import _at_random, _finding
-from capsim.findings.page import answer, overview, write
-from capsim.findings.remedies import tried
-from capsim.findings.schedule import (
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.simulation import play
+from capsim.results.run import simulate
+from capsim.scenario.file import dumps as dumps_scenario
+from capsim.scenario.file import load, loads
+from capsim.show.findings_page import answer, overview, write
+from capsim.study.findings import dumps, schema_text
+from capsim.study.findings.baseline_findings import of_the_month, standing
+from capsim.study.findings.descriptions import WORDS
+from capsim.study.findings.detectors import KINDS, Facts, detect
+from capsim.study.findings.document import Findings
+from capsim.study.findings.find import _at_random, _finding
+from capsim.study.findings.remedies import tried
+from capsim.study.findings.schedule import (
     ABANDONED,
     BY_NAME,
     DISTURBANCES,
@@ -29,17 +37,9 @@ from capsim.findings.schedule import (
     evenly,
     played,
 )
-from capsim.findings.search import bisect, triggers
-from capsim.findings.standing import of_the_month, standing
-from capsim.findings.troubleshooting import jobs_of, ranked
-from capsim.findings.words import WORDS
-from capsim.paths import data_dir
-from capsim.play import play
-from capsim.run import simulate
-from capsim.scenario import dumps as dumps_scenario
-from capsim.scenario import load, loads
-from capsim.server.database import LatencyDatabase
-from capsim.slo import SloSpec, read
+from capsim.study.findings.search import bisect, triggers
+from capsim.study.findings.troubleshooting import jobs_of, ranked
+from capsim.study.slo import SloSpec, read
 from capsim.validation.reference_runs import Arrivals, play_model, play_virtual
 from capsim.workload import load_of
 

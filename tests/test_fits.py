@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from capsim import load, simulate
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.scenario import dumps
+from capsim.scenario.file import dumps
 
 PETABYTE = {"redis.keys": 2_000_000, "redis.value_bytes": 500_000_000}
 CASES = [

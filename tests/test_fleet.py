@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from capsim.run import Run, simulate
-from capsim.specs import Scenario
+from capsim.results.run import Run, simulate
+from capsim.scenario.server import Scenario
 
 FATES = ("written", "coalesced", "buffered", "in_flight", "dropped_cap", "dropped_failed", "uncounted", "lost_exit",
          "refused_down", "rejected")  # fmt: skip

@@ -7,15 +7,15 @@ import random
 import numpy as np
 import pytest
 
+from capsim.engine import loop
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.fleet import Fleet, Process, of_replica
+from capsim.engine.happened import Happened
+from capsim.engine.lives import Life
+from capsim.engine.log import with_lines
+from capsim.engine.queries import Queries
 from capsim.memory.pauses import pauses
-from capsim.server import loop
-from capsim.server.database import LatencyDatabase
-from capsim.server.fleet import Fleet, Process, of_replica
-from capsim.server.happened import Happened
-from capsim.server.lives import Life
-from capsim.server.log import with_lines
-from capsim.server.queries import Queries
-from capsim.specs import SessionsSpec
+from capsim.scenario.server import SessionsSpec
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database
 from test_visits_twin import Visited, blocks_of, random_visited, visits_of_model
 from twin_random import to_toml

@@ -8,13 +8,13 @@ import pytest
 
 import capsim as cs
 from capsim import memory
-from capsim.memory import followed
+from capsim.base.units import MIB
+from capsim.memory import heap_stepping as followed
 from capsim.memory.heap import Heap, Process, advance, simulate
 from capsim.memory.pauses import collector_share, scavenge_interval_bytes, scavenge_pause_ms
 from capsim.memory.server import process_of
-from capsim.specs import STREAMS, Scenario
-from capsim.tables import SAMPLES, empty
-from capsim.units import MIB
+from capsim.scenario.columns import SAMPLES, empty
+from capsim.scenario.server import STREAMS, Scenario
 
 
 def scenario(**changes):

@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 
 from capsim import load
-from capsim.accounting import FATES
 from capsim.memory.volume import volume_full
-from capsim.run import Run, simulate
-from capsim.series import LOSSES
-from capsim.specs import STREAMS, Scenario
-from capsim.tables import SAMPLES
+from capsim.results.accounting import FATES
+from capsim.results.run import Run, simulate
+from capsim.scenario.columns import LOSSES, SAMPLES
+from capsim.scenario.server import STREAMS, Scenario
 
 
 def scenario(volume_gb: float, *, stops: bool) -> Scenario:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from capsim.errors import LONGEST_PROBLEM, CapsimError
+from capsim.base.errors import LONGEST_PROBLEM, CapsimError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "fuzz"))
@@ -131,7 +131,7 @@ def test_a_series_of_thousands_of_columns_is_refused_before_pandas_makes_them():
 
 
 def test_numbers_of_railway_ts_are_read_as_javascript_writes_them(tmp_path):
-    from capsim.inspect import effective, read
+    from capsim.telemetry.inspect import effective, read
 
     file = tmp_path / "railway.ts"
     file.write_text('service("a", { start: "node a.js", replicas: 0x10, deploy: { drainingSeconds: 1_0n } })')

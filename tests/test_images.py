@@ -14,8 +14,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.testing.compare import compare_images
 
-from capsim import plots
-from capsim.trace import Trace
+from capsim.show import plots
+from capsim.workload import Trace
 from fake_run import FakeRun, samples
 
 matplotlib.use("Agg")

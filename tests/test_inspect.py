@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
+from capsim.base.units import LONGEST_S
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.inspect import effective, findings, read
-from capsim.inspect.node_version import node_version
-from capsim.inspect.package_scripts import table_of
-from capsim.inspect.pool import pool_of
-from capsim.inspect.report import schema_text
-from capsim.inspect.shell import Container, shell_form
-from capsim.inspect.started import Started, server_of
-from capsim.inspect.unknown import Unknown
-from capsim.inspect.url import address_of
-from capsim.scenario import load
-from capsim.specs import Scenario
-from capsim.units import LONGEST_S
+from capsim.scenario.file import load
+from capsim.scenario.server import Scenario
+from capsim.telemetry.inspect import effective, findings, read
+from capsim.telemetry.inspect.node_version import node_version
+from capsim.telemetry.inspect.package_scripts import table_of
+from capsim.telemetry.inspect.pool import pool_of
+from capsim.telemetry.inspect.report import schema_text
+from capsim.telemetry.inspect.shell import Container, shell_form
+from capsim.telemetry.inspect.started import Started, server_of
+from capsim.telemetry.inspect.unknown import Unknown
+from capsim.telemetry.inspect.url import address_of
 
 SCRIPTS = {"start": "node dist/index.js", "capped": "cross-env NODE_OPTIONS=--max-old-space-size=300 node x.js"}
 PLAN_START = "NODE_OPTIONS='--max-old-space-size=512' npx prisma migrate deploy && npm start"

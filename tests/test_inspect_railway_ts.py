@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.inspect import Unknown, effective, findings, read
-from capsim.inspect.railway_ts import typescript
-from capsim.inspect.typescript_values import NO_TEXT
+from capsim.telemetry.inspect import Unknown, effective, findings, read
+from capsim.telemetry.inspect.railway_ts import typescript
+from capsim.telemetry.inspect.typescript_values import NO_TEXT
 
 OURS = Path(__file__).parent / "data/cases/railway_ts"
 

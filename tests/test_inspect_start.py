@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from capsim.inspect import effective, read
-from capsim.inspect.dockerfile import read_dockerfile
-from capsim.inspect.findings import findings
-from capsim.inspect.package_scripts import Packages, asked, manager_of, table_of
-from capsim.inspect.process_tree import shell_of
-from capsim.inspect.shell import Container, shell_form
-from capsim.inspect.started import main_of, server_of, unshelled
+from capsim.telemetry.inspect import effective, read
+from capsim.telemetry.inspect.dockerfile import read_dockerfile
+from capsim.telemetry.inspect.findings import findings
+from capsim.telemetry.inspect.package_scripts import Packages, asked, manager_of, table_of
+from capsim.telemetry.inspect.process_tree import shell_of
+from capsim.telemetry.inspect.shell import Container, shell_form
+from capsim.telemetry.inspect.started import main_of, server_of, unshelled
 
 ROOT = {
     "start": "node dist/index.js",

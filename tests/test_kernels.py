@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from capsim import kernels, load
-from capsim.kernels import PROCESS, Kernel
-from capsim.run import simulate
-from capsim.server.chains import GALLOPED, bisected, follow
-from capsim.server.jobs import JOB, ONE_AFTER_ANOTHER, Queue, Served
-from capsim.server.responses import COUNTED, WORK_OF, Responses, bins
+from capsim import load
+from capsim.engine import kernels
+from capsim.engine.chains import GALLOPED, bisected, follow
+from capsim.engine.jobs import JOB, ONE_AFTER_ANOTHER, Queue, Served
+from capsim.engine.kernels import PROCESS, Kernel
+from capsim.engine.responses import COUNTED, WORK_OF, Responses, bins
+from capsim.results.run import simulate
 
 TIMES = arrays.arrays(np.int64, st.integers(1, 700), elements=st.integers(0, 5_000)).map(np.sort)
 KERNELS = (GALLOPED, ONE_AFTER_ANOTHER, COUNTED, WORK_OF)
@@ -185,7 +186,7 @@ def test_machine_code_is_loaded_when_its_lack_has_cost_what_loading_takes():
 
 def test_without_numba_all_goes_on_in_the_interpreter(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "capsim.compiled", raising=False)
+    monkeypatch.delitem(sys.modules, "capsim.base.compiled", raising=False)
 
     PROCESS.load()
     PROCESS.load()

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.explorer import Settings
-from capsim.fidelity import check_law, loop_law
-from capsim.play import play
-from capsim.run import Run, simulate
-from capsim.server.arrivals import Arrivals
-from capsim.server.poisson import PoissonArrivals
-from capsim.specs import STREAMS, Scenario
+from capsim.engine.arrivals import Arrivals
+from capsim.engine.fidelity import check_law, loop_law
+from capsim.engine.poisson import PoissonArrivals
+from capsim.engine.simulation import play
+from capsim.results.run import Run, simulate
+from capsim.scenario.server import STREAMS, Scenario
+from capsim.show.explorer import Settings
 from capsim.workload import load_of
 
 LEVEL = 0.01  # of all tests of a case together: a true equality fails so rarely

@@ -10,18 +10,18 @@ import pytest
 
 pytest.importorskip("numba")
 
-from capsim import rng
-from capsim.calibration import fit as fitting
-from capsim.calibration.filter import log_between
-from capsim.calibration.fit import BUDGET, HELD_OUT, Task, by_likelihood, calibrate
-from capsim.calibration.heaps import follow, numbers_of
-from capsim.calibration.likelihood import Found, Likelihood, _parabola, _power, _weights
-from capsim.calibration.likeness import Likeness
-from capsim.calibration.parameters import DEFAULT, bounds, chosen, published
-from capsim.calibration.simulator import Simulator
-from capsim.calibration.stretches import measured, stretches
-from capsim.errors import CapsimError
+from capsim.base import rng
+from capsim.base.errors import CapsimError
 from capsim.memory.heap import Process, simulate
+from capsim.telemetry.calibration import fit as fitting
+from capsim.telemetry.calibration.filter import log_between
+from capsim.telemetry.calibration.fit import BUDGET, HELD_OUT, Task, by_likelihood, calibrate
+from capsim.telemetry.calibration.heaps import follow, numbers_of
+from capsim.telemetry.calibration.likelihood import Found, Likelihood, _parabola, _power, _weights
+from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, published
+from capsim.telemetry.calibration.predictive_check import Likeness
+from capsim.telemetry.calibration.segments import measured, stretches
+from capsim.telemetry.calibration.simulator import Simulator
 from twins import scenario_of, twin
 
 MINUTES = 10
@@ -75,7 +75,7 @@ def test_without_numba_the_simulator_says_the_same(task, monkeypatch):
     real = builtins.__import__
 
     def without(name, *others):
-        if name == "capsim.calibration.heaps":
+        if name == "capsim.telemetry.calibration.heaps":
             raise ModuleNotFoundError(name)
         return real(name, *others)
 
@@ -88,7 +88,7 @@ def test_without_numba_the_method_says_what_to_install(task, monkeypatch):
     real = builtins.__import__
 
     def without(name, *others):
-        if name == "capsim.calibration.likelihood":
+        if name == "capsim.telemetry.calibration.likelihood":
             raise ModuleNotFoundError(name)
         return real(name, *others)
 
@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_likelihood(task):
 @pytest.fixture
 def quick(monkeypatch, task):
     """The search is left out: it found the truth."""
-    from capsim.calibration import likelihood as search
+    from capsim.telemetry.calibration import likelihood as search
 
     found = Found(TRUTH, 1e-4 * np.eye(len(TRUTH)), np.full(3, 0.3))
     monkeypatch.setattr(search, "likeliest", lambda *_: found)
@@ -215,7 +215,7 @@ def test_by_default_without_numba_least_squares_are_taken_and_that_is_said(quick
     real = builtins.__import__
 
     def without(name, *others):
-        if name == "capsim.calibration" and "likelihood" in (others[2] or ()):
+        if name == "capsim.telemetry.calibration" and "likelihood" in (others[2] or ()):
             raise ModuleNotFoundError(name)
         return real(name, *others)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capsim.server.lives import lives
-from capsim.specs import LifecycleSpec, ProcessSpec
+from capsim.engine.lives import lives
+from capsim.scenario.server import LifecycleSpec, ProcessSpec
 
 S = 1_000_000
 HOUR = 3_600 * S

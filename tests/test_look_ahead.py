@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 from capsim import load
-from capsim.run import Run, simulate
-from capsim.server import ahead, fleet
-from capsim.server.arrivals import Arrivals
-from capsim.server.model import Server
-from capsim.server.writer import Writer
-from capsim.specs import STREAMS, Scenario
+from capsim.engine import ahead, fleet
+from capsim.engine.arrivals import Arrivals
+from capsim.engine.model import Server
+from capsim.engine.writer import Writer
+from capsim.results.run import Run, simulate
+from capsim.scenario.server import STREAMS, Scenario
 from twin_random import to_toml
 
 CLASSES = ("plain", "faults", "coupled", "deploys", "caps", "all")
@@ -157,7 +157,7 @@ def test_a_run_of_full_batches_is_the_beginning_of_the_chain(rows, rate_hz, monk
             continue  # its timer goes off before
         found = []
         for least in (1, 10**9):
-            monkeypatch.setattr("capsim.server.arrivals.RUN", least)
+            monkeypatch.setattr("capsim.engine.arrivals.RUN", least)
             found.append(
                 arrivals.batches(first, first + rows, None, rows=rows, apart_us=1_000_000, most=20, until_us=10**12)
             )

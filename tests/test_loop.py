@@ -7,19 +7,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from capsim.base.units import US_PER_MINUTE, US_PER_S
+from capsim.engine import loop
+from capsim.engine.ahead import _Batches
+from capsim.engine.arrivals import Arrivals
+from capsim.engine.database import Database, Outcome
+from capsim.engine.jobs import CLASSES, Queue, finished, joined
+from capsim.engine.model import Server
+from capsim.engine.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, sums
+from capsim.engine.writer import Writer
 from capsim.memory.pauses import Pauses, pauses
-from capsim.run import simulate
-from capsim.server import loop
-from capsim.server.ahead import _Batches
-from capsim.server.arrivals import Arrivals
-from capsim.server.database import Database, Outcome
-from capsim.server.jobs import CLASSES, Queue, finished, joined
-from capsim.server.model import Server
-from capsim.server.responses import RELATIVE_ERROR, Responses, bin_of, middle_us, sums
-from capsim.server.writer import Writer
-from capsim.specs import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
-from capsim.units import US_PER_MINUTE, US_PER_S
-from capsim.verdict import verdict_of
+from capsim.results.run import simulate
+from capsim.results.verdict import verdict_of
+from capsim.scenario.server import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
 
 FREE = {f"{name}_cpu_ms": 0 for name in (*CLASSES, "row")} | {"gc_pause_ms": 0}
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from capsim.engine import loop
+from capsim.engine.ahead import LookAhead
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.happened import Happened
+from capsim.engine.jobs import CLASSES
+from capsim.engine.model import Server
 from capsim.memory.pauses import Pauses
-from capsim.server import loop
-from capsim.server.ahead import LookAhead
-from capsim.server.database import LatencyDatabase
-from capsim.server.happened import Happened
-from capsim.server.jobs import CLASSES
-from capsim.server.model import Server
-from capsim.specs import STREAMS
+from capsim.scenario.server import STREAMS
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database
 from twin_loop import simulate
 from twin_random import Case, random_case, to_toml

@@ -14,18 +14,18 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.measure import group as groups
-from capsim.measure import session
-from capsim.measure.companion import Companion, Run, companion_path, dumps, read_companion
-from capsim.measure.gclog import allocation, events
-from capsim.measure.group import group
-from capsim.measure.node import Node, find_node
-from capsim.measure.session import PROGRAMS, Settings, measure
-from capsim.measure.write import write
+from capsim.telemetry.measure import group as groups
+from capsim.telemetry.measure import session
+from capsim.telemetry.measure.gclog import allocation, events
+from capsim.telemetry.measure.group import group
+from capsim.telemetry.measure.node import Node, find_node
+from capsim.telemetry.measure.session import PROGRAMS, Settings, measure
+from capsim.telemetry.measure.write import write
 from capsim.validation.memory import check
 from capsim.validation.series import read_series
+from capsim.workload.companion import Companion, Run, companion_path, dumps, read_companion
 
 try:
     NODE = find_node()
@@ -162,7 +162,7 @@ def test_a_path_that_is_no_node_is_refused(tmp_path):
 
 
 def test_without_any_node_three_remedies_are_named(monkeypatch):
-    monkeypatch.setattr("capsim.measure.node._in_wheel", lambda: None)
+    monkeypatch.setattr("capsim.telemetry.measure.node._in_wheel", lambda: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
     with pytest.raises(CapsimError, match=r"install capsim\[node\], put node on PATH, or give --node PATH"):

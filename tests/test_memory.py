@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from capsim import memory
-from capsim.memory import limits, live, parts, postgres, sawtooth, server
+from capsim.memory import component_memory as parts
+from capsim.memory import limits, postgres, sawtooth, server
+from capsim.memory import live_set as live
 from capsim.memory.constants import assuming, value
-from capsim.specs import STREAMS, Scenario
-from capsim.tables import MEMORY, SAMPLES
+from capsim.scenario.columns import MEMORY, SAMPLES
+from capsim.scenario.server import STREAMS, Scenario
 
 RUNS = pd.read_csv(Path(__file__).parent / "data" / "memory" / "server_runs.csv")
 

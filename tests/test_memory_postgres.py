@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from capsim import simulate
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
 from capsim.memory import resident
 from capsim.memory.postgres import held_mib
 from capsim.memory.postgres_phases import PostgresContainer, session
 from capsim.memory.volume import storage_notes, volume_full
-from capsim.page_cache import cache_share, limit_savings
-from capsim.specs import Scenario
-from capsim.tables import SAMPLES
+from capsim.results.page_cache import cache_share, limit_savings
+from capsim.scenario.columns import SAMPLES
+from capsim.scenario.server import Scenario
 
 DATA = Path(__file__).parent / "data" / "memory_cgroup"
 PHASES = pd.read_csv(DATA / "postgres_phases.csv")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from capsim.cost import invoice
-from capsim.pricing import plan_on, prices_on
-from capsim.run import simulate
-from capsim.specs import Scenario
-from capsim.trace import read_trace
-from capsim.usage import Quantity, Usage
+from capsim.cost.bill import invoice
+from capsim.cost.usage import Quantity, Usage
+from capsim.results.run import simulate
+from capsim.scenario.prices import plan_on, prices_on
+from capsim.scenario.server import Scenario
+from capsim.workload import read_trace
 
 END_S = 180
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from capsim.server.database import LatencyDatabase, Statement
-from capsim.server.happened import Happened
-from capsim.server.model import Server
-from capsim.specs import STREAMS, Scenario
+from capsim.engine.database import LatencyDatabase, Statement
+from capsim.engine.happened import Happened
+from capsim.engine.model import Server
+from capsim.scenario.server import STREAMS, Scenario
 from twin import PARTS, DurationUs, TwinResult, simulate
 from twin_random import Case, random_case, to_toml
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from capsim.errors import CapsimError
-from capsim.notebooks import differences, executed, read
-from capsim.start import EXTRAS
+from capsim.base.errors import CapsimError
+from capsim.show.notebook_setup import EXTRAS
+from capsim.show.notebooks import differences, executed, read
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -71,7 +71,7 @@ def test_in_a_kernel_without_capsim_its_first_cell_says_what_to_do(kept, monkeyp
 
 
 def test_without_its_optional_extras_its_first_cell_says_what_to_do(kept, monkeypatch):
-    monkeypatch.setattr("capsim.start.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("capsim.show.notebook_setup.importlib.util.find_spec", lambda name: None)
     asked = extras_of(kept)
     if not asked:
         return open_it(kept)  # what it needs is in the core

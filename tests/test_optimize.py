@@ -8,19 +8,19 @@ from itertools import product
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
+from capsim.base.paths import data_dir
+from capsim.base.workers import Workers
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.optimize import Knob, Optimum, optimize, schema_text, space
-from capsim.optimize import search as module
-from capsim.optimize.candidate import on_the_load
-from capsim.optimize.page import answer, overview, write
-from capsim.optimize.search import CENT_USD, Search
-from capsim.optimize.space import AS_IT_IS, made, with_own
-from capsim.paths import data_dir
-from capsim.scenario import load, loads
-from capsim.slo import SloSpec
-from capsim.specs import STREAMS
-from capsim.workers import Workers
+from capsim.scenario.file import load, loads
+from capsim.scenario.server import STREAMS
+from capsim.show.optimize_page import answer, overview, write
+from capsim.study.optimize import Knob, Optimum, optimize, schema_text, space
+from capsim.study.optimize import search as module
+from capsim.study.optimize.candidate import on_the_load
+from capsim.study.optimize.search import CENT_USD, Search
+from capsim.study.optimize.space import AS_IT_IS, made, with_own
+from capsim.study.slo import SloSpec
 
 SLO = SloSpec.model_validate({
     "name": "small", "loss_share_most": 0.01,

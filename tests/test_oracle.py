@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
 from capsim.validation.oracle import Case, differences, read_cases
 from capsim.validation.oracle_model import play
 

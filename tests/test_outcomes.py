@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from capsim.run import simulate
-from capsim.specs import STREAMS, Scenario
+from capsim.results.run import simulate
+from capsim.scenario.server import STREAMS, Scenario
 
 
 def stalled(cap: int = 300, **writers: object) -> Scenario:

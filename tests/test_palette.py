@@ -8,10 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from capsim import plots
-from capsim.plots.palette import PALETTE
-from capsim.plots.run import LINES, SERVICES, WRITERS
-from capsim.plots.sides import SIDES
+from capsim.show import plots
+from capsim.show.plots.palette import PALETTE
+from capsim.show.plots.run import LINES, SERVICES, WRITERS
+from capsim.show.plots.sides import SIDES
 
 # Full dichromacy on linear RGB: G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, "A Physiologically-based Model for
 # Simulation of Color Vision Deficiency", IEEE TVCG 15(6), 2009, severity 1.0.

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from capsim import plots
-from capsim.document import result_of
-from capsim.run import simulate
-from capsim.scenario import load
-from capsim.screen import overview
-from capsim.series import LOSSES
-from capsim.specs import Scenario
-from capsim.trace import Trace
+from capsim.results.document import result_of
+from capsim.results.run import simulate
+from capsim.scenario.columns import LOSSES
+from capsim.scenario.file import load
+from capsim.scenario.server import Scenario
+from capsim.show import plots
+from capsim.show.console import overview
+from capsim.workload import Trace
 from fake_run import FakeRun, samples
 
 matplotlib.use("Agg")

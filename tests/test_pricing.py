@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from capsim.errors import PriceError
-from capsim.pricing import bundled_prices, limits_on, plan_on, prices_on, read_prices
+from capsim.base.errors import PriceError
+from capsim.scenario.prices import bundled_prices, limits_on, plan_on, prices_on, read_prices
 
 SMALL = """
 schema_version = 1

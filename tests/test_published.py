@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 
 import capsim as cs
-from capsim.continued import continued, how
-from capsim.cost import bucket, either
-from capsim.errors import PriceError
+from capsim.base.errors import PriceError
+from capsim.cost.bill import bucket, either
+from capsim.cost.spending_limit import hard_limit, stop_notes
+from capsim.cost.usage import Quantity, Usage
 from capsim.memory.constants import CONSTANTS, bracket
-from capsim.pricing import prices_on, readings
-from capsim.providers import read_sizes, smallest
-from capsim.published.doubt import drawn_week, usage_usd
-from capsim.published.pages import cell
-from capsim.specs import Scenario
-from capsim.stops import hard_limit, stop_notes
-from capsim.tables import MEMORY, SAMPLES
-from capsim.usage import Quantity, Usage
+from capsim.results.continued import continued, how
+from capsim.scenario.columns import MEMORY, SAMPLES
+from capsim.scenario.prices import prices_on, readings
+from capsim.scenario.providers import read_sizes, smallest
+from capsim.scenario.server import Scenario
+from capsim.show.published_pages import cell
+from capsim.study.published.uncertainty import drawn_week, usage_usd
 
 GB_IN_MIB = 10**9 / 2**20
 DAY_US = 86_400_000_000

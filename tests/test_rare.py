@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from capsim import load
-from capsim.findings.rare import laws, spread, tails
-from capsim.findings.schedule import Bench
-from capsim.specs import LatencySpec
-from capsim.units import BILLED_MONTH_MINUTES
+from capsim.base.units import BILLED_MONTH_MINUTES
+from capsim.scenario.server import LatencySpec
+from capsim.study.findings.schedule import Bench
+from capsim.study.findings.tail_probability import laws, spread, tails
 
 RATE_HZ, CAP, BATCH = 100.0, 300, 50
 DRAWS = 40

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from capsim.specs import STREAMS, Scenario
+from capsim.scenario.server import STREAMS, Scenario
 from test_model_twin import played_by_model
 from twin_random import Case
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from capsim.billed import is_export, read_billed, read_series
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.document import BillLine, Result, dumps
-from capsim.errors import CapsimError
-from capsim.reconcile import reconcile, schema_text, screen
+from capsim.cost.billed import is_export, read_billed, read_series
+from capsim.results.document import BillLine, Result, dumps
+from capsim.telemetry.reconcile import reconcile, schema_text, screen
 
 DATA = Path(__file__).parent / "data/billed"
 CASES = DATA / "cases"

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from capsim.calibration.beside import is_recording
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.recording import read_recording
-from capsim.recording import record as recorder
-from capsim.recording.address import address_of
-from capsim.recording.answer import NotMetrics, UnitUnknown, read_answer
-from capsim.recording.ask import Unanswered, ask
-from capsim.recording.journal import Journal, parts_of
-from capsim.recording.record import Settings, record
-from capsim.recording.write import write_recording
+from capsim.telemetry.calibration.recording_comparison import is_recording
+from capsim.telemetry.record import recorder as recorder
+from capsim.telemetry.record.ask import Unanswered, ask
+from capsim.telemetry.record.recorder import Settings, record
+from capsim.workload.recordings import read_recording
+from capsim.workload.recordings.address import address_of
+from capsim.workload.recordings.journal import Journal, parts_of
+from capsim.workload.recordings.metrics_response import NotMetrics, UnitUnknown, read_answer
+from capsim.workload.recordings.write import write_recording
 from metrics_server import HTML, answer, metrics_server
 
 EVERY_S = 0.1
@@ -509,7 +509,7 @@ def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path, text):
 
 
 def test_a_line_of_any_length_is_read_in_pieces_and_counts_as_broken(tmp_path, monkeypatch):
-    from capsim.recording import journal
+    from capsim.workload.recordings import journal
 
     monkeypatch.setattr(journal, "LONGEST_LINE_BYTES", 1 << 10)
     head, *rest = lines((0, 0), (5, 10), (10, 20), (15, 30)).splitlines(keepends=True)

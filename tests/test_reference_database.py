@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 
-from capsim.errors import CapsimError
-from capsim.parts import CleanupSpec
-from capsim.reference.cleanup import Cleanup
-from capsim.reference.clock import RealClock
-from capsim.reference.database import Answer, Database, Part, Statement
-from capsim.reference.log import Log
-from capsim.reference.pool import Pool
-from capsim.reference.postgres import PostgresDatabase
-from capsim.reference.process import family, sample
-from capsim.reference.rows import Event, Heartbeat, Revenue, Session
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.reference.url import read_database_url
-from capsim.reference.watch import Watch
-from capsim.specs import PoolSpec
-from capsim.units import LONGEST_S
+from capsim.base.errors import CapsimError
+from capsim.base.units import LONGEST_S
+from capsim.scenario.parts import CleanupSpec
+from capsim.scenario.server import PoolSpec
+from capsim.validation.reference.cleanup import Cleanup
+from capsim.validation.reference.clock import RealClock
+from capsim.validation.reference.database import Answer, Database, Part, Statement
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.observer import Watch
+from capsim.validation.reference.pool import Pool
+from capsim.validation.reference.postgres import PostgresDatabase
+from capsim.validation.reference.process import family, sample
+from capsim.validation.reference.rows import Event, Heartbeat, Revenue, Session
+from capsim.validation.reference.sqlite import SqliteDatabase
+from capsim.validation.reference.url import read_database_url
 from reference_services import DATABASE_URL, postgres_url
 
 Story = Callable[[Callable[..., Coroutine[Any, Any, Answer]], Pool], Coroutine[Any, Any, None]]

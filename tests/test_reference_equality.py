@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capsim.reference.clock import Phase
-from capsim.reference.recorder import Recorder
-from capsim.reference.server import Ingestion
-from capsim.reference.service import Service
-from capsim.reference.virtual import VirtualLoop
-from capsim.reference.watch import Tried
-from capsim.server.database import LatencyDatabase
-from capsim.server.happened import Happened
-from capsim.server.model import Server
-from capsim.server.queries import Metrics, Queries
-from capsim.server.redis import RedisClient
-from capsim.server.sessions import Cleanup, OpenSessions
-from capsim.server.visits import Source
-from capsim.specs import STREAMS
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.happened import Happened
+from capsim.engine.model import Server
+from capsim.engine.queries import Metrics, Queries
+from capsim.engine.redis import RedisClient
+from capsim.engine.sessions import Cleanup, OpenSessions
+from capsim.engine.visits import Source
+from capsim.scenario.server import STREAMS
+from capsim.validation.reference.clock import Phase
+from capsim.validation.reference.observer import Tried
+from capsim.validation.reference.recorder import Recorder
+from capsim.validation.reference.server import Ingestion
+from capsim.validation.reference.service import Service
+from capsim.validation.reference.virtual import VirtualLoop
 from capsim.validation.reference_virtual import Played, Read, play
 from test_model_twin import SEED, facts_of_model
 from test_model_twin import played_by_model as writers_by_model

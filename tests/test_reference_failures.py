@@ -13,16 +13,16 @@ import psycopg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from capsim.reference.http import application
-from capsim.reference.load import drive
-from capsim.reference.log import Log
-from capsim.reference.postgres import PostgresDatabase
-from capsim.reference.service import Service
-from capsim.server.database import LatencyDatabase
-from capsim.server.model import Server
-from capsim.specs import STREAMS, Scenario, ServerSpec
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.model import Server
+from capsim.scenario.server import STREAMS, Scenario, ServerSpec
 from capsim.validation import oracle_model, oracle_reference
 from capsim.validation.oracle import Case
+from capsim.validation.reference.http import application
+from capsim.validation.reference.load import drive
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.postgres import PostgresDatabase
+from capsim.validation.reference.service import Service
 from reference_services import Postgres, postgres_of_our_own
 from test_reference_http import post, served
 

@@ -17,17 +17,17 @@ import psycopg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from capsim.parts import LoggerSpec
-from capsim.reference.database import CallFailed
-from capsim.reference.http import application
-from capsim.reference.log import Log
-from capsim.reference.logfiles import LogFiles
-from capsim.reference.postgres import PostgresDatabase
-from capsim.reference.service import Service
-from capsim.reference.sqlite import SqliteConnection, SqliteDatabase
-from capsim.server.database import LatencyDatabase
-from capsim.server.model import Server
-from capsim.specs import STREAMS, Scenario, ServerSpec
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.model import Server
+from capsim.scenario.parts import LoggerSpec
+from capsim.scenario.server import STREAMS, Scenario, ServerSpec
+from capsim.validation.reference.database import CallFailed
+from capsim.validation.reference.http import application
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.logfiles import LogFiles
+from capsim.validation.reference.postgres import PostgresDatabase
+from capsim.validation.reference.service import Service
+from capsim.validation.reference.sqlite import SqliteConnection, SqliteDatabase
 from reference_services import Postgres, postgres_of_our_own
 from test_reference_http import EVENT, play
 
@@ -80,8 +80,8 @@ def test_sqlite_says_that_the_disk_is_full_and_reads_go_on(tmp_path: Path) -> No
 
 def test_a_full_sqlite_fails_the_call_with_the_words_that_sqlite_has_for_it(tmp_path: Path) -> None:
     async def story() -> str:
-        from capsim.reference.database import Statement
-        from capsim.reference.rows import Event
+        from capsim.validation.reference.database import Statement
+        from capsim.validation.reference.rows import Event
 
         link = await SmallVolume(tmp_path / "small.sqlite").connect()
         rows = [Event(f"e{i}", "g", "u", None, "n", "x" * 1_000, i) for i in range(1_000)]
@@ -160,7 +160,7 @@ WHAT = ("flushed", "dropped_failed", "dropped_cap", "count")
 
 
 def _row(stream: str, i: int) -> Any:
-    from capsim.reference.rows import Event, Heartbeat, Revenue
+    from capsim.validation.reference.rows import Event, Heartbeat, Revenue
 
     if stream == "events":
         return Event(f"full-{i}", "game", "u", None, "n", "{}", i)
@@ -240,8 +240,9 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     for name in ("combined.log", "error.log"):
         (tmp_path / name).symlink_to("/dev/full")
     code = (
-        "from pathlib import Path; from capsim.parts import LoggerSpec; from capsim.reference.log import Log\n"
-        "from capsim.reference.logfiles import LogFiles\n"
+        "from pathlib import Path; from capsim.scenario.parts import LoggerSpec; "
+        "from capsim.validation.reference.log import Log\n"
+        "from capsim.validation.reference.logfiles import LogFiles\n"
         f"log = Log('info', LogFiles(LoggerSpec(files=2), Path({str(tmp_path)!r})))\n"
         "log.error('lost'); log.info('lost too'); print(log.lines['error'])\n"
     )

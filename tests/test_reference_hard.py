@@ -20,17 +20,17 @@ import numpy as np
 import psycopg
 import pytest
 
-from capsim.reference.database import Answer, Connection, Database, Statement
-from capsim.reference.load import drive
-from capsim.reference.postgres import PostgresDatabase
-from capsim.reference.rows import Event
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.scenario import load
-from capsim.server.database import LatencyDatabase
-from capsim.server.flusher import Standing
-from capsim.server.model import Server
-from capsim.specs import STREAMS
-from capsim.validation.reference import real_cell
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.flusher import Standing
+from capsim.engine.model import Server
+from capsim.scenario.file import load
+from capsim.scenario.server import STREAMS
+from capsim.validation.reference.database import Answer, Connection, Database, Statement
+from capsim.validation.reference.load import drive
+from capsim.validation.reference.postgres import PostgresDatabase
+from capsim.validation.reference.rows import Event
+from capsim.validation.reference.sqlite import SqliteDatabase
+from capsim.validation.reference_checks import real_cell
 from capsim.validation.reference_runs import Arrivals, Seen, play_model
 from capsim.validation.reference_screen import line
 from capsim.workload import load_of

@@ -21,15 +21,15 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from capsim.reference.database import Database
-from capsim.reference.http import application
-from capsim.reference.load import PATHS, body_of, drive
-from capsim.reference.log import Log
-from capsim.reference.rows import EventIn
-from capsim.reference.service import Service
-from capsim.reference.settings import Settings
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.specs import STREAMS, ServerSpec
+from capsim.scenario.server import STREAMS, ServerSpec
+from capsim.validation.reference.database import Database
+from capsim.validation.reference.http import application
+from capsim.validation.reference.load import PATHS, body_of, drive
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.rows import EventIn
+from capsim.validation.reference.service import Service
+from capsim.validation.reference.settings import Settings
+from capsim.validation.reference.sqlite import SqliteDatabase
 from reference_services import free_port
 
 EVENT = {"gameId": "g", "userId": "u", "eventName": "start"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import capsim.reference
+import capsim.validation.reference
 
-PACKAGE = Path(capsim.reference.__file__).parent
+PACKAGE = Path(capsim.validation.reference.__file__).parent
 SHARED = {"specs", "parts", "plan", "tables", "errors", "units", "http_door", "workload", "trace", "reference"}
 
 

@@ -11,12 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from capsim.cli import main
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.scenario import load
-from capsim.server.database import LatencyDatabase
-from capsim.trace import find_trace, read_trace
+from capsim.engine.database import LatencyDatabase
+from capsim.scenario.file import load
 from capsim.validation import reference_screen
-from capsim.validation.reference import (
+from capsim.validation.reference.sqlite import SqliteDatabase
+from capsim.validation.reference_checks import (
     Cell,
     _checks,
     _interval_ms,
@@ -27,7 +26,7 @@ from capsim.validation.reference import (
     with_fault,
 )
 from capsim.validation.reference_runs import Arrivals, Seen, play_model
-from capsim.workload import load_of
+from capsim.workload import find_trace, load_of, read_trace
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import sys
 import psutil
 import pytest
 
-from capsim.parts import CleanupSpec
-from capsim.reference.cleanup import Cleanup
-from capsim.reference.database import Answer, CallFailed, Statement
-from capsim.reference.log import Log
-from capsim.reference.pool import Pool
-from capsim.reference.process import COLUMNS, ProcessSamples, family, sample
-from capsim.reference.virtual import VirtualLoop
-from capsim.reference.watch import Watch
+from capsim.scenario.parts import CleanupSpec
+from capsim.validation.reference.cleanup import Cleanup
+from capsim.validation.reference.database import Answer, CallFailed, Statement
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.observer import Watch
+from capsim.validation.reference.pool import Pool
+from capsim.validation.reference.process import COLUMNS, ProcessSamples, family, sample
+from capsim.validation.reference.virtual import VirtualLoop
 
 
 def test_samples_are_a_tidy_table_at_their_interval() -> None:

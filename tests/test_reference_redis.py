@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from capsim.parts import CacheSpec, RedisClientSpec, RedisFaultSpec
-from capsim.reference.cache import Away, Kept, OwnCache, RedisCache
-from capsim.reference.clock import RealClock
-from capsim.reference.log import Log
-from capsim.reference.redis import QueueFull, RedisClient, connector
-from capsim.reference.timed_redis import TimedRedis
-from capsim.reference.virtual import VirtualLoop
-from capsim.server.redis import disconnected
+from capsim.engine.redis import disconnected
+from capsim.scenario.parts import CacheSpec, RedisClientSpec, RedisFaultSpec
+from capsim.validation.reference.cache import Away, Kept, OwnCache, RedisCache
+from capsim.validation.reference.clock import RealClock
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.redis import QueueFull, RedisClient, connector
+from capsim.validation.reference.timed_redis import TimedRedis
+from capsim.validation.reference.virtual import VirtualLoop
 from reference_services import free_port, redis_of_our_own, redis_url
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from capsim.reference.database import Database
-from capsim.reference.load import drive
-from capsim.reference.postgres import PostgresDatabase
-from capsim.reference.redis import connector
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.validation.reference import real_cell
+from capsim.validation.reference.database import Database
+from capsim.validation.reference.load import drive
+from capsim.validation.reference.postgres import PostgresDatabase
+from capsim.validation.reference.redis import connector
+from capsim.validation.reference.sqlite import SqliteDatabase
+from capsim.validation.reference_checks import real_cell
 from capsim.validation.reference_screen import line
 from reference_services import postgres_url, redis_url
 from test_reference_http import served

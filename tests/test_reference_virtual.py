@@ -6,19 +6,19 @@ import asyncio
 
 import pytest
 
-from capsim.reference.clock import Phase, RealClock, sleep_until
-from capsim.reference.database import Answer, CallFailed, Statement
-from capsim.reference.log import Log
-from capsim.reference.pool import Pool
-from capsim.reference.recorder import Recorder
-from capsim.reference.replay import Replay
-from capsim.reference.server import Ingestion
-from capsim.reference.timed import TimedDatabase
-from capsim.reference.virtual import VirtualLoop
-from capsim.reference.watch import Watch
-from capsim.reference.writer import BatchWriter, Rules
-from capsim.specs import ServerSpec
-from capsim.units import US_PER_S
+from capsim.base.units import US_PER_S
+from capsim.scenario.server import ServerSpec
+from capsim.validation.reference.clock import Phase, RealClock, sleep_until
+from capsim.validation.reference.database import Answer, CallFailed, Statement
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.observer import Watch
+from capsim.validation.reference.pool import Pool
+from capsim.validation.reference.recorder import Recorder
+from capsim.validation.reference.replay import Replay
+from capsim.validation.reference.server import Ingestion
+from capsim.validation.reference.timed import TimedDatabase
+from capsim.validation.reference.virtual import VirtualLoop
+from capsim.validation.reference.writer import BatchWriter, Rules
 
 HOUR_US = 3_600 * US_PER_S
 

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from capsim.answer import answer, question
-from capsim.document import result_of
-from capsim.report import tables, write
-from capsim.screen import overview
+from capsim.results.document import result_of
+from capsim.show.console import overview
+from capsim.show.headline import answer, question
+from capsim.show.report import tables, write
 from fake_run import SCENARIO, FakeRun
 
 MINUTES = 43_200

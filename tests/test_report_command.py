@@ -6,10 +6,10 @@ import nbformat
 import pytest
 
 import capsim as cs
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.notebooks import report, tidied
-from capsim.start import EXTRAS, Missing, ready
+from capsim.show.notebook_setup import EXTRAS, Missing, ready
+from capsim.show.notebooks import report, tidied
 
 
 @pytest.fixture

@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import ScenarioError, TraceError
 from capsim.cli import main
-from capsim.errors import ScenarioError, TraceError
-from capsim.request_kinds import KINDS
-from capsim.run import simulate
-from capsim.scenario import load, loads
-from capsim.specs import STREAMS, Scenario
-from capsim.trace import Trace, read_requests, read_trace
-from capsim.trace.asked import asked
-from capsim.trace.paths import path_of, without_names
-from capsim.trace.request_map import RequestMap, mapped, notes, proposed, rows
-from capsim.workload import load_of
+from capsim.results.run import simulate
+from capsim.scenario.file import load, loads
+from capsim.scenario.request_kinds import KINDS
+from capsim.scenario.server import STREAMS, Scenario
+from capsim.workload import Trace, load_of, read_requests, read_trace
+from capsim.workload.asked import asked
+from capsim.workload.paths import path_of, without_names
 from capsim.workload.recorded import as_recorded, read_load
+from capsim.workload.request_map import RequestMap, mapped, notes, proposed, rows
 from logs import DAYS, NIGHT, SECRETS, json_lines, nginx, requests
 
 HOUR_US = 3_600_000_000

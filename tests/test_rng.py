@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capsim.rng import TABLE_ITEMS, Table, generator
+from capsim.base.rng import TABLE_ITEMS, Table, generator
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal", "exponential"])

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import capsim as cs
-from capsim.audit.examine import examine
-from capsim.findings.find import find
-from capsim.optimize import optimize
-from capsim.scenario import load
-from capsim.slo import SloSpec
+from capsim.scenario.file import load
+from capsim.study.audit.examine import examine
+from capsim.study.findings.find import find
+from capsim.study.optimize import optimize
+from capsim.study.slo import SloSpec
 
 FEATURES = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])  # beyond what NumPy was built for
 TOML = """\

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from capsim import load
-from capsim.play import play
-from capsim.run import _resolution_s
-from capsim.server.database import LatencyDatabase
-from capsim.server.model import Server
-from capsim.server.recorder import FIRST_ROWS, Pieces
-from capsim.server.sampler import Sampler, Step, edges_of
-from capsim.specs import STREAMS, HttpSpec, Scenario
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.model import Server
+from capsim.engine.recorder import FIRST_ROWS, Pieces
+from capsim.engine.sampler import Sampler, Step, edges_of
+from capsim.engine.simulation import play
+from capsim.results.run import _resolution_s
+from capsim.scenario.server import STREAMS, HttpSpec, Scenario
 from capsim.workload.load import load_of
 
 FREE = HttpSpec(  # a loop on which nothing takes time

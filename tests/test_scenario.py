@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capsim.base.errors import ScenarioError
 from capsim.cli import main
-from capsim.errors import ScenarioError
-from capsim.plan import CHANGES, MANUAL, applied
-from capsim.scenario import dumps, keys, load, loads, names, schema, warnings
-from capsim.specs import Scenario
+from capsim.scenario.changes import CHANGES, MANUAL, applied
+from capsim.scenario.file import dumps, keys, load, loads, names, schema, warnings
+from capsim.scenario.server import Scenario
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = 'name = "x"\n[workload]\nrate_hz = 5\nduration_s = 60\n[billing]\nfrom = "2026-02-03"\n'

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import capsim as cs
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
 from capsim.memory.constants import CONSTANTS
-from capsim.memory.residuals import residual
-from capsim.specs import Scenario
-from capsim.sweep import knee
-from capsim.sweep.sensitivity import indices, plan
+from capsim.memory.uncertainty import residual
+from capsim.scenario.server import Scenario
+from capsim.study.sweeps import knee
+from capsim.study.sweeps.sensitivity import indices, plan
 
 SPEC = Scenario(name="small", workload={"rate_hz": 20, "duration_s": 60}, billing={"from": "2026-02-03"})
 PAIR = ["server_file", "pg_wal_event"]

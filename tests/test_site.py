@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import capsim
-from capsim import knobs
+from capsim.scenario import parameters as knobs
 
 pytest.importorskip("mkdocs", reason="the group docs is not installed")
 

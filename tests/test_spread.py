@@ -6,11 +6,11 @@ import json
 
 from click.testing import CliRunner
 
-from capsim.answer import answer
 from capsim.cli import main
-from capsim.document import result_of
-from capsim.scenario import dumps, load
-from capsim.spread import wanted, with_spread
+from capsim.results.document import result_of
+from capsim.results.spread import wanted, with_spread
+from capsim.scenario.file import dumps, load
+from capsim.show.headline import answer
 from fake_run import SCENARIO, FakeRun
 
 

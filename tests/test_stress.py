@@ -8,9 +8,9 @@ import math
 import pytest
 
 from capsim import load
-from capsim.stress import stress
+from capsim.results.stress_test import stress
 
-module = importlib.import_module("capsim.stress")  # not the function of that name
+module = importlib.import_module("capsim.results.stress_test")
 
 
 def figures(scenario, test="stall", peak_hz=12.0):
@@ -64,8 +64,8 @@ def test_a_writer_that_loses_to_the_end_has_a_rate_though_none_is_stuck(monkeypa
 
 
 def test_targets_count_losses_without_end(stuck):
-    from capsim.run import simulate
-    from capsim.slo import measured, read
+    from capsim.results.run import simulate
+    from capsim.study.slo import measured, read
 
     spec = load("after").replace("workload", {"rate_hz": 12, "duration_s": 60})
     targets = read("seed").model_copy(update={"loss_share_most": 0.01, "target": ()})

@@ -16,19 +16,19 @@ import pytest
 from click.testing import CliRunner
 
 import capsim as cs
+from capsim.base.errors import CapsimError, MachineError
+from capsim.base.intervals import Target
+from capsim.base.paths import data_dir
+from capsim.base.workers import Workers
 from capsim.cli import main
-from capsim.errors import CapsimError, MachineError
-from capsim.intervals import Target
-from capsim.paths import data_dir
-from capsim.specs import Scenario
-from capsim.sweep import cluster
-from capsim.sweep import run as sweep_run
-from capsim.sweep.design import Axis, Grid, Range, Sample
-from capsim.sweep.document import document_of, dumps, schema_text
-from capsim.sweep.journal import NAME
-from capsim.sweep.point import Outcome, Task, place, run_task
-from capsim.sweep.run import ABOUT, TABLE, Interrupted, csv, differences, means
-from capsim.workers import Workers
+from capsim.scenario.server import Scenario
+from capsim.study.sweeps import cluster
+from capsim.study.sweeps import run as sweep_run
+from capsim.study.sweeps.design import Axis, Grid, Range, Sample
+from capsim.study.sweeps.document import document_of, dumps, schema_text
+from capsim.study.sweeps.journal import NAME
+from capsim.study.sweeps.point import Outcome, Task, place, run_task
+from capsim.study.sweeps.run import ABOUT, TABLE, Interrupted, csv, differences, means
 from sweep_jobs import Dying, Hungry
 
 SPEC = Scenario(name="small", workload={"rate_hz": 20, "duration_s": 60}, billing={"from": "2026-02-03"})

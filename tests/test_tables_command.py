@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from capsim import pricing
+from capsim.base.files import STAGING, SUMS
+from capsim.base.paths import data_dir
 from capsim.cli import main
-from capsim.files import STAGING, SUMS
-from capsim.paths import data_dir
-from capsim.published import bills, everything
-from capsim.published.drift import drift
-from capsim.published.everything import publish
-from capsim.published.runs import Runs
-from capsim.published.table import Published
-from capsim.scenario import load
+from capsim.scenario import prices as pricing
+from capsim.scenario.file import load
+from capsim.study.published import bills
+from capsim.study.published import registry as everything
+from capsim.study.published.drift import drift
+from capsim.study.published.registry import publish
+from capsim.study.published.runs import Runs
+from capsim.study.published.table import Published
 
 TABLES = data_dir() / "tables"
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.intervals import TooShort, batch_interval
 from capsim.cli import main
-from capsim.intervals import TooShort, batch_interval
-from capsim.server.jobs import finished
-from capsim.server.pool import Pool
+from capsim.engine.jobs import finished
+from capsim.engine.pool import Pool
 from capsim.validation import queueing, theory
 
 

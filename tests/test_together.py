@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capsim.parts import CacheSpec, QueriesSpec
-from capsim.server.database import LatencyDatabase, SlowPeriods
-from capsim.server.model import Server
-from capsim.server.queries import Metrics, Queries
-from capsim.server.sessions import Cleanup, OpenSessions
-from capsim.server.together import Together, asked, in_order
-from capsim.server.visits import Source
-from capsim.specs import DatabaseSpec
+from capsim.engine.database import LatencyDatabase, SlowPeriods
+from capsim.engine.model import Server
+from capsim.engine.queries import Metrics, Queries
+from capsim.engine.sessions import Cleanup, OpenSessions
+from capsim.engine.together import Together, asked, in_order
+from capsim.engine.visits import Source
+from capsim.scenario.parts import CacheSpec, QueriesSpec
+from capsim.scenario.server import DatabaseSpec
 from test_model_twin import SEED
 from test_visits_twin import Visited, blocks_of, random_visited
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from capsim import slo
-from capsim.audit import claims
-from capsim.errors import CapsimError
-from capsim.measure.companion import read_companion
-from capsim.pricing import read_prices
-from capsim.providers import read_sizes
-from capsim.scenario import load
-from capsim.toml import DEEPEST, read_toml, toml_of
+from capsim.base.errors import CapsimError
+from capsim.base.toml_text import DEEPEST, read_toml, toml_of
+from capsim.scenario.file import load
+from capsim.scenario.prices import read_prices
+from capsim.scenario.providers import read_sizes
+from capsim.study import slo
+from capsim.study.audit import claims
+from capsim.workload.companion import read_companion
 
 DOORS = {
     "scenario": load,

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from capsim import files
+from capsim.base import files
+from capsim.base.errors import CapsimError
+from capsim.base.files import SUMS, folder, write_text
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.files import SUMS, folder, write_text
 
 COUNTS = "timestamp,count\n2026-03-02T18:00:00Z,540\n2026-03-02T18:01:00Z,610\n2026-03-02T18:02:00Z,640\n"
 LONGEST = 255  # bytes of a file name, on the usual file systems
@@ -265,7 +265,7 @@ def test_the_answer_is_the_same_wherever_it_is_asked(here, changed):
 def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
     """numba raises when it finds no folder for its cache; the kernels then cost some seconds, and no traceback."""
     caching = pytest.importorskip("numba.core.caching")
-    from capsim.compiled import compiled
+    from capsim.base.compiled import compiled
 
     monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
 
@@ -303,7 +303,7 @@ with worded(), folder(Path("out")) as staging:
         write_text(staging / str(n), "x" * 4096)
 '
 code=$?
-"$0" -c 'from capsim.files import *; write_text(Path("kept.txt"), "x" * 99999)' 2>&1 | tail -1
+"$0" -c 'from capsim.base.files import *; write_text(Path("kept.txt"), "x" * 99999)' 2>&1 | tail -1
 cat kept.txt; ls -A; exit $code"""
     done = subprocess.run(
         ["unshare", "--mount", "/bin/sh", "-c", script, sys.executable], capture_output=True, text=True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from capsim.errors import TraceError
-from capsim.trace import Trace, read_trace
-from capsim.trace.convert import rebin, scaled
-from capsim.trace.write import csv_text
+from capsim.base.errors import TraceError
+from capsim.workload import Trace, read_trace
+from capsim.workload.convert import rebin, scaled
+from capsim.workload.write import csv_text
 
 MINUTE_US = 60_000_000
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsim.trace import Trace, describe, read_trace
-from capsim.trace.convert import rebin
-from capsim.trace.describe import binned
-from capsim.trace.dispersion import fit_dispersion, split_counts
+from capsim.workload import Trace, describe, read_trace
+from capsim.workload.convert import rebin
+from capsim.workload.description import binned
+from capsim.workload.dispersion import fit_dispersion, split_counts
 
 SHARED = Path(__file__).parents[2] / "shared" / "traces"
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000

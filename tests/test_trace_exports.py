@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from capsim.base.errors import TraceError
 from capsim.cli.trace import _FORMATS
-from capsim.errors import TraceError
-from capsim.trace.exports import READERS
-from capsim.trace.read import FORMATS, read_trace
+from capsim.workload.exports import READERS
+from capsim.workload.read import FORMATS, read_trace
 
 EXPORTS = Path(__file__).parent / "data" / "exports"
 TEN_US = 1_770_112_800_000_000  # 2026-02-03T10:00Z
@@ -140,7 +140,7 @@ def test_no_client_address_is_kept_in_a_note(tmp_path):
 
 def test_a_packed_document_is_refused_as_soon_as_it_is_too_large(tmp_path, monkeypatch):
     """What is still to come of it may be any size, and must not be unpacked."""
-    from capsim.trace import documents
+    from capsim.workload import documents
 
     read = []
     monkeypatch.setattr(documents, "LARGEST_DOCUMENT_BYTES", 10_000)

@@ -20,11 +20,11 @@ import pytest
 from click.testing import CliRunner
 
 import capsim as cs
+from capsim.base.errors import TraceError
 from capsim.cli.trace import trace as command
-from capsim.errors import TraceError
-from capsim.trace import Trace, read_requests, read_trace
-from capsim.trace.instants import Stamps, iso
-from capsim.trace.lines import hidden
+from capsim.workload import Trace, read_requests, read_trace
+from capsim.workload.instants import Stamps, iso
+from capsim.workload.lines import hidden
 
 LOADS = Path(__file__).parent / "data" / "loads"
 WHOLE = Path("/work/shared/cases/logs")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from capsim.errors import TraceError
-from capsim.trace import find_trace, read_trace
-from capsim.trace.instants import iso
+from capsim.base.errors import TraceError
+from capsim.workload import find_trace, read_trace
+from capsim.workload.instants import iso
 
 AWKWARD = Path(__file__).parent / "data" / "traces" / "awkward.log"
 LINE = '192.0.2.7 - - [17/May/2015:10:05:{second:02d} +0000] "GET /{n} HTTP/1.1" 200 5 "-" "x"\n'

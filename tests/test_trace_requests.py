@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from capsim.errors import TraceError
-from capsim.trace.paths import path_of
-from capsim.trace.read import read_requests
+from capsim.base.errors import TraceError
+from capsim.workload.paths import path_of
+from capsim.workload.read import read_requests
 
 NGINX = '192.0.2.7 - - [17/May/2015:10:05:{:02d} +0000] "{} {} HTTP/1.1" {} {} "-" "x"{}\n'
 

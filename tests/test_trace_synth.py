@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.paths import data_dir
 from capsim.cli import main
-from capsim.paths import data_dir
-from capsim.trace import find_trace, read_trace
-from capsim.trace.document import schema_text
-from capsim.trace.synth import SHAPES, bursty, diurnal, flash_crowd
+from capsim.workload import find_trace, read_trace
+from capsim.workload.document import schema_text
+from capsim.workload.synth import SHAPES, bursty, diurnal, flash_crowd
 
 README = (data_dir() / "traces" / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    capsim trace synth")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from capsim.specs import STREAMS, Scenario
+from capsim.scenario.server import STREAMS, Scenario
 from twin import DurationUs, TwinResult, play_case, simulate
 from twin_random import Case, arrivals_of, describe, random_case, to_toml
 

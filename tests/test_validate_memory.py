@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.errors import CapsimError
-from capsim.measure.companion import STANDARD, Companion, Mix, Program, Run, Stall, Writer, read_companion
-from capsim.measure.write import COLUMNS
 from capsim.memory.fitted import FITTED
+from capsim.telemetry.measure.write import COLUMNS
 from capsim.validation.buffers import arrival_times, retained
 from capsim.validation.memory import COLLECTIONS, RESIDENT, Check, check
 from capsim.validation.memory_screen import plot, text
 from capsim.validation.series import read_series
+from capsim.workload.companion import STANDARD, Companion, Mix, Program, Run, Stall, Writer, read_companion
 
 RUNS = Path(__file__).parent / "data" / "memory_runs"
 SHARED = Path(__file__).parents[2] / "shared" / "measurements" / "timeseries.csv"

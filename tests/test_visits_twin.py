@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from capsim.server import loop
-from capsim.server.database import LatencyDatabase
-from capsim.server.happened import Happened
-from capsim.server.model import Server
-from capsim.server.queries import Metrics, Queries
-from capsim.server.sessions import Cleanup, OpenSessions
-from capsim.server.visits import PARTS, VISITS, Source
-from capsim.specs import STREAMS
+from capsim.engine import loop
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.happened import Happened
+from capsim.engine.model import Server
+from capsim.engine.queries import Metrics, Queries
+from capsim.engine.sessions import Cleanup, OpenSessions
+from capsim.engine.visits import PARTS, VISITS, Source
+from capsim.scenario.server import STREAMS
 from capsim.workload.block import Sessions
 from test_loop_twin import Served, jobs_of_model, random_served, together
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database

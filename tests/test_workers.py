@@ -14,9 +14,9 @@ import pytest
 from click.exceptions import Exit
 from click.testing import CliRunner
 
+from capsim.base.errors import MachineError
+from capsim.base.workers import Workers
 from capsim.cli import main, worded
-from capsim.errors import MachineError
-from capsim.workers import Workers
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsim.errors import ScenarioError, TraceError
-from capsim.specs import STREAMS, Scenario
-from capsim.trace import Trace
-from capsim.workload import BLOCK_US, Load, load_of
+from capsim.base.errors import ScenarioError, TraceError
+from capsim.scenario.server import STREAMS, Scenario
+from capsim.workload import BLOCK_US, Load, Trace, load_of
 from capsim.workload.load import by_stream
 
 S_US, MINUTE_US, HOUR_US = 1_000_000, 60_000_000, 3_600_000_000

@@ -2,7 +2,7 @@
 
 Written from the rules alone, and as slow and obvious as they are: one heap of (time, phase, order), one entry
 per arrival, no arrays and no look-ahead. `play_case` plays a recorded case of the production writers;
-`simulate` plays a scenario of three writers on one pool. The model in `capsim.server` has to agree with both
+`simulate` plays a scenario of three writers on one pool. The model in `capsim.engine` has to agree with both
 to the last item.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from capsim.specs import STREAMS, Scenario
+from capsim.scenario.server import STREAMS, Scenario
 from twin_cases import play_case
 from twin_writer import (
     ARRIVALS,

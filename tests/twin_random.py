@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tomlkit
 
-from capsim.specs import STREAMS, RunSpec, Scenario
+from capsim.scenario.server import STREAMS, RunSpec, Scenario
 
 # A coarse grid makes timers, ends of calls and arrivals coincide. Every rate is exact in binary, so
 # that evenly spaced arrivals stay on the grid too.

@@ -1,6 +1,6 @@
 """The plain twin of what visits the database beside the writers: cleanup, analytics reads, metrics calls.
 
-One event for everything that happens, dictionaries of sessions and cached responses; nothing of `capsim.server` but
+One event for everything that happens, dictionaries of sessions and cached responses; nothing of `capsim.engine` but
 the draws (how many rows a read finds), which are data.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capsim.memory.pauses import Pauses
-from capsim.specs import STREAMS, Scenario
+from capsim.scenario.server import STREAMS, Scenario
 from twin import DurationUs, Pool, TwinResult, _result, rules_of
 from twin_loop import CLASSES, Building, Job, Thread
 from twin_writer import ARRIVALS, SHUTDOWN, Attempt, Clock

@@ -1,6 +1,6 @@
 """The plain twin's clock and its batch writer: one event per arrival, as slow and obvious as the rules.
 
-Written from the rules alone, without arrays and without look-ahead; nothing of `capsim.server` is used here.
+Written from the rules alone, without arrays and without look-ahead; nothing of `capsim.engine` is used here.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Rules:
 
 @dataclass
 class Attempt:
-    """One attempt of a flush, with the columns of `capsim.tables.BATCHES`."""
+    """One attempt of a flush, with the columns of `capsim.scenario.columns.BATCHES`."""
 
     writer: str
     batch: int

@@ -7,18 +7,17 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from capsim.calibration.parameters import merged, published
-from capsim.calibration.simulator import process_with, uneven
+from capsim.base.units import MIB
+from capsim.engine.simulation import play
 from capsim.memory.constants import value
 from capsim.memory.heap import simulate
-from capsim.play import play
-from capsim.recording.answer import VALUES
-from capsim.recording.model import MISSED, Recording
-from capsim.specs import STREAMS, Scenario
-from capsim.tables import empty
-from capsim.trace import Trace
-from capsim.units import MIB
-from capsim.workload import load_of
+from capsim.scenario.columns import empty
+from capsim.scenario.server import STREAMS, Scenario
+from capsim.telemetry.calibration.parameters import merged, published
+from capsim.telemetry.calibration.simulator import process_with, uneven
+from capsim.workload import Trace, load_of
+from capsim.workload.recordings.metrics_response import VALUES
+from capsim.workload.recordings.model import MISSED, Recording
 
 EVERY_S = 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from capsim_model import writer
 from job import main
 
-from capsim.kernels import PROCESS
+from capsim.engine.kernels import PROCESS
 
 if __name__ == "__main__":
     PROCESS.load()

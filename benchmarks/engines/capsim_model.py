@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from job import BATCH_ROWS, CAP_ROWS, DELAY_US, main
 
-from capsim.server.database import Outcome, Statement
-from capsim.server.jobs import finished
-from capsim.server.model import Server
-from capsim.specs import PoolSpec, WriterSpec
+from capsim.engine.database import Outcome, Statement
+from capsim.engine.jobs import finished
+from capsim.engine.model import Server
+from capsim.scenario.server import PoolSpec, WriterSpec
 from capsim.validation.queueing import pool_waits_us
 
 

@@ -16,7 +16,9 @@ from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
 
 import capsim
-from capsim import cli, knobs, tables
+from capsim import cli
+from capsim.scenario import columns as tables
+from capsim.scenario import parameters as knobs
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -147,7 +149,8 @@ def columns() -> str:
     """Every column of the tables that stages hand to each other."""
     lines = ["# Columns of the tables", "", "Units are part of the names; see the [glossary](../glossary.md).", ""]
     for name, title in TABLES.items():
-        lines += [f"## {title}", "", f"`capsim.tables.{name}`", "", "| column | type | meaning |", "|---|---|---|"]
+        lines += [f"## {title}", "", f"`capsim.scenario.columns.{name}`",
+                  "", "| column | type | meaning |", "|---|---|---|"]
         lines += [f"| `{c.name}` | {c.dtype} | {_cell(c.meaning)} |" for c in getattr(tables, name)]
         lines.append("")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from capsim.errors import RAN_OUT, CapsimError, concealed, visible
+from capsim.base.errors import RAN_OUT, CapsimError, concealed, visible
 
 # Exit codes; 0 is done, with findings or without.
 FAILED, BAD_INPUT, MACHINE_FAILED, INTERRUPTED = 1, 2, 3, 130

@@ -21,10 +21,10 @@ def app(port: int, show: bool) -> None:
     Example:
       capsim app --port 8765
     """
-    from capsim.errors import CapsimError
+    from capsim.base.errors import CapsimError
 
     try:
-        from capsim.explorer.serve import serve
+        from capsim.show.explorer.serve import serve
     except ModuleNotFoundError as missing:
         raise CapsimError(f"app needs the package {missing.name}; install capsim[server]") from None
     serve(port, show=show)

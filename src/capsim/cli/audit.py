@@ -25,15 +25,15 @@ def audit(check: bool, options: Options) -> None:
     """
     from contextlib import nullcontext
 
-    from capsim.audit import dumps, examine
-    from capsim.audit.drift import drift
-    from capsim.audit.page import overview, write
+    from capsim.base.errors import CapsimError
+    from capsim.base.files import folder
+    from capsim.base.paths import data_dir
+    from capsim.base.progress import Progress
     from capsim.cli import FAILED
-    from capsim.cli.job import with_load
-    from capsim.errors import CapsimError
-    from capsim.files import folder
-    from capsim.paths import data_dir
-    from capsim.progress import Progress
+    from capsim.cli.execute import with_load
+    from capsim.show.audit_drift import drift
+    from capsim.show.audit_page import overview, write
+    from capsim.study.audit import dumps, examine
 
     kept: Path = data_dir() / "audit"
     if check and (options.out or options.as_json):

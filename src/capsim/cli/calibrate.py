@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from capsim.calibration import Calibration
+    from capsim.telemetry.calibration import Calibration
 
 WIDTH = 100
 
@@ -56,13 +56,13 @@ def calibrate(
       capsim calibrate my.toml week.jsonl --out fitted.toml
       capsim run fitted.toml --scale 3
     """
-    from capsim.calibration import calibrate as run
-    from capsim.calibration.parameters import DEFAULT
-    from capsim.errors import CapsimError
-    from capsim.files import write_text
-    from capsim.progress import Progress
-    from capsim.recording import read_recording
-    from capsim.scenario import dumps, load
+    from capsim.base.errors import CapsimError
+    from capsim.base.files import write_text
+    from capsim.base.progress import Progress
+    from capsim.scenario.file import dumps, load
+    from capsim.telemetry.calibration import calibrate as run
+    from capsim.telemetry.calibration.parameters import DEFAULT
+    from capsim.workload.recordings import read_recording
 
     for place, suffix in ((out, ".toml"), (plot, ".png")):
         if place is not None and (place.suffix != suffix or not place.parent.is_dir()):
@@ -81,7 +81,7 @@ def calibrate(
         write_text(out, dumps(found.scenario))
         click.echo(f"capsim: wrote {out}", err=True)
     if as_json:
-        from capsim.calibration.document import document_text
+        from capsim.telemetry.calibration.document import document_text
 
         click.echo(document_text(found), nl=False)
     else:
@@ -151,8 +151,8 @@ def _draw(found: Calibration, place: Path) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    from capsim.plots.calibration import calibration_residuals, calibration_series, calibration_usage
-    from capsim.plots.canvas import style
+    from capsim.show.plots.calibration import calibration_residuals, calibration_series, calibration_usage
+    from capsim.show.plots.canvas import style
 
     temporary = place.with_name(f".{place.name}.part")
     try:

@@ -42,11 +42,11 @@ def compare(
       capsim compare after server=metrics.json postgres=metrics-db.json
       capsim compare fitted.toml this-week.jsonl
     """
-    from capsim.billed import is_export
-    from capsim.calibration.beside import is_recording
-    from capsim.cli.job import perform, reconcile, recorded
-    from capsim.compare import compare as side_by_side
-    from capsim.errors import CapsimError
+    from capsim.base.errors import CapsimError
+    from capsim.cli.execute import perform, reconcile, recorded
+    from capsim.cost.billed import is_export
+    from capsim.results.comparison import compare as side_by_side
+    from capsim.telemetry.calibration.recording_comparison import is_recording
 
     if conditions and conditions.endswith(".json"):
         raise CapsimError(f"--conditions {conditions}: is a saved result; name a scenario")

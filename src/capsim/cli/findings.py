@@ -8,7 +8,8 @@ from capsim.cli import FAILED
 from capsim.cli.options import Options, loaded
 
 ANY = "any"
-# The kinds of capsim.findings.words.WORDS, which takes too long to import here; a test holds them together.
+# The kinds of capsim.study.findings.descriptions.WORDS, which takes too long to import here; a test holds them
+# together.
 KINDS = (
     "wedge", "stuck items", "longer flushes", "growing backlog", "pool starvation", "refused connections", "cap drops",
     "log lines lost", "batches given up", "uncounted loss", "shutdown loss", "heap exhausted", "container hang",
@@ -39,12 +40,12 @@ def findings(scenario: str, fail_on: tuple[str, ...], slo: str, options: Options
     """
     from contextlib import nullcontext
 
-    from capsim import slo as targets
-    from capsim.cli.job import deliver, with_load
-    from capsim.files import folder, write_text
-    from capsim.findings import dumps, find
-    from capsim.findings.page import overview, write
-    from capsim.progress import Progress
+    from capsim.base.files import folder, write_text
+    from capsim.base.progress import Progress
+    from capsim.cli.execute import deliver, with_load
+    from capsim.show.findings_page import overview, write
+    from capsim.study import slo as targets
+    from capsim.study.findings import dumps, find
 
     wanted = targets.usable(targets.read(slo), slo)
     spec, trace = with_load(scenario, options)

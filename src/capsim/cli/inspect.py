@@ -52,11 +52,11 @@ def inspect(
       capsim inspect my-service/
       capsim inspect railway.json .env package.json --write mine.toml --on 2026-02-03
     """
-    from capsim.errors import CapsimError
-    from capsim.files import write_text
-    from capsim.inspect import effective, read
-    from capsim.inspect.report import inspection, screen
-    from capsim.inspect.written import written
+    from capsim.base.errors import CapsimError
+    from capsim.base.files import write_text
+    from capsim.telemetry.inspect import effective, read
+    from capsim.telemetry.inspect.report import inspection, screen
+    from capsim.telemetry.inspect.written import written
 
     if write is not None and on is None:
         raise CapsimError("--write needs --on DATE, the first day of the billed month; nothing reads today's date")

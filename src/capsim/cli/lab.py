@@ -34,7 +34,7 @@ def lab(port: int, show: bool, others: tuple[str, ...]) -> None:
     import os
     import sys
 
-    from capsim.start import ready
+    from capsim.show.notebook_setup import ready
 
     ready(extras=("notebooks",))
     folder = HERE if (HERE / FIRST).is_file() else _copied(COPY)
@@ -50,8 +50,8 @@ def lab(port: int, show: bool, others: tuple[str, ...]) -> None:
 
 
 def _copied(folder: Path) -> Path:
-    from capsim.files import write_bytes
-    from capsim.paths import notebooks_dir
+    from capsim.base.files import write_bytes
+    from capsim.base.paths import notebooks_dir
 
     folder.mkdir(exist_ok=True)
     for path in sorted(notebooks_dir().glob("*.ipynb")):

@@ -116,12 +116,12 @@ def measure(node_path: Path | None, out: Path, **given: object) -> None:
       capsim measure --rate 350 --stall 10:20 --seconds 50 --out night.csv
       capsim validate memory night.csv
     """
+    from capsim.base.progress import Progress
     from capsim.cli import INTERRUPTED
-    from capsim.measure.node import find_node
-    from capsim.measure.session import Settings
-    from capsim.measure.session import measure as run
-    from capsim.measure.write import check_out, write
-    from capsim.progress import Progress
+    from capsim.telemetry.measure.node import find_node
+    from capsim.telemetry.measure.session import Settings
+    from capsim.telemetry.measure.session import measure as run
+    from capsim.telemetry.measure.write import check_out, write
 
     check_out(out)
     node = find_node(node_path)

@@ -23,13 +23,13 @@ def optimize(scenario: str, slo: str, options: Options) -> None:
     """
     from contextlib import nullcontext
 
-    from capsim import slo as targets
-    from capsim.cli.job import deliver, with_load
-    from capsim.files import folder, write_text
-    from capsim.optimize import dumps
-    from capsim.optimize import optimize as search
-    from capsim.optimize.page import overview, write
-    from capsim.progress import Progress
+    from capsim.base.files import folder, write_text
+    from capsim.base.progress import Progress
+    from capsim.cli.execute import deliver, with_load
+    from capsim.show.optimize_page import overview, write
+    from capsim.study import slo as targets
+    from capsim.study.optimize import dumps
+    from capsim.study.optimize import optimize as search
 
     wanted = targets.usable(targets.read(slo), slo)
     spec, trace = with_load(scenario, options)

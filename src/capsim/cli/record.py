@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from capsim.recording.record import Settings, Tally
+    from capsim.telemetry.record.recorder import Settings, Tally
 
 SAY_EVERY_S = 60.0
 SHORTEST_S, LONGEST_S = 0.1, 3_600.0
@@ -58,15 +58,15 @@ def record(
       capsim record https://server.example/api/metrics --every 5s --for 1w --out week.jsonl
       capsim record week.jsonl --out week.parquet
     """
-    from capsim.errors import CapsimError
-    from capsim.recording.write import KINDS, write_recording
+    from capsim.base.errors import CapsimError
+    from capsim.workload.recordings.write import KINDS, write_recording
 
     if out.suffix not in (".jsonl", *KINDS):
         raise CapsimError(f"{out}: give --out a name that ends in .jsonl, .csv or .parquet")
     if not out.parent.is_dir():
         raise CapsimError(f"{out.parent}: no such folder; make it, or choose another --out")
     if "://" not in source:
-        from capsim.recording import read_recording
+        from capsim.workload.recordings import read_recording
 
         if not Path(source).exists():
             raise CapsimError(f"{source}: no such recording; the address of a server begins with http:// or https://")
@@ -77,8 +77,8 @@ def record(
         _notes(recording.notes)
         click.echo(f"wrote {out}: {len(recording.samples)} samples, {int(recording.missed['count'].sum())} missed")
         return
-    from capsim.recording.address import address_of
-    from capsim.recording.record import Settings
+    from capsim.telemetry.record.recorder import Settings
+    from capsim.workload.recordings.address import address_of
 
     settings = Settings(
         address=address_of(source),
@@ -94,7 +94,7 @@ def record(
 
 def _record(settings: Settings, journal: Path, out: Path) -> None:
     from capsim.cli import INTERRUPTED
-    from capsim.recording.record import record as run
+    from capsim.telemetry.record.recorder import record as run
 
     tally: list[Tally] = []
     interrupted = False
@@ -103,9 +103,9 @@ def _record(settings: Settings, journal: Path, out: Path) -> None:
     except KeyboardInterrupt:
         interrupted = True
     if journal.exists():
-        from capsim.errors import CapsimError
-        from capsim.recording import read_recording
-        from capsim.recording.write import write_recording
+        from capsim.base.errors import CapsimError
+        from capsim.workload.recordings import read_recording
+        from capsim.workload.recordings.write import write_recording
 
         try:
             recording = read_recording(journal)
@@ -150,8 +150,8 @@ class _Teller:
 
 
 def _length(text: str, option: str, low_s: float, high_s: float) -> float:
-    from capsim.errors import CapsimError
-    from capsim.trace.instants import duration_us
+    from capsim.base.errors import CapsimError
+    from capsim.workload.instants import duration_us
 
     try:
         length_s = duration_us(text) / 1e6

@@ -24,10 +24,10 @@ def report(notebook: Path, trace: str | None, seed: int | None, out: Path | None
     Example:
       capsim report notebooks/00_tour.ipynb --trace access.log.gz --out tour.html
     """
-    from capsim.files import write_text
-    from capsim.notebooks import report as run
-    from capsim.progress import Progress
-    from capsim.start import ready
+    from capsim.base.files import write_text
+    from capsim.base.progress import Progress
+    from capsim.show.notebook_setup import ready
+    from capsim.show.notebooks import report as run
 
     ready(trace, extras=("notebooks",))  # a load that cannot be read is told before minutes are spent
     parameters = {"trace_name": trace, "seed": seed}

@@ -19,8 +19,8 @@ def run(scenario: str, options: Options) -> None:
       capsim run my.toml --trace access.log.gz --replicates 5 --out out
       capsim run my.toml --against saved/result.json
     """
-    from capsim.cli.job import perform
-    from capsim.errors import CapsimError
+    from capsim.base.errors import CapsimError
+    from capsim.cli.execute import perform
 
     if scenario.endswith(".json"):
         raise CapsimError(f"{scenario}: is a saved result; give a scenario, or use capsim compare")

@@ -22,9 +22,9 @@ def check(files: tuple[str, ...]) -> None:
 
     Example: capsim scenario check before after my.toml
     """
-    from capsim.cli.job import billable
-    from capsim.errors import CapsimError, ScenarioError
-    from capsim.scenario import load, warnings
+    from capsim.base.errors import CapsimError, ScenarioError
+    from capsim.cli.execute import billable
+    from capsim.scenario.file import load, warnings
 
     problems: list[str] = []
     for file in files:
@@ -48,7 +48,7 @@ def show(name: str) -> None:
 
     Example: capsim scenario show after > my.toml
     """
-    from capsim.scenario import load, source_of
+    from capsim.scenario.file import load, source_of
 
     load(name)  # refused in words if it is none
     click.echo(source_of(name), nl=False)
@@ -60,7 +60,7 @@ def schema() -> None:
 
     Example: capsim scenario schema > scenario.schema.json
     """
-    from capsim.knobs import schema as scenario_schema
+    from capsim.scenario.parameters import schema as scenario_schema
 
     click.echo(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))
 
@@ -75,7 +75,7 @@ def keys() -> None:
     import sys
     import textwrap
 
-    from capsim.knobs import keys as all_keys
+    from capsim.scenario.parameters import keys as all_keys
 
     columns = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
     for key in all_keys():

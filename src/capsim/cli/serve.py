@@ -50,12 +50,12 @@ def serve(scenario: str, port: int, host: str, path: Path, grace: float) -> None
     """
     import os
 
-    from capsim.errors import CapsimError
-    from capsim.scenario import load
+    from capsim.base.errors import CapsimError
+    from capsim.scenario.file import load
 
     try:
-        from capsim.reference.listen import Place, listen
-        from capsim.reference.settings import Settings
+        from capsim.validation.reference.listen import Place, listen
+        from capsim.validation.reference.settings import Settings
     except ModuleNotFoundError as missing:
         raise CapsimError(f"serve needs the package {missing.name}; install capsim[server,postgres]") from None
     place = Place(port, path, os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL"))

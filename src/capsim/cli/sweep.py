@@ -12,8 +12,8 @@ import click
 from capsim.cli.options import Options, common_load
 
 if TYPE_CHECKING:
-    from capsim.intervals import Target
-    from capsim.knobs import Key
+    from capsim.base.intervals import Target
+    from capsim.scenario.parameters import Key
 
 
 @click.command()
@@ -83,12 +83,12 @@ def sweep(
       capsim sweep my.toml --design sobol:64 --range workload.rate_hz=1:100:log --workers 4 --out load
       capsim sweep my.toml --vary database.insert.call_ms=5,50 --dask tcp://10.0.0.5:8786 --out latency --resume
     """
+    from capsim.base.errors import CapsimError
+    from capsim.base.progress import Progress
     from capsim.cli import INTERRUPTED, fail
-    from capsim.cli.job import with_load
-    from capsim.errors import CapsimError
-    from capsim.progress import Progress
-    from capsim.sweep.run import TABLE, Interrupted, csv
-    from capsim.sweep.run import sweep as run_sweep
+    from capsim.cli.execute import with_load
+    from capsim.study.sweeps.run import TABLE, Interrupted, csv
+    from capsim.study.sweeps.run import sweep as run_sweep
 
     if resume and out is None:
         raise CapsimError("--resume goes on from a folder; name it with --out")
@@ -126,7 +126,7 @@ def sweep(
             fail(f"interrupted; printed the runs that are done: {stopped.done} of {stopped.total}", code=INTERRUPTED)
         fail(f"interrupted; {stopped.done} of {stopped.total} runs are kept in {out}: --resume", code=INTERRUPTED)
     if as_json:
-        from capsim.sweep.document import document_of, dumps
+        from capsim.study.sweeps.document import document_of, dumps
 
         click.echo(dumps(document_of(table)), nl=False)
     elif out is None:
@@ -136,7 +136,7 @@ def sweep(
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
-    from capsim.errors import CapsimError
+    from capsim.base.errors import CapsimError
 
     found: list[tuple[str, str]] = []
     for text in given:
@@ -154,7 +154,7 @@ _EXAMPLES = {"--vary": "server.pool.limit=2,5,10", "--range": "workload.rate_hz=
 
 def _value(name: str, text: str) -> Any:
     """A value as a scenario file would have it; a number with a unit is converted into the key's own."""
-    from capsim.sweep.point import key_of
+    from capsim.study.sweeps.point import key_of
 
     key, text = key_of(name), text.strip()
     if text in ("true", "false") and "number" not in key.accepts:
@@ -166,8 +166,8 @@ def _value(name: str, text: str) -> Any:
 
 
 def _number(key: Key, text: str) -> float | None:
-    from capsim.errors import CapsimError
-    from capsim.knobs import UNITS, split_unit
+    from capsim.base.errors import CapsimError
+    from capsim.scenario.parameters import UNITS, split_unit
 
     match = re.fullmatch(r"([-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]+)?", text)
     if match is None:
@@ -183,7 +183,7 @@ def _number(key: Key, text: str) -> float | None:
 
 
 def _finite(key: Key, text: str, number: float) -> float:
-    from capsim.errors import CapsimError
+    from capsim.base.errors import CapsimError
 
     if math.isinf(number):
         raise CapsimError(f"{key.name}: {text} is beyond all numbers; give a smaller one")
@@ -191,8 +191,8 @@ def _finite(key: Key, text: str, number: float) -> float:
 
 
 def _range(name: str, text: str) -> tuple[Any, ...]:
-    from capsim.errors import CapsimError
-    from capsim.sweep.point import key_of
+    from capsim.base.errors import CapsimError
+    from capsim.study.sweeps.point import key_of
 
     key = key_of(name)
     parts = text.split(":")
@@ -203,8 +203,8 @@ def _range(name: str, text: str) -> tuple[Any, ...]:
 
 
 def _target(text: str | None) -> Target | None:
-    from capsim.errors import CapsimError
-    from capsim.intervals import Target
+    from capsim.base.errors import CapsimError
+    from capsim.base.intervals import Target
 
     if text is None:
         return None

@@ -25,12 +25,12 @@ def tables(check: bool, out: Path | None) -> None:
       capsim tables
       capsim tables --check
     """
+    from capsim.base.paths import data_dir
     from capsim.cli import FAILED
-    from capsim.paths import data_dir
-    from capsim.published.drift import drift
-    from capsim.published.everything import publish
-    from capsim.published.everything import tables as all_tables
-    from capsim.published.pages import files
+    from capsim.show.published_pages import files
+    from capsim.study.published.drift import drift
+    from capsim.study.published.registry import publish
+    from capsim.study.published.registry import tables as all_tables
 
     out = data_dir() / "tables" if out is None else out
     made = all_tables()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from capsim.trace import Trace
-    from capsim.trace.requests import Requests
+    from capsim.workload import Trace
+    from capsim.workload.requests import Requests
 
-_FORMATS = (  # capsim.trace.read.FORMATS, not imported for --help
+_FORMATS = (  # capsim.workload.read.FORMATS, not imported for --help
     "access-log", "counts", "events", "jsonl", "parquet", "azure-2019", "azure-2021", "artillery", "cloudwatch",
     "grafana", "har", "json-array", "k6-csv", "k6-json", "locust", "otlp", "prometheus", "vegeta-csv", "vegeta-json",
     "w3c", "alb", "elb", "envoy", "haproxy", "heroku", "access-ms", "s3", "gatling", "text", "recording",
@@ -23,7 +23,7 @@ _SHOWN = 25  # paths
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.csv", help="Write here."
 )
-_HOW = ("format", "column", "field", "zone", "as_", "value", "where", "dates")  # of capsim.trace.read_trace
+_HOW = ("format", "column", "field", "zone", "as_", "value", "where", "dates")  # of capsim.workload.read_trace
 _SEED = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="The address of all chance."
 )
@@ -34,9 +34,9 @@ def _reading(command: Callable[..., None], *, asked: bool = False) -> Callable[.
 
     @functools.wraps(command)
     def wrapper(files: tuple[str, ...], from_: str | None, to: str | None, **given: Any) -> None:
-        from capsim.trace import read_requests, read_trace
-        from capsim.trace.read import find_traces
-        from capsim.trace.requests import NoPaths
+        from capsim.workload import read_requests, read_trace
+        from capsim.workload.read import find_traces
+        from capsim.workload.requests import NoPaths
 
         how = {name: given.pop(name) for name in _HOW}
         paths = [path for file in files for path in find_traces(file)]
@@ -120,7 +120,7 @@ def describe_command(
     """
     table = None
     if into is not None:
-        from capsim.toml import shown
+        from capsim.base.toml_text import shown
         from capsim.workload.fill import fill_file
 
         table, changes = fill_file(into, requests, paths)
@@ -128,13 +128,13 @@ def describe_command(
             click.echo(f"capsim: {into}: {change.key} = {shown(change.value)}: {change.remark}", err=True)
         click.echo(f"capsim: wrote {into}", err=True)
     if as_json:
-        from capsim.trace.document import document_text
+        from capsim.workload.document import document_text
 
         click.echo(document_text(trace, requests, table), nl=False)
         return
     from tabulate import tabulate
 
-    from capsim.trace import describe
+    from capsim.workload import describe
 
     rows = [
         (row.metric, f"{row.value:.6g}" if isinstance(row.value, float) else row.value, row.unit)
@@ -154,9 +154,9 @@ def _tell_asked(requests: Requests, table: Mapping[str, str] | None) -> list[str
     """Print what was asked; what of it should be known in words."""
     from tabulate import tabulate
 
-    from capsim.trace.asked import asked
-    from capsim.trace.request_map import notes
-    from capsim.trace.request_map import rows as rows_of
+    from capsim.workload.asked import asked
+    from capsim.workload.request_map import notes
+    from capsim.workload.request_map import rows as rows_of
 
     found = asked(requests, table)
     rows = [
@@ -201,8 +201,8 @@ def convert(trace: Trace, out: Path, width: str | None, scale: float | None, rep
 
     Example: capsim trace convert access.log.gz --width 60s --scale 100 --out busy.csv
     """
-    from capsim.trace.convert import rebin, scaled
-    from capsim.trace.instants import duration_us
+    from capsim.workload.convert import rebin, scaled
+    from capsim.workload.instants import duration_us
 
     if scale is not None:
         trace = scaled(trace, scale, seed)
@@ -234,8 +234,8 @@ def synth(kind: str, out: Path, seed: int, **parameters: Any) -> None:
 
     Example: capsim trace synth diurnal --days 7 --shape office --weekend 0.57 --seed 2 --out week.csv
     """
-    from capsim.errors import TraceError
-    from capsim.trace.synth import KINDS
+    from capsim.base.errors import TraceError
+    from capsim.workload.synth import KINDS
 
     make = KINDS[kind]
     known = inspect.signature(make).parameters
@@ -247,8 +247,8 @@ def synth(kind: str, out: Path, seed: int, **parameters: Any) -> None:
 
 
 def _deliver(trace: Trace, out: Path) -> None:
-    from capsim.files import write_text
-    from capsim.trace.write import csv_text
+    from capsim.base.files import write_text
+    from capsim.workload.write import csv_text
 
     write_text(out, csv_text(trace))
     click.echo(f"capsim: wrote {out}: {trace.total} requests, {trace.kind}", err=True)

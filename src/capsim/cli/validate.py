@@ -70,8 +70,8 @@ def memory(files: tuple[Path, ...], out: Path | None) -> None:
     """
     from contextlib import nullcontext
 
+    from capsim.base.files import folder
     from capsim.cli import FAILED
-    from capsim.files import folder
     from capsim.validation.memory import check
     from capsim.validation.memory_screen import passed, text, write
     from capsim.validation.series import read_series
@@ -145,9 +145,9 @@ def reference(
     """
     from contextlib import nullcontext
 
+    from capsim.base.errors import CapsimError
+    from capsim.base.files import folder
     from capsim.cli import FAILED
-    from capsim.errors import CapsimError
-    from capsim.files import folder
 
     try:
         from capsim.validation import reference_screen

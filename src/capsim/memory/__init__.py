@@ -1,7 +1,7 @@
 """Memory: from counts to heap, to resident, to billed.
 
-A stage of its own: takes the table `capsim.tables.SAMPLES` and a scenario, returns the table with the columns
-`capsim.tables.MEMORY`. Pure functions; every constant stands in `constants` with its unit, error, standing
+A stage of its own: takes the table `capsim.scenario.columns.SAMPLES` and a scenario, returns the table with the columns
+`capsim.scenario.columns.MEMORY`. Pure functions; every constant stands in `constants` with its unit, error, standing
 and source.
 """
 
@@ -15,8 +15,8 @@ from capsim.memory.constants import CONSTANTS, Constant, constants
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.memory.followed import End
-    from capsim.specs import Scenario
+    from capsim.memory.heap_stepping import End
+    from capsim.scenario.server import Scenario
 
 __all__ = ["CONSTANTS", "Constant", "constants", "ended", "of_server", "of_services", "resident"]
 
@@ -27,22 +27,22 @@ def resident(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     Parameters
     ----------
     samples : DataFrame
-        Columns of `capsim.tables.SAMPLES`, in order of time from the start of the processes; bins of a
+        Columns of `capsim.scenario.columns.SAMPLES`, in order of time from the start of the processes; bins of a
         second to a few minutes.
     scenario : Scenario
 
     Returns
     -------
     DataFrame
-        `samples` with the columns of `capsim.tables.MEMORY` added: measured memory in MiB of 2^20 bytes,
+        `samples` with the columns of `capsim.scenario.columns.MEMORY` added: measured memory in MiB of 2^20 bytes,
         CPU in vCPU. Steady load of 200 to 1,000 requests a second: mean resident memory within 4 % of
         the measured, at 50 within 13 %. Stalls of a minute: mean -4 to +11 %, peak -11 to +25 %, where
         repeats of one stall differ by 20 %. The figures are for Node 20 with a semi-space of 16 MiB.
 
     Examples
     --------
-    >>> from capsim.specs import Scenario
-    >>> from capsim.tables import SAMPLES, empty
+    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.columns import SAMPLES, empty
     >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> idle = empty(SAMPLES).reindex(range(2)).fillna(0).assign(time_s=[0.0, 60.0], width_s=60.0)
     >>> resident(idle, s).server_rss_mib.round(0).tolist()
@@ -62,7 +62,7 @@ def ended(samples: pd.DataFrame, scenario: Scenario) -> tuple[pd.DataFrame, End 
     Parameters
     ----------
     samples : DataFrame
-        Columns of `capsim.tables.SAMPLES` of one process.
+        Columns of `capsim.scenario.columns.SAMPLES` of one process.
     scenario : Scenario
         ``server.node.heap_cap_mib`` is the cap, and V8's default for the container without one;
         ``server.container.memory_limit_mib`` is what a hang or a kill goes by.
@@ -93,6 +93,6 @@ def of_services(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
 
 def _own(scenario: Scenario) -> AbstractContextManager[None]:
     """The constants that the scenario sets for itself."""
-    from capsim.memory.residuals import overridden
+    from capsim.memory.uncertainty import overridden
 
     return overridden(scenario.constants.given() if scenario.constants else {})

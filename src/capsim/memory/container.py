@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
 from capsim.memory.constants import value
 
 Number = TypeVar("Number", float, NDArray[np.float64])

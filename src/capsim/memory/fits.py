@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
+from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib
 from capsim.memory.redis import Content
-from capsim.pricing import limits_on
-from capsim.specs import Scenario
-from capsim.units import GB, MIB
+from capsim.scenario.prices import limits_on
+from capsim.scenario.server import Scenario
 
 
 def check_fits(scenario: Scenario) -> None:
@@ -22,10 +22,11 @@ def check_fits(scenario: Scenario) -> None:
 
     Examples
     --------
-    >>> from capsim.scenario import load
+    >>> from capsim.scenario.file import load
     >>> check_fits(load("after").replace("database.rows_at_start", 10**9))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    capsim.errors.CapsimError: [database] rows_at_start = 1,000,000,000 are ... GB on disk, and the volume has 5 GB; ...
+    capsim.base.errors.CapsimError: [database] rows_at_start = 1,000,000,000 are ... GB on disk, and the volume has 5
+    GB; ...
     """
     problems = []
     billing, database, redis = scenario.billing, scenario.database, scenario.redis

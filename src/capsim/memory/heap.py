@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from capsim import rng
+from capsim.base import rng
 from capsim.memory.constants import value
 
 Floats = NDArray[np.float64]

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.heap import Ending
-from capsim.pricing import limits_on
-from capsim.specs import Scenario
-from capsim.units import GB, MIB
+from capsim.scenario.prices import limits_on
+from capsim.scenario.server import Scenario
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +188,8 @@ def semi_space_mib(scenario: Scenario) -> float:
 
 
 def hung_columns(last: pd.Series | None, scenario: Scenario) -> dict[str, float]:
-    """The server's columns of `capsim.tables.MEMORY` while it hangs: what it held last, and its container's limit.
+    """The server's columns of `capsim.scenario.columns.MEMORY` while it hangs: what it held last, and its container's
+    limit.
 
     Parameters
     ----------

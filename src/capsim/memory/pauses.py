@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from capsim.base.units import KIB, MIB, us_from_ms
 from capsim.memory.constants import value
 from capsim.memory.limits import cpu_quota, semi_space_mib
-from capsim.specs import Scenario
-from capsim.units import KIB, MIB, us_from_ms
+from capsim.scenario.server import Scenario
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.container import cached_mib
-from capsim.pricing import limits_on
-from capsim.specs import STREAMS, Scenario
-from capsim.units import GB, MIB
+from capsim.scenario.prices import limits_on
+from capsim.scenario.server import STREAMS, Scenario
 
 Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
@@ -40,12 +40,12 @@ class Files:
 
 
 def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
-    """Postgres' part of `capsim.tables.MEMORY`.
+    """Postgres' part of `capsim.scenario.columns.MEMORY`.
 
     Parameters
     ----------
     samples : DataFrame
-        Columns of `capsim.tables.SAMPLES`.
+        Columns of `capsim.scenario.columns.SAMPLES`.
     scenario : Scenario
 
     Returns

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from capsim.base.units import MIB
 from capsim.memory.constants import value
 from capsim.memory.container import Container, Usage
 from capsim.memory.postgres import held_mib
-from capsim.units import MIB
 
 if TYPE_CHECKING:
     import pandas as pd

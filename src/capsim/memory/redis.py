@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.container import cached_mib
-from capsim.pricing import limits_on
-from capsim.specs import Scenario
-from capsim.units import GB, MIB
+from capsim.scenario.prices import limits_on
+from capsim.scenario.server import Scenario
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Content:
 
 
 def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
-    """Redis' part of `capsim.tables.MEMORY`: the same in every bin.
+    """Redis' part of `capsim.scenario.columns.MEMORY`: the same in every bin.
 
     Parameters
     ----------

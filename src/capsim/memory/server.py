@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from capsim.memory import live as live_rows
-from capsim.memory import parts
+from capsim.base.units import MIB
+from capsim.memory import component_memory as parts
+from capsim.memory import live_set as live_rows
 from capsim.memory.constants import value
-from capsim.memory.followed import Bins, End, follow
 from capsim.memory.heap import Process
+from capsim.memory.heap_stepping import Bins, End, follow
 from capsim.memory.limits import container_mib, cpu_quota, heap_limit_mib, semi_space_mib
-from capsim.memory.live import Live
+from capsim.memory.live_set import Live
 from capsim.memory.pauses import collector_share, extra_cpu_vcpu
 from capsim.memory.sawtooth import OldSpace, scan
-from capsim.specs import Scenario
-from capsim.units import MIB
+from capsim.scenario.server import Scenario
 
 Floats = NDArray[np.float64]
 
@@ -31,12 +31,12 @@ _CPU_MS = (0.78, 0.78, 0.78, 0.73, 0.56, 0.35, 0.32)
 
 
 def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats], End | None]:
-    """The server's part of `capsim.tables.MEMORY`, and whether and how its memory ends the process.
+    """The server's part of `capsim.scenario.columns.MEMORY`, and whether and how its memory ends the process.
 
     Parameters
     ----------
     samples : DataFrame
-        Columns of `capsim.tables.SAMPLES`; bins of a second to a few minutes.
+        Columns of `capsim.scenario.columns.SAMPLES`; bins of a second to a few minutes.
     scenario : Scenario
 
     Returns

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
+from capsim.base.units import GB, MIB
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib, volume_wanted_mib
-from capsim.series import LOSSES
-from capsim.specs import STREAMS, FaultSpec, Scenario
-from capsim.units import GB, MIB
+from capsim.scenario.columns import LOSSES
+from capsim.scenario.server import STREAMS, FaultSpec, Scenario
 
 _DAY_S = 86_400.0
 _LOOK_AHEAD_DAYS = 366.0  # a volume that lasts longer is no finding
@@ -46,7 +46,7 @@ def volume_full(samples: pd.DataFrame, scenario: Scenario, volume_gb: float | No
     Parameters
     ----------
     samples : DataFrame
-        Columns of `capsim.tables.SAMPLES`, in order of time.
+        Columns of `capsim.scenario.columns.SAMPLES`, in order of time.
     scenario : Scenario
     volume_gb : float, optional
         Another size than the scenario's [GB].
@@ -64,7 +64,7 @@ def volume_full(samples: pd.DataFrame, scenario: Scenario, volume_gb: float | No
 
     Examples
     --------
-    >>> from capsim.tables import SAMPLES, empty
+    >>> from capsim.scenario.columns import SAMPLES, empty
     >>> spec = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> hours = empty(SAMPLES).reindex(range(24)).fillna(0).assign(time_s=np.arange(24) * 3600.0, width_s=3600.0)
     >>> full = volume_full(hours.assign(db_rows=20 * 3600), spec, 50)  # 20 event rows a second for a day
@@ -124,7 +124,7 @@ def storage_notes(samples: pd.DataFrame, scenario: Scenario, stopped_s: float | 
     Parameters
     ----------
     samples : DataFrame
-        Columns of `capsim.tables.SAMPLES` and `MEMORY`.
+        Columns of `capsim.scenario.columns.SAMPLES` and `MEMORY`.
     scenario : Scenario
     stopped_s : float, optional
         Since when a full volume has stopped the writes of this run [s].

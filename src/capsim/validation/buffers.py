@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.measure.companion import Run, Stall
+from capsim.base.units import MIB, US_PER_MS, us_from_s
 from capsim.memory.kit import Flushes, replay
-from capsim.units import MIB, US_PER_MS, us_from_s
 from capsim.validation.oracle import Case, Config, Script, Window
 from capsim.validation.oracle_model import play
+from capsim.workload.companion import Run, Stall
 
 Floats = NDArray[np.float64]
 

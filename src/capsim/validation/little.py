@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim import rng
-from capsim.server.database import LatencyDatabase
-from capsim.server.jobs import JOB
-from capsim.server.model import Server
-from capsim.server.sampler import Sampler
-from capsim.specs import STREAMS, DatabaseSpec, HttpSpec, PoolSpec, WriterSpec
-from capsim.units import US_PER_MINUTE
+from capsim.base import rng
+from capsim.base.units import US_PER_MINUTE
+from capsim.engine.database import LatencyDatabase
+from capsim.engine.jobs import JOB
+from capsim.engine.model import Server
+from capsim.engine.sampler import Sampler
+from capsim.scenario.server import STREAMS, DatabaseSpec, HttpSpec, PoolSpec, WriterSpec
 
 Ints = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from capsim.errors import CapsimError
+from capsim.base.errors import CapsimError
 
 Play = Callable[["Case"], dict[str, Any]]
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.server.attempts import Attempt, Result, attempt_rules, in_chunks
-from capsim.server.database import Database, Ints, Kind, Outcome, Statement
-from capsim.server.flusher import Standing
-from capsim.server.model import Server
-from capsim.server.writer import Batch
-from capsim.specs import PoolSpec, Stream, WriterSpec
-from capsim.units import US_PER_MS
+from capsim.base.units import US_PER_MS
+from capsim.engine.attempts import Attempt, Result, attempt_rules, in_chunks
+from capsim.engine.database import Database, Ints, Kind, Outcome, Statement
+from capsim.engine.flusher import Standing
+from capsim.engine.model import Server
+from capsim.engine.writer import Batch
+from capsim.scenario.server import PoolSpec, Stream, WriterSpec
 from capsim.validation.oracle import Case, Script
 
 STREAM: dict[str, Stream] = {"event": "events", "revenue": "revenue", "heartbeat": "heartbeats"}

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capsim.reference.attempts import CHUNK_ROWS, Attempt, Call
-from capsim.reference.clock import Phase
-from capsim.reference.database import Statement
-from capsim.reference.log import Log
-from capsim.reference.pool import Pool
-from capsim.reference.timed import Outcome, TimedDatabase
-from capsim.reference.virtual import VirtualLoop
-from capsim.reference.watch import Tried, Watch
-from capsim.reference.writer import BatchWriter, Rules
-from capsim.specs import Stream
-from capsim.units import US_PER_MS, US_PER_S
+from capsim.base.units import US_PER_MS, US_PER_S
+from capsim.scenario.server import Stream
 from capsim.validation.oracle import Case
+from capsim.validation.reference.attempts import CHUNK_ROWS, Attempt, Call
+from capsim.validation.reference.clock import Phase
+from capsim.validation.reference.database import Statement
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.observer import Tried, Watch
+from capsim.validation.reference.pool import Pool
+from capsim.validation.reference.timed import Outcome, TimedDatabase
+from capsim.validation.reference.virtual import VirtualLoop
+from capsim.validation.reference.writer import BatchWriter, Rules
 
 STREAM: dict[str, Stream] = {"event": "events", "revenue": "revenue", "heartbeat": "heartbeats"}
 OUTCOME: dict[str, Outcome] = {"ok": "ok", "fail": "fail", "notfound": "missing"}

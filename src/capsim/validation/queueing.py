@@ -13,10 +13,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim import rng
-from capsim.server.clock import ARRIVAL, DATABASE, Clock, Process, at
-from capsim.server.jobs import finished
-from capsim.server.pool import WAITING, Pool
+from capsim.base import rng
+from capsim.engine.clock import ARRIVAL, DATABASE, Clock, Process, at
+from capsim.engine.jobs import finished
+from capsim.engine.pool import WAITING, Pool
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

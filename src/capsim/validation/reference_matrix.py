@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from capsim.errors import CapsimError
-from capsim.reference.database import Database
-from capsim.reference.redis import connector
-from capsim.reference.sqlite import SqliteDatabase
-from capsim.reference.url import read_database_url
-from capsim.specs import PoolSpec
-from capsim.validation.reference import Cell, real_cell, virtual_cells
+from capsim.base.errors import CapsimError
+from capsim.scenario.server import PoolSpec
+from capsim.validation.reference.database import Database
+from capsim.validation.reference.redis import connector
+from capsim.validation.reference.sqlite import SqliteDatabase
+from capsim.validation.reference.url import read_database_url
+from capsim.validation.reference_checks import Cell, real_cell, virtual_cells
 
 SCENARIOS = ("before", "after", "fixed")
 TRACES = ("game-day", "web-week", "flash-crowd")
@@ -53,7 +53,7 @@ def _places() -> dict[str, Callable[[Path], Database]]:
     url = os.environ.get("DATABASE_URL")
     if url:
         try:
-            from capsim.reference.postgres import PostgresDatabase
+            from capsim.validation.reference.postgres import PostgresDatabase
         except ImportError:
             raise CapsimError("DATABASE_URL: PostgreSQL needs the packages of capsim[postgres]; install them") from None
         conninfo = read_database_url(url, PoolSpec()).conninfo

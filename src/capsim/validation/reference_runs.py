@@ -21,32 +21,32 @@ import pandas as pd
 import psutil
 from numpy.typing import NDArray
 
-from capsim.errors import CapsimError
-from capsim.parts import RedisClientSpec
-from capsim.reference.clock import Clock, Phase, at_every
-from capsim.reference.database import PARTS, CallFailed, Connection, Database, Part, Statement
-from capsim.reference.log import Log
-from capsim.reference.overhead import Overhead
-from capsim.reference.process import ProcessSamples, family
-from capsim.reference.recorder import Recorder
-from capsim.reference.redis import Connect
-from capsim.reference.replay import Replay
-from capsim.reference.rows import Event, Heartbeat, Revenue, Session
-from capsim.reference.server import Ingestion
-from capsim.reference.service import Service
-from capsim.reference.virtual import VirtualLoop
-from capsim.server.database import Database as ModelDatabase
-from capsim.server.database import Kind, LatencyDatabase
-from capsim.server.database import Outcome as ModelOutcome
-from capsim.server.database import Statement as ModelStatement
-from capsim.server.happened import Happened
-from capsim.server.model import Server
-from capsim.server.queries import Metrics, Queries
-from capsim.server.redis import RedisClient
-from capsim.server.sessions import Cleanup, OpenSessions
-from capsim.server.visits import VISITS, Source
-from capsim.specs import STREAMS, Scenario, Stream
-from capsim.units import US_PER_S, us_from_s
+from capsim.base.errors import CapsimError
+from capsim.base.units import US_PER_S, us_from_s
+from capsim.engine.database import Database as ModelDatabase
+from capsim.engine.database import Kind, LatencyDatabase
+from capsim.engine.database import Outcome as ModelOutcome
+from capsim.engine.database import Statement as ModelStatement
+from capsim.engine.happened import Happened
+from capsim.engine.model import Server
+from capsim.engine.queries import Metrics, Queries
+from capsim.engine.redis import RedisClient
+from capsim.engine.sessions import Cleanup, OpenSessions
+from capsim.engine.visits import VISITS, Source
+from capsim.scenario.parts import RedisClientSpec
+from capsim.scenario.server import STREAMS, Scenario, Stream
+from capsim.validation.reference.clock import Clock, Phase, at_every
+from capsim.validation.reference.database import PARTS, CallFailed, Connection, Database, Part, Statement
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.overhead import Overhead
+from capsim.validation.reference.process import ProcessSamples, family
+from capsim.validation.reference.recorder import Recorder
+from capsim.validation.reference.redis import Connect
+from capsim.validation.reference.replay import Replay
+from capsim.validation.reference.rows import Event, Heartbeat, Revenue, Session
+from capsim.validation.reference.server import Ingestion
+from capsim.validation.reference.service import Service
+from capsim.validation.reference.virtual import VirtualLoop
 from capsim.validation.reference_virtual import NEVER_US, Played, Read, play
 from capsim.workload import Block
 
@@ -333,10 +333,10 @@ class RealRun:
     late_us : array, int64[n]
         How late each arrival was offered [us].
     overhead_us : array, int64[m, 3]
-        What the event loop adds to the first call of an attempt and to the next ones, as `capsim.reference.overhead`
-        measured it: when, and how much [us].
+        What the event loop adds to the first call of an attempt and to the next ones, as
+        `capsim.validation.reference.overhead` measured it: when, and how much [us].
     processes : DataFrame
-        Columns of `capsim.reference.process.COLUMNS`.
+        Columns of `capsim.validation.reference.process.COLUMNS`.
     """
 
     seen: Seen

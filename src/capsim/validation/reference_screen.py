@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capsim.specs import STREAMS
-from capsim.units import US_PER_S
-from capsim.validation.reference import Cell, Check
+from capsim.base.units import US_PER_S
+from capsim.scenario.server import STREAMS
+from capsim.validation.reference_checks import Cell, Check
 from capsim.validation.reference_runs import GRID_US
 
 if TYPE_CHECKING:

@@ -11,21 +11,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from capsim.reference.clock import Phase, at_every
-from capsim.reference.database import Answer, CallFailed, Statement
-from capsim.reference.log import Log
-from capsim.reference.recorder import Recorder
-from capsim.reference.replay import Replay
-from capsim.reference.rows import Heartbeat
-from capsim.reference.service import Service
-from capsim.reference.timed import Outcome, TimedDatabase
-from capsim.reference.timed_redis import TimedRedis
-from capsim.reference.virtual import VirtualLoop
-from capsim.reference.watch import Tried
-from capsim.server.database import Kind, LatencyDatabase
-from capsim.server.database import Statement as ModelStatement
-from capsim.specs import Scenario
-from capsim.units import us_from_ms, us_from_s
+from capsim.base.units import us_from_ms, us_from_s
+from capsim.engine.database import Kind, LatencyDatabase
+from capsim.engine.database import Statement as ModelStatement
+from capsim.scenario.server import Scenario
+from capsim.validation.reference.clock import Phase, at_every
+from capsim.validation.reference.database import Answer, CallFailed, Statement
+from capsim.validation.reference.log import Log
+from capsim.validation.reference.observer import Tried
+from capsim.validation.reference.recorder import Recorder
+from capsim.validation.reference.replay import Replay
+from capsim.validation.reference.rows import Heartbeat
+from capsim.validation.reference.service import Service
+from capsim.validation.reference.timed import Outcome, TimedDatabase
+from capsim.validation.reference.timed_redis import TimedRedis
+from capsim.validation.reference.virtual import VirtualLoop
 
 KINDS: Mapping[str, Kind] = {
     "insert_events": "insert",

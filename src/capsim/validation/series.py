@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capsim.errors import CapsimError
-from capsim.measure.companion import NEEDED, ROLES, STANDARD, UNITS, Companion, Run, companion_path, read_companion
+from capsim.base.errors import CapsimError
+from capsim.workload.companion import NEEDED, ROLES, STANDARD, UNITS, Companion, Run, companion_path, read_companion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ class Series:
     run : Run
         From the companion.
     table : DataFrame
-        Columns named as in `capsim.measure.companion.ROLES`, times in seconds, memory in MiB of 2^20 bytes.
+        Columns named as in `capsim.workload.companion.ROLES`, times in seconds, memory in MiB of 2^20 bytes.
     notes : tuple of str
         What is not as it should be, and what was done about it.
     """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.intervals import TooShort, batch_interval, interval
+from capsim.base.intervals import TooShort, batch_interval, interval
 from capsim.validation import queueing
 
 Floats = NDArray[np.float64]

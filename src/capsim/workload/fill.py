@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.errors import ScenarioError, TraceError
-from capsim.files import write_text
-from capsim.request_kinds import KINDS, OTHER, READ
-from capsim.scenario import loads
-from capsim.specs import STREAMS, Scenario
-from capsim.toml import text_of
-from capsim.trace.read import find_traces
-from capsim.trace.request_map import mapped, refused, rows, table_of
-from capsim.trace.requests import Requests
-from capsim.units import US_PER_MS, US_PER_S
+from capsim.base.errors import ScenarioError, TraceError
+from capsim.base.files import write_text
+from capsim.base.toml_text import text_of
+from capsim.base.units import US_PER_MS, US_PER_S
+from capsim.scenario.file import loads
+from capsim.scenario.request_kinds import KINDS, OTHER, READ
+from capsim.scenario.server import STREAMS, Scenario
+from capsim.workload.read import find_traces
+from capsim.workload.request_map import mapped, refused, rows, table_of
+from capsim.workload.requests import Requests
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -82,7 +82,7 @@ def fill(document: TOMLDocument, requests: Requests, files: Sequence[str | Path]
         A scenario that is valid; remarks and keys that the log does not speak of stay. If it has a
         ``[workload.requests]`` already, that map is kept and applied; otherwise the proposal is written.
     requests : Requests
-        The log, as `capsim.trace.read_requests` gives it.
+        The log, as `capsim.workload.read_requests` gives it.
     files : sequence of path
         Its files.
     folder : path

@@ -12,25 +12,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.errors import ScenarioError, TraceError
-from capsim.request_kinds import READ
-from capsim.specs import STREAMS, Scenario, WorkloadSpec
-from capsim.trace.dispersion import Dispersion, fit_dispersion
-from capsim.trace.instants import iso
-from capsim.trace.model import Trace
-from capsim.units import US_PER_MINUTE, US_PER_S, us_from_s
+from capsim.base.errors import ScenarioError, TraceError
+from capsim.base.units import US_PER_MINUTE, US_PER_S, us_from_s
+from capsim.scenario.request_kinds import READ
+from capsim.scenario.server import STREAMS, Scenario, WorkloadSpec
 from capsim.workload.block import BLOCK_US, Block, Ints, before
+from capsim.workload.dispersion import Dispersion, fit_dispersion
+from capsim.workload.instants import iso
+from capsim.workload.model import Trace
 from capsim.workload.players import Players
 from capsim.workload.recorded import read_load
-from capsim.workload.sources import (
-    Chance,
-    CountsSource,
-    EventsSource,
-    KindsSource,
-    RateSource,
-    ScriptSource,
-    Source,
-)
+from capsim.workload.sources import Chance, CountsSource, EventsSource, KindsSource, RateSource, ScriptSource, Source
 
 MOST_IN_BLOCK = 100_000_000  # arrivals in one hour: 0.8 GB and as much again while they are sorted
 MOST_PASSES = 1_000_000
@@ -247,7 +239,8 @@ def load_of(
         Where to stop [us]; by default ``workload.duration_s``, or else the end of one pass. Beyond its end a trace is
         repeated with fresh draws, a rate goes on, and a script is over.
     binned_as : {"modulated", "poisson"}
-        What happens inside bins wider than 60 s: minutes as `capsim.trace.dispersion` fits them, or a Poisson process.
+        What happens inside bins wider than 60 s: minutes as `capsim.workload.dispersion` fits them, or a Poisson
+        process.
 
     Returns
     -------
@@ -260,7 +253,7 @@ def load_of(
 
     Examples
     --------
-    >>> from capsim.specs import Scenario
+    >>> from capsim.scenario.server import Scenario
     >>> scenario = Scenario(name="x", workload={"rate_hz": 20, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> [block.to_us for block in load_of(scenario, seed=7).blocks()]
     [60000000]

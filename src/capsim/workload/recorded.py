@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from capsim.request_kinds import KINDS, READ
-from capsim.specs import STREAMS, Scenario, WorkloadSpec
-from capsim.trace.read import as_trace, find_traces, read_requests
-from capsim.trace.request_map import mapped
-from capsim.trace.requests import NoPaths
-from capsim.units import US_PER_S
+from capsim.base.units import US_PER_S
+from capsim.scenario.request_kinds import KINDS, READ
+from capsim.scenario.server import STREAMS, Scenario, WorkloadSpec
+from capsim.workload.read import as_trace, find_traces, read_requests
+from capsim.workload.request_map import mapped
+from capsim.workload.requests import NoPaths
 
 if TYPE_CHECKING:
-    from capsim.trace.model import Trace
-    from capsim.trace.read import TraceLike
+    from capsim.workload.model import Trace
+    from capsim.workload.read import TraceLike
 
 
 def read_load(given: TraceLike, workload: WorkloadSpec) -> Trace:
@@ -25,12 +25,12 @@ def read_load(given: TraceLike, workload: WorkloadSpec) -> Trace:
     Parameters
     ----------
     given : Trace, str, Path, sequence of these, or table of pandas
-        As for `capsim.trace.as_trace`.
+        As for `capsim.workload.as_trace`.
 
     Raises
     ------
     TraceError
-        As `capsim.trace.read_trace`.
+        As `capsim.workload.read_trace`.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def as_recorded(scenario: Scenario, trace: Trace | None) -> Scenario:
     Examples
     --------
     >>> from dataclasses import replace
-    >>> from capsim.trace.model import Trace
+    >>> from capsim.workload.model import Trace
     >>> trace = Trace.from_times("x", [0, 1_000_000, 2_000_000, 3_000_000], 1_000_000)
     >>> trace = replace(trace, kinds=np.array([0, 0, 2, 3], np.int8))
     >>> spec = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})

@@ -13,14 +13,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim import rng
-from capsim.request_kinds import READ
-from capsim.specs import STREAMS, RunSpec
-from capsim.trace.convert import jitter_cell_us, scaled_counts, scaled_times
-from capsim.trace.dispersion import Dispersion, minutes_in, split_counts
-from capsim.trace.model import Trace
-from capsim.units import US_PER_MINUTE, US_PER_MS, US_PER_S
+from capsim.base import rng
+from capsim.base.units import US_PER_MINUTE, US_PER_MS, US_PER_S
+from capsim.scenario.request_kinds import READ
+from capsim.scenario.server import STREAMS, RunSpec
 from capsim.workload.block import BLOCK_US, Ints
+from capsim.workload.convert import jitter_cell_us, scaled_counts, scaled_times
+from capsim.workload.dispersion import Dispersion, minutes_in, split_counts
+from capsim.workload.model import Trace
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,26 @@
+# The public names of capsim, listed once: what runs and what type checkers see are both read from here.
+from .base.errors import CapsimError as CapsimError
+from .memory.constants import constants as constants
+from .results.comparison import compare as compare
+from .results.document import Result as Result
+from .results.document import load_document as load_document
+from .results.document import result_of as result_of
+from .results.run import Run as Run
+from .results.run import simulate as simulate
+from .results.stress_test import stress as stress
+from .scenario.file import load as load
+from .scenario.file import names as names
+from .scenario.server import Scenario as Scenario
+from .show import plots as plots
+from .show.headline import answer as answer
+from .show.notebook_setup import ready as ready
+from .study.sweeps.growth import growth as growth
+from .study.sweeps.run import sweep as sweep
+from .study.sweeps.sensitivity import sensitivity as sensitivity
+from .telemetry.calibration.fit import calibrate as calibrate
+from .workload import Trace as Trace
+from .workload import find_trace as find_trace
+from .workload import read_trace as read_trace
+from .workload.description import describe as describe
+from .workload.recordings import Recording as Recording
+from .workload.recordings import read_recording as read_recording

@@ -1,9 +1,0 @@
-"""Knobs that redraw a day: the same settings, engine and answer in a notebook and on a page of its own.
-
-`settings` says what can be turned, `engine` plays it, `serve` is the page (`capsim app`), `widget` the notebook's.
-"""
-
-from capsim.explorer.engine import explored
-from capsim.explorer.settings import SETTINGS, Settings
-
-__all__ = ["SETTINGS", "Settings", "explored"]

@@ -1,6 +1,0 @@
-"""What could break: disturbances played against a scenario's own server, with the smallest trigger of each failure."""
-
-from capsim.findings.document import Finding, Findings, dumps, schema_text
-from capsim.findings.find import find
-
-__all__ = ["Finding", "Findings", "dumps", "find", "schema_text"]

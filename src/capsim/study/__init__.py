@@ -1,0 +1,1 @@
+"""Many runs for one question: sweeps, optimum, findings, audit, published tables, targets."""

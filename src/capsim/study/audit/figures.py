@@ -1,0 +1,318 @@
+"""Figures of a played server: one number each, with the bracket of the page cache where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from capsim.base.units import BILLED_MONTH_MINUTES, KIB, MIB
+from capsim.scenario.server import STREAMS, Scenario
+
+if TYPE_CHECKING:  # pandas takes longer to import than the command line may
+    import pandas as pd
+
+    from capsim.cost.bill import Line
+    from capsim.results.run import Run
+    from capsim.workload import Trace
+
+MONTH_DAYS = 30.0
+CALM_S, RECOVERY_S = 30.0, 300.0  # before and after a fault, as in capsim.stress
+FAILURE_MS = 1.0
+BINS_S = 300.0  # of what is continued to a month
+
+
+class Value(NamedTuple):
+    """A figure, and the same with the least and with the most page cache."""
+
+    expected: float
+    low: float
+    high: float
+
+
+class Figure(NamedTuple):
+    """What is read off a played server."""
+
+    unit: str
+    meaning: str
+    of: Callable[[Played], Value | float]
+
+
+@dataclass(frozen=True)
+class Played:
+    """A server whose load is played, continued to a month, and put under stress as far as its figures are asked for.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    trace : Trace, optional
+        In place of the scenario's own load.
+    peak_hz : float
+        Requests in the busiest minute of the load that is audited [1/s].
+    seed, replicate : int
+        Address of the draws.
+    resolution_s : float
+        Width of the bins [s].
+    days : float
+        To how many days the load is continued [d].
+    """
+
+    scenario: Scenario
+    trace: Trace | None
+    peak_hz: float
+    seed: int
+    replicate: int = 0
+    resolution_s: float = BINS_S
+    days: float = MONTH_DAYS
+
+    @cached_property
+    def run(self) -> Run:
+        """The load, once."""
+        from capsim.results.run import simulate
+
+        return simulate(
+            self.scenario, self.trace, seed=self.seed, replicate=self.replicate, month=False,
+            resolution_s=self.resolution_s,
+        )  # fmt: skip
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Of the load, once."""
+        return self.run.samples
+
+    @cached_property
+    def month(self) -> pd.DataFrame:
+        """The load continued to a month: `capsim.results.continued`."""
+        from capsim.results.continued import continued
+
+        minutes = self.days / MONTH_DAYS * BILLED_MONTH_MINUTES
+        return continued([self.samples], self.scenario, minutes=minutes)
+
+    @cached_property
+    def invoice(self) -> list[Line]:
+        """Of the month."""
+        from capsim.cost.bill import invoice
+        from capsim.cost.usage import SERVICES, Window, service_usage
+        from capsim.scenario.prices import plan_on, prices_on
+
+        window, day = Window.of(self.month), self.scenario.billing.from_date
+        usages = [service_usage(service, window, self.scenario) for service in SERVICES]
+        return invoice(usages, prices_on(day), plan_on(self.scenario.billing.plan, day))
+
+    @cached_property
+    def stall(self) -> Played:
+        """The stall of the stress envelope, as `capsim.stress` plays it."""
+        return self._fault("stall", self.scenario.stress.stall_s)
+
+    @cached_property
+    def outage(self) -> Played:
+        """The outage of the stress envelope."""
+        return self._fault("fail", self.scenario.stress.outage_s, duration_ms=FAILURE_MS)
+
+    def _fault(self, kind: str, length_s: float, **more: Any) -> Played:
+        rate_hz = self.peak_hz * self.scenario.stress.load_factor
+        calm = steady(self.scenario, rate_hz, CALM_S + length_s + RECOVERY_S)
+        faults = [{"kind": kind, "from_s": CALM_S, "to_s": CALM_S + length_s, **more}] if length_s else ()
+        return replace(self, scenario=calm.replace("database.faults", faults), trace=None, resolution_s=1.0)
+
+
+def steady(scenario: Scenario, rate_hz: float, duration_s: float) -> Scenario:
+    """The scenario under a steady Poisson load, with nothing that disturbs."""
+    load = {"trace": None, "runs": (), "rate_hz": rate_hz, "duration_s": duration_s, "scale": 1.0}
+    changed = scenario.replace("workload", scenario.workload.model_dump(mode="python") | load)
+    calm = {"database.faults": (), "database.bursts": None, "redis.faults": (), "server.lifecycle": ()}
+    for knob, value in calm.items():
+        changed = changed.replace(knob, value)
+    return changed
+
+
+def read(side: Played, name: str) -> Value:
+    """One figure of a played server."""
+    found = FIGURES[name].of(side)
+    return found if isinstance(found, Value) else Value(float(found), float(found), float(found))
+
+
+# --- how they are read ----------------------------------------------------------------------------------------
+
+
+def _mean(table: pd.DataFrame, column: str) -> float:
+    width = table["width_s"].where(table["has_load"], 0.0)
+    return float((table[column] * width).sum() / width.sum())
+
+
+def _billed(service: str, how: str, month: bool = False) -> Callable[[Played], Value]:
+    def of(side: Played) -> Value:
+        table = side.month if month else side.samples
+        services = ("server", "postgres", "redis") if service == "project" else (service,)
+        found = []
+        for bracket in ("", "_lower", "_upper"):
+            total = table.assign(total=sum(table[f"{s}_billed{bracket}_mib"] for s in services))
+            if how == "mean":
+                found.append(_mean(total, "total"))
+            else:
+                found.append(float(total["total"].max() if how == "peak" else total["total"].iloc[-1]))
+        return Value(*found)
+
+    return of
+
+
+def _held(services: tuple[str, ...], how: str) -> Callable[[Played], float]:
+    def of(side: Played) -> float:
+        table = side.samples
+        total = table.assign(total=sum(table[f"{s}_billed_lower_mib"] for s in services))
+        return _mean(total, "total") if how == "mean" else float(total["total"].max())
+
+    return of
+
+
+def _largest(*columns: str) -> Callable[[Played], float]:
+    return lambda side: max(float(side.samples[column].max()) for column in columns)
+
+
+def _averaged(*columns: str) -> Callable[[Played], float]:
+    return lambda side: max(_mean(side.samples, column) for column in columns)
+
+
+def _total(side: Played, *fates: str) -> float:
+    return float(sum(side.samples[f"{s}_{fate}"].sum() for s in STREAMS for fate in fates))
+
+
+def _lost(side: Played) -> float:
+    return _total(side, "dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
+
+
+def _lost_share(side: Played) -> float:
+    return _lost(side) / max(_total(side, "arrived"), 1.0)
+
+
+def _stuck(side: Played) -> float:
+    """Items in the buffers of writers that nothing will start again."""
+    stuck = side.run.stuck
+    writers = set(stuck.loc[stuck["to_s"].isna(), "writer"])
+    table = side.run.accounting()
+    return float(table.loc[table["writer"].isin(writers), "buffered"].sum())
+
+
+def _paid(line: str) -> Callable[[Played], Value]:
+    def of(side: Played) -> Value:
+        found = [row.bracket for row in side.invoice if row.line == line]
+        return Value(*(float(sum(bracket[which] for bracket in found)) for which in range(3)))
+
+    return of
+
+
+def _used(side: Played) -> Value:
+    own = [row.bracket for row in side.invoice if row.service != "workspace"]
+    return Value(*(float(sum(bracket[which] for bracket in own)) for which in range(3)))
+
+
+def _volume_full(side: Played) -> float:
+    from capsim.memory.volume import volume_full
+
+    full = volume_full(side.month, side.scenario)
+    return full.at_s / 86_400 if full else float("nan")
+
+
+def _without_room(side: Played) -> float:
+    full_day = _volume_full(side)
+    return max(0.0, MONTH_DAYS - full_day) if full_day == full_day else 0.0
+
+
+def _log_files(side: Played) -> float:
+    from capsim.memory.component_memory import log_files_mib
+
+    return float(log_files_mib(side.samples, side.scenario).max())
+
+
+def _buffers_full(side: Played) -> float:
+    from capsim.memory.live_set import row_bytes
+
+    held = row_bytes(side.scenario)
+    writers = side.scenario.server.writers
+    return float(sum(held[s] * getattr(writers, s).cap for s in STREAMS)) / MIB
+
+
+def _cleanup_held(side: Played) -> float:
+    from capsim.memory.constants import value
+
+    cleanup = side.scenario.server.cleanup
+    due = float(side.samples["sessions_due_max"].max())
+    if cleanup is not None and cleanup.limit_rows != "none":
+        due = min(due, float(cleanup.limit_rows))
+    return due * value("result_row") * KIB / MIB
+
+
+def _cleanup_runs(side: Played) -> float:
+    cleanup = side.scenario.server.cleanup
+    return 0.0 if cleanup is None else 3_600.0 / cleanup.interval_s
+
+
+def _heap_limit(side: Played) -> float:
+    from capsim.memory.limits import heap_limit_mib
+
+    return float(heap_limit_mib(side.scenario))
+
+
+def _deaths(side: Played) -> float:
+    from capsim.engine.lives import FATAL
+
+    return float(side.run.lives["end"].isin(FATAL).sum())
+
+
+def _timeouts(side: Played) -> float:
+    return float((~side.run.waits["granted"]).sum())
+
+
+def _in(fault: str, of: Callable[[Played], Value | float]) -> Callable[[Played], Value | float]:
+    return lambda side: of(getattr(side, fault))
+
+
+ALL = ("server", "postgres", "redis")
+BUFFERS = [f"{stream}_buffer_max_rows" for stream in STREAMS]
+FIGURES: dict[str, Figure] = {
+    # over the load, once
+    "server_rss_mean": Figure("MiB", "resident memory of the server, mean", _averaged("server_rss_mib")),
+    "server_rss_peak": Figure("MiB", "resident memory of the server, peak", _largest("server_rss_peak_mib")),
+    "server_heap_mean": Figure("MiB", "heap of the server, mean", _averaged("server_heap_mib")),
+    "server_billed_mean": Figure("MiB", "billed memory of the server, mean", _billed("server", "mean")),
+    "server_billed_peak": Figure("MiB", "billed memory of the server, peak", _billed("server", "peak")),
+    "held_mean": Figure("MiB", "memory of the three services without file cache, mean", _held(ALL, "mean")),
+    "postgres_held_peak": Figure("MiB", "memory of Postgres without file cache, peak", _held(("postgres",), "peak")),
+    "server_cpu_mean": Figure("vCPU", "CPU of the server, mean", _averaged("server_cpu_vcpu")),
+    "log_files_end": Figure("MiB", "log files on the server's disk", _log_files),
+    "buffers_full": Figure("MiB", "all buffers at their caps", _buffers_full),
+    "buffer_mean": Figure("rows", "fullest buffer, mean", _averaged(*(f"{s}_buffer_mean_rows" for s in STREAMS))),
+    "buffer_peak": Figure("rows", "fullest buffer, peak", _largest(*BUFFERS)),
+    "cleanup_held_peak": Figure("MiB", "sessions that a run of the cleanup loads, peak", _cleanup_held),
+    "cleanup_runs": Figure("1/h", "runs of the cleanup", _cleanup_runs),
+    "heap_limit": Figure("MiB", "limit of the heap as V8 sees it", _heap_limit),
+    "deaths": Figure("deaths", "processes ended by their memory", _deaths),
+    "redis_queue_peak": Figure("commands", "commands that wait for Redis, peak", _largest("redis_queued_max")),
+    "pool_open_peak": Figure("connections", "open connections, peak", _largest("pool_open_max")),
+    "items_lost": Figure("items", "items lost", _lost),
+    "lost_share": Figure("1", "share of the items lost", _lost_share),
+    # continued to a month
+    "project_billed_mean": Figure("MiB", "billed memory of the three services, mean of a month",
+                                  _billed("project", "mean", month=True)),
+    "project_billed_end": Figure("MiB", "the same at its end", _billed("project", "end", month=True)),
+    "usage": Figure("USD", "usage of a month", _used),
+    "total": Figure("USD", "to pay for a month", _paid("total")),
+    "egress": Figure("USD", "egress of a month", _paid("egress")),
+    "volume_full": Figure("d", "day on which the volume is full", _volume_full),
+    "days_without_room": Figure("d", "days of the month with a full volume", _without_room),
+    # in the stress envelope
+    "stall_rss_peak": Figure("MiB", "resident memory of the server, peak in the stall",
+                             _in("stall", _largest("server_rss_peak_mib"))),
+    "stall_held_peak": Figure("MiB", "memory of the three services without file cache, peak in the stall",
+                              _in("stall", _held(ALL, "peak"))),
+    "stall_buffer_peak": Figure("rows", "fullest buffer in the stall", _in("stall", _largest(*BUFFERS))),
+    "stall_pool_open": Figure("connections", "open connections, peak in the stall",
+                              _in("stall", _largest("pool_open_max"))),
+    "stall_pool_timeouts": Figure("calls", "calls that waited in vain for a connection in the stall",
+                                  _in("stall", _timeouts)),
+    "stall_items_lost": Figure("items", "items lost in the stall", _in("stall", _lost)),
+    "stall_items_stuck": Figure("items", "items stuck for good after the stall", _in("stall", _stuck)),
+    "stall_lost_share": Figure("1", "share of the items lost in the stall", _in("stall", _lost_share)),
+    "outage_lost_share": Figure("1", "share of the items lost in the outage", _in("outage", _lost_share)),
+}  # fmt: skip

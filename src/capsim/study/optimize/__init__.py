@@ -1,0 +1,7 @@
+"""The cheapest configuration that meets its targets, found by simulating candidates (extra ``optimize``)."""
+
+from capsim.study.optimize.document import Optimum, dumps, schema_text
+from capsim.study.optimize.search import optimize
+from capsim.study.optimize.space import Knob, space
+
+__all__ = ["Knob", "Optimum", "dumps", "optimize", "schema_text", "space"]

@@ -1,0 +1,102 @@
+"""What the files together declare, before the platform's rules are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capsim.base.errors import CapsimError
+from capsim.telemetry.inspect.railway_file import RailwayFile
+from capsim.telemetry.inspect.unknown import Unknown
+
+LOCK_FILES = (  # by them a builder chooses the package manager
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "bun.lock",
+    "bun.lockb",
+)
+_LARGEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """A further file of the folder: its text, and its name for messages."""
+
+    text: str
+    source: str
+
+
+@dataclass
+class Declared:
+    """What all files together say.
+
+    A further file is looked up by its path in the service's folder (`further`): Procfile, railpack.json, nixpacks.toml,
+    the Dockerfile or package.json of a folder below. Files named one by one are found by their names.
+    """
+
+    old: RailwayFile | None = None  # railway.json or .toml
+    old_file: str | None = None
+    new: dict[str, Any] = field(default_factory=dict)  # railway.ts, in the same words (`railway_ts`)
+    new_file: str | None = None
+    variables: dict[str, str | Unknown] = field(default_factory=dict)
+    variable_places: dict[str, str] = field(default_factory=dict)
+    package: dict[str, Any] = field(default_factory=dict)  # package.json, all of it
+    package_file: str | None = None
+    lock_files: tuple[str, ...] = ()  # names of `LOCK_FILES` that the folder holds; they are not opened
+    dockerfile_name: str | None = None
+    environment: str | None = None  # the one asked for
+    folders: list[Path] = field(default_factory=list)  # those given
+    named: dict[str, Path] = field(default_factory=dict)  # files given one by one, by name
+
+    @property
+    def scripts(self) -> Mapping[str, str]:
+        """Scripts of package.json."""
+        scripts = self.package.get("scripts")
+        return {k: v for k, v in scripts.items() if isinstance(v, str)} if isinstance(scripts, dict) else {}
+
+    def variable(self, name: str) -> str | None:
+        """A variable of the service, or None if it is not set or was not read."""
+        value = self.variables.get(name)
+        return value if isinstance(value, str) else None
+
+    def dependency(self, name: str) -> str | None:
+        """The version range of a package that package.json depends on (``^7.3.0``); None if it does not."""
+        for table in ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies"):
+            packages = self.package.get(table)
+            if isinstance(packages, dict) and isinstance(packages.get(name), str):
+                return str(packages[name])
+        return None
+
+    def further(self, path: str) -> Found | None:
+        """A file by its path below the service's folder, or None if it is not there; never one outside of it."""
+        for folder in self.folders:
+            file = folder / path
+            if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
+                return Found(text_of(file), str(file))
+        named = self.named.get(path)
+        return Found(text_of(named), str(named)) if named else None
+
+
+def text_of(path: Path) -> str:
+    """The text of a configuration file.
+
+    Raises
+    ------
+    CapsimError
+        If it cannot be read, is larger than 1 MiB, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise CapsimError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
+    if len(content) > _LARGEST_BYTES:
+        raise CapsimError(f"{path}: larger than 1 MiB, so it is no configuration; give another file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CapsimError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None

@@ -1,0 +1,95 @@
+"""What `capsim inspect` shows: one versioned document, and the same on the screen."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import textwrap
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from capsim.telemetry.inspect.applied import Setting
+from capsim.telemetry.inspect.effective import Effective
+from capsim.telemetry.inspect.finding import Harm
+from capsim.telemetry.inspect.findings import findings
+from capsim.telemetry.inspect.unknown import Unknown
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SettingRow(_Part):
+    """A value that applies."""
+
+    name: str
+    value: str | int | float | bool | None = Field(description="null: unknown, since it was not read")
+    unknown: str | None = Field(description="why it is unknown; null: it is known")
+    origin: str = Field(description="file and key, or whose default it is")
+
+
+class FindingRow(_Part):
+    """A finding."""
+
+    kind: str
+    harm: Harm = Field(description="loss: items are lost; outage: the server fails; bill: it costs more; note")
+    place: str
+    what: str
+    remedy: str
+
+
+class Inspection(_Part):
+    """The configuration as the platform applies it, and what follows from it; without any secret."""
+
+    schema_version: Literal[2] = 2
+    kind: Literal["inspection"] = "inspection"
+    on: dt.date | None = Field(description="the date whose rules were applied; null: none that begins later")
+    takes_effect: Literal["deploy", "apply"] = Field(
+        description="deploy: with the next deployment; apply: when `railway config apply` is run (railway.ts)"
+    )
+    settings: tuple[SettingRow, ...]
+    findings: tuple[FindingRow, ...]
+
+
+def _row(setting: Setting) -> SettingRow:
+    value = setting.value
+    if isinstance(value, Unknown):
+        return SettingRow(name=setting.name, value=None, unknown=value.why, origin=value.place)
+    return SettingRow(name=setting.name, value=value, unknown=None, origin=setting.origin)
+
+
+def inspection(effective: Effective, plan: str = "hobby") -> Inspection:
+    """The document of a configuration."""
+    return Inspection(
+        on=effective.on,
+        takes_effect="apply" if effective.declared.new_file else "deploy",
+        settings=tuple(_row(setting) for setting in effective.settings()),
+        findings=tuple(FindingRow(**vars(finding)) for finding in findings(effective, plan)),
+    )
+
+
+def schema_text() -> str:
+    """The JSON Schema of the document, as data/schema/inspection.schema.json keeps it."""
+    return json.dumps(Inspection.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False) + "\n"
+
+
+def screen(document: Inspection, width: int = 100) -> str:
+    """The document for people."""
+    from tabulate import tabulate
+
+    def shown(row: SettingRow) -> object:
+        if row.value is None:
+            return "unknown"
+        return ("no", "yes")[row.value] if isinstance(row.value, bool) else row.value
+
+    rows = [(s.name, shown(s), f"{s.origin}: {s.unknown}" if s.unknown else s.origin) for s in document.settings]
+    applies = document.takes_effect == "apply"
+    first = "As Railway takes it when `railway config apply` is run" if applies else "As the platform applies it"
+    table = tabulate(rows, headers=("setting", "declared" if applies else "in effect", "from"), disable_numparse=True)
+    lines = [first, "", table, "", f"{len(document.findings)} findings", ""]
+    for finding in document.findings:
+        lines += textwrap.wrap(f"[{finding.harm}] {finding.kind} ({finding.place})", width)
+        lines += textwrap.wrap(f"{finding.what}.", width, initial_indent="    ", subsequent_indent="    ")
+        lines += textwrap.wrap(f"Remedy: {finding.remedy}.", width, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
