@@ -13,7 +13,7 @@ from typing import Any
 
 from lazy_loader import attach_stub
 
-_attribute, __dir__, __all__ = attach_stub(__name__, __file__)
+_attribute, _names, __all__ = attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +21,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("capsim")
+    if name not in __all__:
+        raise AttributeError(f"module 'capsim' has no attribute {name!r}; public names: {', '.join(__all__)}")
     return _attribute(name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_names(), "__doc__", "__name__", "__version__"])
