@@ -19,16 +19,16 @@ WIDTH = 100
 @click.option("--fit", metavar="KEY,...", help="Keys of [constants] to fit.  [default: five that samples can show]")
 @click.option(
     "--method",
-    type=click.Choice(["auto", "likelihood", "least-squares", "abc"]),
+    type=click.Choice(["auto", "likelihood", "least-squares"]),
     default="auto",
     show_default=True,
-    help="likelihood: of every sample, for servers like the model; abc: over the whole range of each constant; "
-    "auto: the likelihood where the samples are like the model, else least-squares.",
+    help="likelihood: of every sample, for servers like the model; auto: likelihood where the samples are like the "
+    "model, else least-squares.",
 )
 @click.option("--usage", multiple=True, metavar="FILE",
               help="Railway's metrics of the same time, or postgres=FILE: CPU and page cache too.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
-              help="The address of all chance.")  # fmt: skip
+              help="Random seed.")  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.toml", help="Write the fitted scenario."
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from textwrap import wrap
 from typing import Literal
 
@@ -91,17 +91,7 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
         notes.append(f"the predicted {span_minutes:,.6g} min are scaled to {minutes:,.6g} min, as if use were even")
 
     billed = _billed(exports, _prices(result))
-    whole = any(service == ALL for service, _ in billed)
-    usage = [line for line in result.bill[window] if line.line in METERS]
-    predicted: dict[tuple[str, str], list[BillLine]] = {(line.service, line.line): [line] for line in usage}
-    if unknown := [f"{line.service} {line.line}" for line in usage if line.basis == "not modelled"]:
-        notes.append(f"not modelled, so in no prediction: {', '.join(unknown)}")
-    if whole:
-        predicted = {(ALL, meter): [line for line in usage if line.line == meter] for meter in METERS}
-    else:
-        absent = [service for service in SERVICES if not any(of == service for of, _ in billed)]
-        if absent:
-            notes.append(f"no export of {', '.join(absent)}: predicted, and not compared")
+    predicted = _predicted(result.bill[window], {service for service, _ in billed}, notes)
     lines = tuple(
         _line(place, predicted.get(place, []), billed.get(place), scale)
         for place in dict.fromkeys([*predicted, *billed])
@@ -123,6 +113,20 @@ def reconcile(result: Result, exports: Sequence[Billed]) -> Reconciliation:
         beyond_usd=rounded(sum(max(0.0, (line.predicted_usd or 0.0) - (line.billed_usd or 0.0)) for line in known)),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _predicted(
+    bill: Sequence[BillLine], billed: Collection[str], notes: list[str]
+) -> dict[tuple[str, str], list[BillLine]]:
+    """The usage lines of a bill by service and meter, or by meter where the exports do not tell services apart."""
+    usage = [line for line in bill if line.line in METERS]
+    if unknown := [f"{line.service} {line.line}" for line in usage if line.basis == "not modelled"]:
+        notes.append(f"not modelled, so in no prediction: {', '.join(unknown)}")
+    if ALL in billed:
+        return {(ALL, meter): [line for line in usage if line.line == meter] for meter in METERS}
+    if absent := [service for service in SERVICES if service not in billed]:
+        notes.append(f"no export of {', '.join(absent)}: predicted, and not compared")
+    return {(line.service, line.line): [line] for line in usage}
 
 
 def _billed(exports: Sequence[Billed], prices: Mapping[Meter, float]) -> dict[tuple[str, str], tuple[float, float]]:

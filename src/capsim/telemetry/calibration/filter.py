@@ -113,6 +113,31 @@ def _off(row, state, c, logs, told):
 
 
 @compiled
+def _begin_all(state, c, at_s, kept_mib, young):
+    """Every particle's first state, at any phase between two collections unless the process has just begun."""
+    for k in range(len(state)):
+        begin(state[k], c)
+        state[k, T] = at_s
+        state[k, RETAINED] = state[k, HELD] = kept_mib
+        if not young:
+            state[k, OLD] = c[LIVE] + kept_mib + np.random.random() * c[STEP]
+            state[k, COMMITTED] = state[k, OLD] + c[IDLE]
+            state[k, LIMIT] = c[LIVE] + kept_mib + c[STEP] + state[k, SEMI]
+
+
+@compiled
+def _resample(state, other, weights, mass):
+    """Systematic: as many of each particle as its weight says, to one."""
+    count = len(state)
+    start, j, reached = np.random.random(), 0, weights[0]
+    for k in range(count):
+        while reached < (start + k) / count * mass and j < count - 1:
+            j += 1
+            reached += weights[j]
+        other[k, :] = state[j, :]
+
+
+@compiled
 def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, jitter_mib, count, seed, ahead):
     """Logarithm of the likelihood of one stretch, by so many particles.
 
@@ -140,14 +165,7 @@ def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, j
     np.random.seed(seed)
     state, other = np.empty((count, STATE)), np.empty((count, STATE))
     logs, weights = np.zeros(count), np.empty(count)
-    for k in range(count):
-        begin(state[k], c)
-        state[k, T] = time_s[0]
-        state[k, RETAINED] = state[k, HELD] = kept_mib[0]
-        if not young:
-            state[k, OLD] = c[LIVE] + kept_mib[0] + np.random.random() * c[STEP]
-            state[k, COMMITTED] = state[k, OLD] + c[IDLE]
-            state[k, LIMIT] = c[LIVE] + kept_mib[0] + c[STEP] + state[k, SEMI]
+    _begin_all(state, c, time_s[0], kept_mib[0], young)
     found, m = 0.0, 0
     for i in range(1, len(time_s)):
         came = max(requests[i] - requests[i - 1], 0.0)
@@ -170,12 +188,7 @@ def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, j
         mass = weights.sum()
         if mass * mass < 0.5 * count * (weights * weights).sum() or m == len(told):
             found += best + math.log(mass / count)
-            start, j, reached = np.random.random(), 0, weights[0]
-            for k in range(count):  # systematic: as many of each as its weight says, to one
-                while reached < (start + k) / count * mass and j < count - 1:
-                    j += 1
-                    reached += weights[j]
-                other[k, :] = state[j, :]
+            _resample(state, other, weights, mass)
             state, other = other, state
             logs[:] = 0.0
     return found

@@ -1,4 +1,4 @@
-"""Constants from a recording: by likelihood, least squares on a response surface, or a likelihood-free posterior."""
+"""Constants from a recording: by likelihood, or by least squares on a response surface."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from capsim.telemetry.calibration.usage import fit_usage
 from capsim.workload.recordings.model import Recording
 
 Floats = NDArray[np.float64]
-Method = Literal["auto", "likelihood", "least-squares", "abc"]
+Method = Literal["auto", "likelihood", "least-squares"]
 Progress = Callable[[float], None]
 
 HELD_OUT = 0.3  # of the time, at its end
@@ -31,7 +31,6 @@ FIRST, LATER, ROUNDS, AGAIN = 1_024, 160, 5, 64  # simulations: first, of a roun
 CLOSEST = 80  # of the first
 # Half a box in standard deviations; share of it next to its sides where a solution is not inside.
 REACH, EDGE = 5.0, 0.15
-ABC_DRAWS, ABC_KEPT = 2_048, 0.15
 AT_END = 1.05
 WIDER = 1.1  # times the standard deviations of the likelihood: thirty twins that are not counted asked for it
 Z90 = 1.6448536269514722
@@ -57,19 +56,17 @@ def calibrate(
         From `capsim.workload.recordings.read_recording`. Its last 30 % (by time) are held out.
     fit : sequence of str
         Keys of ``[constants]``.
-    method : {"auto", "likelihood", "least-squares", "abc"}
+    method : {"auto", "likelihood", "least-squares"}
         The likelihood of every sample, by a particle filter (`capsim.telemetry.calibration.likelihood`; needs numba).
-        Least squares of the statistics against a response surface. Draws from the whole range of each constant, kept
-        where they come close, adjusted by regression (no likelihood). Or, of the first two, the likelihood where the
-        samples are like the model (`capsim.telemetry.calibration.predictive_check`), else least squares; a note says
-        which, and why.
+        Least squares of the statistics against a response surface. Or the likelihood where the samples are like the
+        model (`capsim.telemetry.calibration.predictive_check`), else least squares; a note says which, and why.
     usage : sequence of str
         Exports of Railway's metrics of the same time, ``FILE`` or ``SERVICE=FILE``: CPU of a request, page cache and
         the bytes of a stored row are fitted to them (`capsim.telemetry.calibration.usage`).
     seed : int
-        Address of the chance of the simulations.
+        Random seed of the simulations.
     progress : callable
-        Told the share that is done.
+        Called with the share that is done.
 
     Returns
     -------
@@ -88,29 +85,13 @@ def calibrate(
     target = simulator.statistics.of(measured(parts))
     task = Task(simulator, parameters, published(scenario), target, seed)
     shown = fit_usage(scenario, recording, usage, cut_s) if usage else ()
-    used = method
-    if method == "auto":
-        found, posterior, used = _automatic(task, progress)
-    elif method == "likelihood":
-        found, posterior = by_likelihood(task, progress=progress)
-    elif method == "abc":
-        found, posterior = _abc(task, progress)
-    elif method == "least-squares":
-        found, posterior = least_squares(task, progress=progress)
-    else:
-        raise CapsimError(f"method {method!r} is unknown; give auto, likelihood, least-squares or abc")
-    estimates = []
-    for parameter, (low, middle, high) in zip(parameters, posterior, strict=True):
-        # An estimate that lies at the end of its range says that the range, or the model, is wrong.
-        told = parameter.key in found.told and parameter.low * AT_END < middle < parameter.high / AT_END
-        value = middle if told else task.base[parameter.key]
-        estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
+    found, posterior, used = _posterior(task, method, progress)
     return Calibration.of(
         scenario,
         recording,
         cut_s,
         simulator,
-        estimates,
+        _estimates(task, found, posterior),
         found,
         method=used,
         seed=seed,
@@ -160,6 +141,27 @@ class Task:
 
 
 Posterior = list[tuple[float, float, float]]
+
+
+def _posterior(task: Task, method: Method, progress: Progress) -> tuple[Identified, Posterior, Method]:
+    """Estimates by a method, and which one it was."""
+    if method == "auto":
+        return _automatic(task, progress)
+    if method == "likelihood":
+        return *by_likelihood(task, progress=progress), method
+    if method == "least-squares":
+        return *least_squares(task, progress=progress), method
+    raise CapsimError(f"method {method!r} is unknown; give auto, likelihood or least-squares")
+
+
+def _estimates(task: Task, found: Identified, posterior: Posterior) -> list[Estimate]:
+    estimates = []
+    for parameter, (low, middle, high) in zip(task.parameters, posterior, strict=True):
+        # An estimate that lies at the end of its range says that the range, or the model, is wrong.
+        told = parameter.key in found.told and parameter.low * AT_END < middle < parameter.high / AT_END
+        value = middle if told else task.base[parameter.key]
+        estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
+    return estimates
 
 
 def _automatic(task: Task, progress: Progress) -> tuple[Identified, Posterior, Method]:
@@ -260,14 +262,10 @@ def least_squares(
         surface = learn(logs, numbers, box[0], box[1])
         centre, misfit = _solve(surface, task.target, np.clip(_wider(box, 0.5), low, high))
         found = identified(surface.slope(centre), task.parameters, high - low)
-        half = (box[1] - box[0]) / 2
-        below, above = centre < box[0] + EDGE * half, centre > box[1] - EDGE * half
-        outside = below & (box[0] > low) | above & (box[1] < high)
-        wanted = np.where(outside, half, np.clip(REACH * found.sd, 0.04, half))
-        if number == ROUNDS or not (outside.any() or (wanted < 0.7 * half).any()):
+        moved = _next_box(box, centre, found.sd, low, high)
+        if number == ROUNDS or moved is None:
             break
-        box = np.array([np.maximum(centre - wanted, low), np.minimum(centre + wanted, high)])
-        box[0], box[1] = np.minimum(box[0], high - 0.04), np.maximum(box[1], low + 0.04)
+        box = moved
     centre = np.clip(centre, low, high)
     limits = np.clip(_wider(box, 0.5), low, high)
     errors, usual = _errors(task, surface, centre, found, limits, lambda share: told(share, AGAIN))
@@ -279,6 +277,19 @@ def least_squares(
     width = Z90 * np.sqrt(np.diag(spread) * (1 + 1 / AGAIN))
     ends = np.clip([centre - width, centre, centre + width], low, high)
     return found, [(float(a), float(b), float(c)) for a, b, c in np.exp(ends).T]
+
+
+def _next_box(box: Floats, centre: Floats, sd: Floats, low: Floats, high: Floats) -> Floats | None:
+    """The box moved to the solution and narrowed; None where the solution lies inside and it is narrow enough."""
+    half = (box[1] - box[0]) / 2
+    below, above = centre < box[0] + EDGE * half, centre > box[1] - EDGE * half
+    outside = below & (box[0] > low) | above & (box[1] < high)
+    wanted = np.where(outside, half, np.clip(REACH * sd, 0.04, half))
+    if not (outside.any() or (wanted < 0.7 * half).any()):
+        return None
+    out: Floats = np.array([np.maximum(centre - wanted, low), np.minimum(centre + wanted, high)])
+    out[0], out[1] = np.minimum(out[0], high - 0.04), np.maximum(out[1], low + 0.04)
+    return out
 
 
 def _wider(box: Floats, share: float) -> Floats:
@@ -347,42 +358,3 @@ def _solve(surface: Surface, target: Floats, box: Floats) -> tuple[Floats, float
     best = min(answers, key=lambda answer: float(answer.cost))
     solved: Floats = best.x
     return solved, float(best.cost)
-
-
-def _abc(task: Task, progress: Progress) -> tuple[Identified, Posterior]:
-    """Draws that come close, in two rounds, adjusted by regression of the constants on the statistics."""
-    low, high = bounds(task.parameters)
-    box = np.array([low, high])
-    adjusted: Floats = np.empty((0, len(low)))
-    for number in range(2):
-        logs, numbers = task.draw(box[0], box[1], ABC_DRAWS, 50 + number, _half(progress, number))
-        near = nearest(logs, numbers, task.target, int(ABC_KEPT * ABC_DRAWS))
-        adjusted = _adjusted(logs[near], numbers[near], task.target)
-        inner = np.quantile(adjusted, [0.005, 0.995], axis=0)
-        pad = 0.25 * (inner[1] - inner[0]) + 0.01
-        box = np.clip([inner[0] - pad, inner[1] + pad], low, high)
-    adjusted = np.clip(adjusted, low, high)
-    covariance = np.atleast_2d(np.cov(adjusted.T)) + 1e-12 * np.eye(len(low))
-    root = np.linalg.inv(np.linalg.cholesky(covariance))
-    found = identified(root, task.parameters, high - low)
-    quantiles = np.exp(np.quantile(adjusted, [0.05, 0.5, 0.95], axis=0)).T
-    return found, [(float(a), float(b), float(c)) for a, b, c in quantiles]
-
-
-def _half(progress: Progress, number: int) -> Progress:
-    return lambda share: progress((number + share) / 2)
-
-
-def _adjusted(logs: Floats, numbers: Floats, target: Floats) -> Floats:
-    """Draws moved to where their statistics would be those measured (local linear regression)."""
-    spread = numbers.std(axis=0) + 1e-6
-    apart = (numbers - target) / spread
-    # Few draws for many statistics: the directions in which they vary most are enough, and stay stable.
-    u, s, _ = np.linalg.svd(apart - apart.mean(axis=0), full_matrices=False)
-    count = min(20, int((s > 0.05 * s[0]).sum()))
-    basis = np.linalg.lstsq(apart - apart.mean(axis=0), u[:, :count] * s[:count], rcond=None)[0]
-    scores = apart @ basis
-    design = np.column_stack([np.ones(len(logs)), scores])
-    weights = np.linalg.lstsq(design, logs, rcond=None)[0]
-    out: Floats = logs - scores @ weights[1:]
-    return out

@@ -117,23 +117,10 @@ class Calibration:
 
         at_end = [e.key for e in estimates if e.key in found.told and not e.identified]
         drawn = draws(estimates, found, base, seed)
-        checks: list[Check] = []
-        simulated: dict[str, Floats] = {}
         notes = [*recording.notes, *(f"{sentence}." for sentence in found.sentences())]
         notes += [f"{key} lies at the end of the range that was looked at, so it was left as it was." for key in at_end]
         notes += [note for fit in usage for note in fit.notes]
-        for part, window in (("fitted", (0.0, cut_s)), ("held out", (cut_s, recording.span_s))):
-            try:
-                seen = stretches(recording, CHECK_BUDGET, scenario, *window)
-            except CapsimError:
-                notes.append(f"The {part} part has too few samples to be checked.")
-                continue
-            checked = Simulator(scenario, seen, recording.step_mib)
-            runs = np.array([checked.samples(constants, 7_000 + i) for i, constants in enumerate(drawn)])
-            checks += _checks(part, measured(seen), runs)
-            simulated[part] = runs
-            simulated[f"{part} time_s"] = np.concatenate([p.time_s[p.seen] for p in seen])
-            simulated[f"{part} measured"] = measured(seen)
+        checks, simulated = _checked(scenario, recording, cut_s, drawn, notes)
         fitted = recording.window(0.0, cut_s)
         load = tuple(rates(fitted))
         latency = flush_latency(fitted, scenario)
@@ -217,6 +204,27 @@ def draws(
     normal = rng.generator(seed, 0, "calibrate/draws").standard_normal((count, len(known)))
     logs = centre + normal @ np.linalg.cholesky(spread + 1e-12 * np.eye(len(known))).T
     return [merged(base, parameters, row) for row in logs]
+
+
+def _checked(
+    scenario: Scenario, recording: Recording, cut_s: float, drawn: Sequence[dict[str, float]], notes: list[str]
+) -> tuple[list[Check], dict[str, Floats]]:
+    """Checks of both parts, and the simulated samples of each."""
+    checks: list[Check] = []
+    simulated: dict[str, Floats] = {}
+    for part, window in (("fitted", (0.0, cut_s)), ("held out", (cut_s, recording.span_s))):
+        try:
+            seen = stretches(recording, CHECK_BUDGET, scenario, *window)
+        except CapsimError:
+            notes.append(f"The {part} part has too few samples to be checked.")
+            continue
+        checked = Simulator(scenario, seen, recording.step_mib)
+        runs = np.array([checked.samples(constants, 7_000 + i) for i, constants in enumerate(drawn)])
+        checks += _checks(part, measured(seen), runs)
+        simulated[part] = runs
+        simulated[f"{part} time_s"] = np.concatenate([p.time_s[p.seen] for p in seen])
+        simulated[f"{part} measured"] = measured(seen)
+    return checks, simulated
 
 
 def _checks(part: str, seen: Floats, runs: Floats) -> list[Check]:
