@@ -18,8 +18,8 @@ from pathlib import Path
 from capsim.telemetry.measure.gclog import FLAGS
 from capsim.telemetry.measure.node import find_node
 from capsim.telemetry.measure.session import PROGRAMS, RECORD_BYTES
-from capsim.workload.recordings.address import address_of
 from capsim.telemetry.record.recorder import Settings, record
+from capsim.workload.recordings.address import address_of
 
 EVERY_S = 1.0
 

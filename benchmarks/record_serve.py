@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from capsim.workload.recordings.address import address_of
 from capsim.telemetry.record.ask import Unanswered, ask
 from capsim.telemetry.record.recorder import Settings, record
 from capsim.validation.reference.load import drive
 from capsim.workload import find_trace, read_trace
 from capsim.workload.convert import rebin
+from capsim.workload.recordings.address import address_of
 
 EVERY_S = 1.0
 PORT = 8_437

@@ -12,10 +12,10 @@ import sys
 import time
 from typing import get_args
 
+from capsim.engine.fidelity import Fidelity
 from capsim.show.explorer import Settings
 from capsim.show.explorer.engine import explored
 from capsim.show.explorer.settings import SETTINGS
-from capsim.engine.fidelity import Fidelity
 
 SLOWEST = 6
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from capsim import load
 from capsim.results.run import simulate
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload import load_of
 
 DAYS = {"hour": 1 / 24, "six hours": 1 / 4, "day": 1, "week": 7, "month": 30}

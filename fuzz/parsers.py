@@ -33,7 +33,8 @@ from capsim.results import document
 from capsim.scenario import file as scenario
 from capsim.scenario import prices as pricing
 from capsim.scenario import providers
-from capsim.scenario.server import PoolSpec, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import PoolSpec
 from capsim.study import slo
 from capsim.study.sweeps.journal import NAME, Journal
 from capsim.study.sweeps.point import changed, split

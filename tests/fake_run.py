@@ -13,7 +13,8 @@ import pandas as pd
 from capsim.results.accounting import FATES
 from capsim.results.provenance import certificate
 from capsim.scenario.columns import BILL, MEMORY, SAMPLES
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 SCENARIO = Scenario(
     name="small",

@@ -17,7 +17,7 @@ from capsim.cli import main
 from capsim.cost.bill import bill as billed
 from capsim.memory.constants import value
 from capsim.results.stress_test import stress
-from capsim.scenario.changes import KNOBS
+from capsim.scenario.plan import KNOBS
 from capsim.show.audit_drift import drift
 from capsim.show.audit_page import BEGIN, block, markdown, overview, texts, write
 from capsim.study.audit import Audit, dumps, examine, load_audit, schema_text

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from twin import simulate
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -13,7 +13,7 @@ from capsim.cli import main
 from capsim.memory.constants import value
 from capsim.memory.server import process_of
 from capsim.scenario.file import dumps, loads
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration.fit import Task, _root_of
 from capsim.telemetry.calibration.identify import identified
 from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, merged, published

@@ -19,7 +19,7 @@ from capsim.engine.simulation import play
 from capsim.memory import resident
 from capsim.scenario.columns import empty
 from capsim.scenario.file import dumps, loads
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration import usage as fitting
 from capsim.telemetry.calibration.regression import line
 from capsim.telemetry.calibration.usage import check_table, fit_usage

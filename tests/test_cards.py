@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 import capsim as cs
 from capsim.results.frames import Bill, Sweep
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.show.findings_page import write
 from capsim.show.html_repr import Line, card
 from capsim.study.findings.document import Finding, Findings

@@ -15,7 +15,7 @@ from capsim.cost.bill import Line, bill, cents, invoice, limit_notes
 from capsim.cost.usage import Quantity, Usage, Window, service_usage
 from capsim.scenario.columns import BILL, MEMORY, SAMPLES
 from capsim.scenario.prices import Meter, PriceTable, bundled_prices, plan_on, prices_on
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 MONTH = 43_200
 DAY = dt.date(2026, 2, 3)

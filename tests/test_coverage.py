@@ -24,7 +24,7 @@ from capsim.base.intervals import (
     warm_up,
 )
 from capsim.results.run import simulate
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.validation import queueing
 
 SEED = 20_261_126

@@ -10,9 +10,11 @@ from capsim.base.errors import CapsimError
 from capsim.engine.database import LONGEST_CALL_US, LatencyDatabase, Statement
 from capsim.engine.queries import MOST_ROWS, Queries
 from capsim.memory.volume import filled
-from capsim.scenario.file import dumps, load, loads, validated
+from capsim.scenario.database import DatabaseSpec
+from capsim.scenario.file import dumps, load, loads
 from capsim.scenario.parts import QueriesSpec
-from capsim.scenario.server import DatabaseSpec, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.validation import validated
 from random_scenarios import changed
 
 FEW, MANY = 80, 3_000

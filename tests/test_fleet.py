@@ -7,7 +7,7 @@ import random
 import pytest
 
 from capsim.results.run import Run, simulate
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 FATES = ("written", "coalesced", "buffered", "in_flight", "dropped_cap", "dropped_failed", "uncounted", "lost_exit",
          "refused_down", "rejected")  # fmt: skip

@@ -15,7 +15,7 @@ from capsim.engine.lives import Life
 from capsim.engine.log import with_lines
 from capsim.engine.queries import Queries
 from capsim.memory.pauses import pauses
-from capsim.scenario.server import SessionsSpec
+from capsim.scenario.workload import SessionsSpec
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database
 from test_visits_twin import Visited, blocks_of, random_visited, visits_of_model
 from twin_random import to_toml

@@ -14,7 +14,8 @@ from capsim.memory.heap import Heap, Process, advance, simulate
 from capsim.memory.pauses import collector_share, scavenge_interval_bytes, scavenge_pause_ms
 from capsim.memory.server import process_of
 from capsim.scenario.columns import SAMPLES, empty
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 
 def scenario(**changes):

@@ -10,7 +10,8 @@ from capsim.memory.volume import volume_full
 from capsim.results.accounting import FATES
 from capsim.results.run import Run, simulate
 from capsim.scenario.columns import LOSSES, SAMPLES
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 
 def scenario(volume_gb: float, *, stops: bool) -> Scenario:

@@ -14,7 +14,7 @@ from capsim.base.errors import CapsimError
 from capsim.base.units import LONGEST_S
 from capsim.cli import main
 from capsim.scenario.file import load
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.inspect import effective, findings, read
 from capsim.telemetry.inspect.node_version import node_version
 from capsim.telemetry.inspect.package_scripts import table_of

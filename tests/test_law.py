@@ -18,7 +18,8 @@ from capsim.engine.fidelity import check_law, loop_law
 from capsim.engine.poisson import PoissonArrivals
 from capsim.engine.simulation import play
 from capsim.results.run import Run, simulate
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.show.explorer import Settings
 from capsim.workload import load_of
 

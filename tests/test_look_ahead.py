@@ -21,7 +21,8 @@ from capsim.engine.arrivals import Arrivals
 from capsim.engine.model import Server
 from capsim.engine.writer import Writer
 from capsim.results.run import Run, simulate
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from twin_random import to_toml
 
 CLASSES = ("plain", "faults", "coupled", "deploys", "caps", "all")

@@ -19,7 +19,9 @@ from capsim.engine.writer import Writer
 from capsim.memory.pauses import Pauses, pauses
 from capsim.results.run import simulate
 from capsim.results.verdict import verdict_of
-from capsim.scenario.server import STREAMS, HttpSpec, PoolSpec, Scenario, WriterSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import HttpSpec, PoolSpec, WriterSpec
+from capsim.scenario.workload import STREAMS
 
 FREE = {f"{name}_cpu_ms": 0 for name in (*CLASSES, "row")} | {"gc_pause_ms": 0}
 

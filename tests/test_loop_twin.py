@@ -16,7 +16,7 @@ from capsim.engine.happened import Happened
 from capsim.engine.jobs import CLASSES
 from capsim.engine.model import Server
 from capsim.memory.pauses import Pauses
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database
 from twin_loop import simulate
 from twin_random import Case, random_case, to_toml

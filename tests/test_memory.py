@@ -12,7 +12,8 @@ from capsim.memory import limits, postgres, sawtooth, server
 from capsim.memory import live_set as live
 from capsim.memory.constants import assuming, value
 from capsim.scenario.columns import MEMORY, SAMPLES
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 RUNS = pd.read_csv(Path(__file__).parent / "data" / "memory" / "server_runs.csv")
 

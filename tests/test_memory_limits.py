@@ -5,7 +5,7 @@ import pytest
 from capsim.memory import server
 from capsim.memory.limits import ending_of_a_leak, heap_limit_mib, heap_notes, node_defaults, safe_heap_cap_mib
 from capsim.scenario.columns import SAMPLES, empty
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 MEASURED_DEFAULTS = [  # container, heap_size_limit less three semi-spaces, semi-space [MiB]
     (128, 256, 1),

@@ -15,7 +15,7 @@ from capsim.memory.postgres_phases import PostgresContainer, session
 from capsim.memory.volume import storage_notes, volume_full
 from capsim.results.page_cache import cache_share, limit_savings
 from capsim.scenario.columns import SAMPLES
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 DATA = Path(__file__).parent / "data" / "memory_cgroup"
 PHASES = pd.read_csv(DATA / "postgres_phases.csv")

@@ -10,7 +10,7 @@ from capsim.memory import resident
 from capsim.memory.redis import Content
 from capsim.memory.redis_phases import RedisContainer
 from capsim.scenario.columns import SAMPLES
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 MEASURED = pd.read_csv(Path(__file__).parent / "data" / "memory_cgroup" / "redis_phases.csv")
 KEYS = Content(100_000, 1_000)  # random values at first, then one repeated string (a file stores a fifth of it)

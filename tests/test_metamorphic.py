@@ -14,7 +14,7 @@ from capsim.cost.bill import invoice
 from capsim.cost.usage import Quantity, Usage
 from capsim.results.run import simulate
 from capsim.scenario.prices import plan_on, prices_on
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.workload import read_trace
 
 END_S = 180

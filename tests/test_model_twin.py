@@ -13,7 +13,8 @@ import pytest
 from capsim.engine.database import LatencyDatabase, Statement
 from capsim.engine.happened import Happened
 from capsim.engine.model import Server
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from twin import PARTS, DurationUs, TwinResult, simulate
 from twin_random import Case, random_case, to_toml
 

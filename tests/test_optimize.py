@@ -13,7 +13,7 @@ from capsim.base.paths import data_dir
 from capsim.base.workers import Workers
 from capsim.cli import main
 from capsim.scenario.file import load, loads
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.show.optimize_page import answer, overview, write
 from capsim.study.optimize import Knob, Optimum, optimize, schema_text, space
 from capsim.study.optimize import search as module

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from capsim.results.run import simulate
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 
 def stalled(cap: int = 300, **writers: object) -> Scenario:

@@ -15,10 +15,12 @@ from capsim.engine.simulation import play
 from capsim.memory.component_memory import held
 from capsim.results.accounting import FATES
 from capsim.scenario import columns as tables
-from capsim.scenario.changes import CHANGES, FUTURE, KNOBS, applied
+from capsim.scenario.changes import applied
 from capsim.scenario.columns import empty
-from capsim.scenario.parts import RedisClientSpec, RedisFaultSpec
-from capsim.scenario.server import Scenario
+from capsim.scenario.parts import RedisClientSpec
+from capsim.scenario.plan import CHANGES, FUTURE, KNOBS
+from capsim.scenario.redis import RedisFaultSpec
+from capsim.scenario.scenario import Scenario
 from capsim.workload import load_of
 
 
@@ -348,7 +350,7 @@ def test_a_full_volume_lets_reads_through_and_nothing_that_writes():
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(tables, words):
-    from capsim.scenario.file import validated
+    from capsim.scenario.validation import validated
 
     data = {"name": "x", "workload": {"rate_hz": 1, "duration_s": 60}, "billing": {"from": "2026-02-03"}, **tables}
     with pytest.raises(cs.CapsimError, match=words):

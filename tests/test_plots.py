@@ -11,7 +11,7 @@ from capsim.results.document import result_of
 from capsim.results.run import simulate
 from capsim.scenario.columns import LOSSES
 from capsim.scenario.file import load
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.show import plots
 from capsim.show.console import overview
 from capsim.workload import Trace

@@ -18,7 +18,7 @@ from capsim.results.continued import continued, how
 from capsim.scenario.columns import MEMORY, SAMPLES
 from capsim.scenario.prices import prices_on, readings
 from capsim.scenario.providers import read_sizes, smallest
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.show.published_pages import cell
 from capsim.study.published.uncertainty import drawn_week, usage_usd
 

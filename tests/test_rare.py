@@ -9,7 +9,7 @@ import pytest
 
 from capsim import load
 from capsim.base.units import BILLED_MONTH_MINUTES
-from capsim.scenario.server import LatencySpec
+from capsim.scenario.database import LatencySpec
 from capsim.study.findings.schedule import Bench
 from capsim.study.findings.tail_probability import laws, spread, tails
 

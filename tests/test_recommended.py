@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from test_model_twin import played_by_model
 from twin_random import Case
 

@@ -16,7 +16,7 @@ from capsim.engine.queries import Metrics, Queries
 from capsim.engine.redis import RedisClient
 from capsim.engine.sessions import Cleanup, OpenSessions
 from capsim.engine.visits import Source
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.validation.reference.clock import Phase
 from capsim.validation.reference.observer import Tried
 from capsim.validation.reference.recorder import Recorder

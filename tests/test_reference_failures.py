@@ -15,7 +15,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from capsim.engine.database import LatencyDatabase
 from capsim.engine.model import Server
-from capsim.scenario.server import STREAMS, Scenario, ServerSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import ServerSpec
+from capsim.scenario.workload import STREAMS
 from capsim.validation import oracle_model, oracle_reference
 from capsim.validation.oracle import Case
 from capsim.validation.reference.http import application

@@ -20,7 +20,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from capsim.engine.database import LatencyDatabase
 from capsim.engine.model import Server
 from capsim.scenario.parts import LoggerSpec
-from capsim.scenario.server import STREAMS, Scenario, ServerSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import ServerSpec
+from capsim.scenario.workload import STREAMS
 from capsim.validation.reference.database import CallFailed
 from capsim.validation.reference.http import application
 from capsim.validation.reference.log import Log

@@ -24,7 +24,7 @@ from capsim.engine.database import LatencyDatabase
 from capsim.engine.flusher import Standing
 from capsim.engine.model import Server
 from capsim.scenario.file import load
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.validation.reference.database import Answer, Connection, Database, Statement
 from capsim.validation.reference.load import drive
 from capsim.validation.reference.postgres import PostgresDatabase

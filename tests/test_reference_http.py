@@ -21,7 +21,8 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from capsim.scenario.server import STREAMS, ServerSpec
+from capsim.scenario.server import ServerSpec
+from capsim.scenario.workload import STREAMS
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.http import application
 from capsim.validation.reference.load import PATHS, body_of, drive

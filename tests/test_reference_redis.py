@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from capsim.engine.redis import disconnected
-from capsim.scenario.parts import CacheSpec, RedisClientSpec, RedisFaultSpec
+from capsim.scenario.parts import CacheSpec, RedisClientSpec
+from capsim.scenario.redis import RedisFaultSpec
 from capsim.validation.reference.cache import Away, Kept, OwnCache, RedisCache
 from capsim.validation.reference.clock import RealClock
 from capsim.validation.reference.log import Log

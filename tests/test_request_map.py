@@ -15,7 +15,8 @@ from capsim.cli import main
 from capsim.results.run import simulate
 from capsim.scenario.file import load, loads
 from capsim.scenario.request_kinds import KINDS
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload import Trace, load_of, read_requests, read_trace
 from capsim.workload.asked import asked
 from capsim.workload.paths import path_of, without_names

@@ -14,7 +14,9 @@ from capsim.engine.recorder import FIRST_ROWS, Pieces
 from capsim.engine.sampler import Sampler, Step, edges_of
 from capsim.engine.simulation import play
 from capsim.results.run import _resolution_s
-from capsim.scenario.server import STREAMS, HttpSpec, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import HttpSpec
+from capsim.scenario.workload import STREAMS
 from capsim.workload.load import load_of
 
 FREE = HttpSpec(  # a loop on which nothing takes time

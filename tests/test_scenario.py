@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from capsim.base.errors import ScenarioError
 from capsim.cli import main
-from capsim.scenario.changes import CHANGES, MANUAL, applied
+from capsim.scenario.changes import applied
 from capsim.scenario.file import dumps, keys, load, loads, names, schema, warnings
-from capsim.scenario.server import Scenario
+from capsim.scenario.plan import CHANGES, MANUAL
+from capsim.scenario.scenario import Scenario
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = 'name = "x"\n[workload]\nrate_hz = 5\nduration_s = 60\n[billing]\nfrom = "2026-02-03"\n'

@@ -11,7 +11,7 @@ import capsim as cs
 from capsim.base.errors import CapsimError
 from capsim.memory.constants import CONSTANTS
 from capsim.memory.uncertainty import residual
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.sweeps import knee
 from capsim.study.sweeps.sensitivity import indices, plan
 

@@ -21,7 +21,7 @@ from capsim.base.intervals import Target
 from capsim.base.paths import data_dir
 from capsim.base.workers import Workers
 from capsim.cli import main
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.sweeps import cluster
 from capsim.study.sweeps import run as sweep_run
 from capsim.study.sweeps.design import Axis, Grid, Range, Sample

@@ -15,8 +15,8 @@ from capsim.engine.queries import Metrics, Queries
 from capsim.engine.sessions import Cleanup, OpenSessions
 from capsim.engine.together import Together, asked, in_order
 from capsim.engine.visits import Source
+from capsim.scenario.database import DatabaseSpec
 from capsim.scenario.parts import CacheSpec, QueriesSpec
-from capsim.scenario.server import DatabaseSpec
 from test_model_twin import SEED
 from test_visits_twin import Visited, blocks_of, random_visited
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from twin import DurationUs, TwinResult, play_case, simulate
 from twin_random import Case, arrivals_of, describe, random_case, to_toml
 

@@ -17,7 +17,7 @@ from capsim.engine.model import Server
 from capsim.engine.queries import Metrics, Queries
 from capsim.engine.sessions import Cleanup, OpenSessions
 from capsim.engine.visits import PARTS, VISITS, Source
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.workload.block import Sessions
 from test_loop_twin import Served, jobs_of_model, random_served, together
 from test_model_twin import SEED, facts_of_model, facts_of_twin, shared_database

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsim.base.errors import ScenarioError, TraceError
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload import BLOCK_US, Load, Trace, load_of
 from capsim.workload.load import by_stream
 

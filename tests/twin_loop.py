@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capsim.memory.pauses import Pauses
-from capsim.scenario.server import STREAMS, HttpSpec, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import HttpSpec
+from capsim.scenario.workload import STREAMS
 from twin import DurationUs, Grant, Pool, TwinResult, _result, rules_of
 from twin_writer import ARRIVALS, CONNECTIONS, SHUTDOWN, Clock, Writer
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import tomlkit
 
-from capsim.scenario.server import STREAMS, RunSpec, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, RunSpec
 
 # A coarse grid makes timers, ends of calls and arrivals coincide. Every rate is exact in binary, so
 # that evenly spaced arrivals stay on the grid too.

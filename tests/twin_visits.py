@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from capsim.memory.pauses import Pauses
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from twin import DurationUs, Pool, TwinResult, _result, rules_of
 from twin_loop import CLASSES, Building, Job, Thread
 from twin_writer import ARRIVALS, SHUTDOWN, Attempt, Clock

@@ -12,7 +12,8 @@ from capsim.engine.simulation import play
 from capsim.memory.constants import value
 from capsim.memory.heap import simulate
 from capsim.scenario.columns import empty
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration.parameters import merged, published
 from capsim.telemetry.calibration.simulator import process_with, uneven
 from capsim.workload import Trace, load_of

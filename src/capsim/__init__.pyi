@@ -10,7 +10,7 @@ from .results.run import simulate as simulate
 from .results.stress_test import stress as stress
 from .scenario.file import load as load
 from .scenario.file import names as names
-from .scenario.server import Scenario as Scenario
+from .scenario.scenario import Scenario as Scenario
 from .show import plots as plots
 from .show.headline import answer as answer
 from .show.notebook_setup import ready as ready

@@ -20,7 +20,7 @@ from capsim.results.conditions import Side, check_equal
 from capsim.results.document import Document, Result, RunLike, dumps, load_document, load_results, result_of, results_of
 from capsim.scenario.file import load
 from capsim.scenario.prices import plan_on, prices_on
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.show.console import WIDTH, drift_table, overview
 from capsim.show.headline import answer
 from capsim.workload.recorded import as_recorded, read_load

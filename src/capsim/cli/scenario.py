@@ -60,7 +60,7 @@ def schema() -> None:
 
     Example: capsim scenario schema > scenario.schema.json
     """
-    from capsim.scenario.parameters import schema as scenario_schema
+    from capsim.scenario.file import schema as scenario_schema
 
     click.echo(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))
 
@@ -75,7 +75,7 @@ def keys() -> None:
     import sys
     import textwrap
 
-    from capsim.scenario.parameters import keys as all_keys
+    from capsim.scenario.file import keys as all_keys
 
     columns = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
     for key in all_keys():

@@ -13,7 +13,7 @@ from capsim.cli.options import Options, common_load
 
 if TYPE_CHECKING:
     from capsim.base.intervals import Target
-    from capsim.scenario.parameters import Key
+    from capsim.scenario.parameters import Parameter
 
 
 @click.command()
@@ -165,7 +165,7 @@ def _value(name: str, text: str) -> Any:
     return int(number) if number == int(number) and "a number" not in key.accepts else number
 
 
-def _number(key: Key, text: str) -> float | None:
+def _number(key: Parameter, text: str) -> float | None:
     from capsim.base.errors import CapsimError
     from capsim.scenario.parameters import UNITS, split_unit
 
@@ -182,7 +182,7 @@ def _number(key: Key, text: str) -> float | None:
     return _finite(key, text, float(f"{number * UNITS[unit][1] / UNITS[own][1]:.12g}"))
 
 
-def _finite(key: Key, text: str, number: float) -> float:
+def _finite(key: Parameter, text: str, number: float) -> float:
     from capsim.base.errors import CapsimError
 
     if math.isinf(number):

@@ -31,7 +31,7 @@ from capsim.scenario.prices import (
     prices_on,
     readings,
 )
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import pandas as pd

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import numpy as np
     import pandas as pd
 
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 BRACKETS = {"expected": "", "earliest": "_upper", "latest": "_lower"}  # by how much page cache is billed
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from capsim.base.errors import CapsimError
 from capsim.base.units import GB, MIB
 from capsim.scenario.prices import Meter
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import numpy as np

@@ -24,7 +24,7 @@ from capsim.engine.pool import Pool, in_order
 from capsim.engine.recorder import Facts
 from capsim.engine.visits import Visits
 from capsim.engine.writer import Batch, Writer
-from capsim.scenario.server import STREAMS, Stream
+from capsim.scenario.workload import STREAMS, Stream
 
 Ints = NDArray[np.int64]
 

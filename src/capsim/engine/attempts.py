@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from capsim.engine.database import Database, Ints, Kind, Outcome, Statement
 from capsim.engine.writer import Batch, Series
-from capsim.scenario.server import Stream, WriterSpec
+from capsim.scenario.server import WriterSpec
+from capsim.scenario.workload import Stream
 
 PIECE_ROWS = 500  # rows of one statement of semantics `recommended`: five full batches (docs/recommended-writer.md)
 CHUNK_ROWS = 250  # heartbeats of semantics `fixed` go out in chunks (recorded: oracle §5)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from capsim.base import rng
 from capsim.base.units import us_from_ms, us_from_s
-from capsim.scenario.server import DatabaseSpec, LatencySpec
+from capsim.scenario.database import DatabaseSpec, LatencySpec
 
 Kind = Literal["insert", "update", "query"]
 Ints = NDArray[np.int64]

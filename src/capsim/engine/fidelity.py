@@ -14,7 +14,8 @@ from capsim.base.errors import CapsimError
 from capsim.engine.law import Rates
 from capsim.engine.log import with_lines
 from capsim.memory.pauses import pauses
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 if TYPE_CHECKING:
     from capsim.workload import Trace

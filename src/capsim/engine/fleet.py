@@ -30,8 +30,9 @@ from capsim.engine.sessions import Cleanup, OpenSessions
 from capsim.engine.timeline import Level, Timeline, connections
 from capsim.engine.visits import Source
 from capsim.memory.pauses import pauses
-from capsim.scenario.parts import RedisFaultSpec
-from capsim.scenario.server import STREAMS, Scenario, Stream
+from capsim.scenario.redis import RedisFaultSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from capsim.engine.jobs import Served
 from capsim.engine.writer import Writer
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 
 Ints = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.engine.kernels import Kernel
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 Ints = NDArray[np.int64]
 

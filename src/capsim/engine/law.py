@@ -25,7 +25,9 @@ from capsim.engine.model import Block, Server
 from capsim.engine.poisson import PoissonArrivals
 from capsim.engine.sampler import CoveredBlock, Sampler, Step, edges_of
 from capsim.memory.pauses import pauses
-from capsim.scenario.server import STREAMS, DatabaseSpec, LatencySpec, Scenario, Stream
+from capsim.scenario.database import DatabaseSpec, LatencySpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.workload.block import Block as LoadBlock
 
 Ints = NDArray[np.int64]

@@ -24,7 +24,8 @@ from capsim.engine.clients import Clients
 from capsim.engine.jobs import CLASSES, JOB, Jobs, Queue, Served, finished, jobs, joined, merged, no_jobs
 from capsim.engine.writer import Writer
 from capsim.memory.pauses import Pauses, grown
-from capsim.scenario.server import STREAMS, HttpSpec, Stream
+from capsim.scenario.server import HttpSpec
+from capsim.scenario.workload import STREAMS, Stream
 
 Ints = NDArray[np.int64]
 Moved = dict[Stream, tuple[Ints, Ints, Ints]]  # items by number: when they were shown to come, and when they do [us]

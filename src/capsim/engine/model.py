@@ -30,7 +30,8 @@ from capsim.engine.sessions import Beats, Cleanup, OpenSessions
 from capsim.engine.visits import Source, Visits
 from capsim.engine.writer import Batch, Writer
 from capsim.memory.pauses import Pauses
-from capsim.scenario.server import STREAMS, HttpSpec, PoolSpec, Stream, WriterSpec
+from capsim.scenario.server import HttpSpec, PoolSpec, WriterSpec
+from capsim.scenario.workload import STREAMS, Stream
 
 Ints = NDArray[np.int64]
 Stepping = Generator[int, None, None]  # goes on when asked to, and says for when its next step is [us]

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.units import us_from_ms, us_from_s
-from capsim.scenario.parts import RedisClientSpec, RedisFaultSpec
+from capsim.scenario.parts import RedisClientSpec
+from capsim.scenario.redis import RedisFaultSpec
 
 Ints = NDArray[np.int64]
 

@@ -25,7 +25,8 @@ from capsim.engine.recorder import Pieces
 from capsim.engine.redis import RedisClient
 from capsim.engine.visits import PARTS
 from capsim.scenario import columns as tables
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload.block import Sessions
 
 Ints = NDArray[np.int64]

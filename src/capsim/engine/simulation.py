@@ -24,7 +24,8 @@ from capsim.memory import ended, of_services
 from capsim.memory.limits import hung_columns
 from capsim.memory.volume import filled, volume_full
 from capsim.scenario import columns as tables
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload import Load
 from capsim.workload.block import Block
 

@@ -14,7 +14,7 @@ from capsim.engine.pool import in_order
 from capsim.engine.recorder import Pieces
 from capsim.engine.sampler import CoveredBlock, covered, edges_of
 from capsim.scenario.columns import Column
-from capsim.scenario.server import STREAMS, Stream
+from capsim.scenario.workload import STREAMS, Stream
 
 if TYPE_CHECKING:
     from capsim.engine.fleet import Process

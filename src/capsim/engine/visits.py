@@ -21,7 +21,7 @@ from capsim.engine.loop import Loop
 from capsim.engine.pool import Pool
 from capsim.engine.recorder import Facts
 from capsim.engine.together import Together, in_order
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 # Who asks for a connection, in the order in which those who ask in one instant are served.
 PARTS = (*STREAMS, "cleanup", "queries", "metrics")

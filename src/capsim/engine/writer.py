@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from capsim.engine import clock
 from capsim.engine.arrivals import Arrivals
-from capsim.scenario.server import Stream, WriterSpec
+from capsim.scenario.server import WriterSpec
+from capsim.scenario.workload import Stream
 
 SPENT = -1  # a timer that fired during a flush: armed for ever, until a flush starts or an arrival completes a batch
 FIRST_PAUSE_US, LONGEST_PAUSE_US = 100_000, 5_000_000  # ``recommended``: before the second attempt; at most

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capsim.memory.heap_stepping import End
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 __all__ = ["CONSTANTS", "Constant", "constants", "ended", "of_server", "of_services", "resident"]
 
@@ -41,7 +41,7 @@ def resident(samples: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.scenario import Scenario
     >>> from capsim.scenario.columns import SAMPLES, empty
     >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> idle = empty(SAMPLES).reindex(range(2)).fillna(0).assign(time_s=[0.0, 60.0], width_s=60.0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from capsim.base.units import KIB, MIB
 from capsim.memory.constants import value
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def log_files_mib(samples: pd.DataFrame, scenario: Scenario) -> Floats:
 
     Examples
     --------
-    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.scenario import Scenario
     >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> lines = pd.DataFrame({"log_lines": [1e6, 1e6]})
     >>> log_files_mib(lines, s.replace("server.logger.files", 5)).tolist()
@@ -86,7 +86,7 @@ def cpu_vcpu(samples: pd.DataFrame, scenario: Scenario) -> Floats:
 
     Examples
     --------
-    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.scenario import Scenario
     >>> from capsim.scenario.columns import SAMPLES, empty
     >>> s = Scenario(name="x", workload={"rate_hz": 1, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> table = empty(SAMPLES).reindex(range(1)).fillna(0).assign(width_s=1.0, queries=1, read_rows=10_000)

@@ -8,7 +8,7 @@ from capsim.memory.constants import value
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib
 from capsim.memory.redis import Content
 from capsim.scenario.prices import limits_on
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 
 def check_fits(scenario: Scenario) -> None:

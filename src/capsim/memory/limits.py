@@ -16,7 +16,7 @@ from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.heap import Ending
 from capsim.scenario.prices import limits_on
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
     import pandas as pd

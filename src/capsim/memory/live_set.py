@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from capsim.base.units import MIB
 from capsim.memory import component_memory as parts
 from capsim.memory.constants import value
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 Floats = NDArray[np.float64]
 

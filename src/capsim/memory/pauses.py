@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from capsim.base.units import KIB, MIB, us_from_ms
 from capsim.memory.constants import value
 from capsim.memory.limits import cpu_quota, semi_space_mib
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,7 +13,8 @@ from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.container import cached_mib
 from capsim.scenario.prices import limits_on
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)

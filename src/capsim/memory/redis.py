@@ -12,7 +12,7 @@ from capsim.base.units import GB, MIB
 from capsim.memory.constants import value
 from capsim.memory.container import cached_mib
 from capsim.scenario.prices import limits_on
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 

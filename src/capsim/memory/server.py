@@ -21,7 +21,7 @@ from capsim.memory.limits import container_mib, cpu_quota, heap_limit_mib, semi_
 from capsim.memory.live_set import Live
 from capsim.memory.pauses import collector_share, extra_cpu_vcpu
 from capsim.memory.sawtooth import OldSpace, scan
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 

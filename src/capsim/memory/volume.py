@@ -12,7 +12,9 @@ from capsim.base.errors import CapsimError
 from capsim.base.units import GB, MIB
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib, volume_wanted_mib
 from capsim.scenario.columns import LOSSES
-from capsim.scenario.server import STREAMS, FaultSpec, Scenario
+from capsim.scenario.database import FaultSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 _DAY_S = 86_400.0
 _LOOK_AHEAD_DAYS = 366.0  # a volume that lasts longer is no finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from capsim.engine.fleet import Fleet
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 FATES = (
     "written",  # counted by a flush that succeeded

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from capsim.base.errors import CapsimError
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
     from capsim.results.document import Result

@@ -19,7 +19,7 @@ from capsim.base.units import BILLED_MONTH_MINUTES, US_PER_DAY, US_PER_MINUTE, U
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import pandas as pd
 
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
     from capsim.workload import Trace
 
 WEEK_DAYS = 7

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from capsim.cost.spending_limit import usage_usd
 from capsim.results.document import Result
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 
 def usage_until(result: Result, after_days: float) -> float | None:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.engine.happened import Happened
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 Ints = NDArray[np.int64]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # pandas takes longer to import than the command line may
 
     from capsim.results.run import Run
     from capsim.results.summary import Window as Span
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 _BRACKETS = {
     "lower": ("lower_usd", "_lower_mib"),

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 # Those whose version can change a number: drawing, integrating, ordering of events, validation of input.
 LIBRARIES = ("numpy", "pandas", "pydantic", "simpy")

@@ -30,7 +30,7 @@ from capsim.results.summary import Window, summary
 from capsim.results.verdict import Verdict, kept_up, verdict_of
 from capsim.scenario.changes import applied
 from capsim.scenario.file import warnings
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.workload import Load, load_of
 from capsim.workload.recorded import as_recorded, read_load, unused_map
 

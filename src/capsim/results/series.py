@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.scenario.columns import LOSSES
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 if TYPE_CHECKING:
     import pandas as pd

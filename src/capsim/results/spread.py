@@ -9,7 +9,7 @@ from capsim.results.document import Metric, Result, rounded
 
 if TYPE_CHECKING:
     from capsim.results.document import RunLike
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 RUNS = 8  # of the load, once: enough to see that one figure means little; their range holds 78 % of all runs (7 of 9)
 LONGEST_S = 2 * 86_400.0  # a longer load is not run again unasked

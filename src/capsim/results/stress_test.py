@@ -17,7 +17,8 @@ import pandas as pd
 from capsim.engine.simulation import Played, play
 from capsim.scenario.changes import applied
 from capsim.scenario.columns import LOSSES
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload import load_of
 
 CALM_S = 30.0

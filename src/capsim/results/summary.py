@@ -9,7 +9,7 @@ import pandas as pd
 
 from capsim.engine.fidelity import loop_law
 from capsim.memory.volume import lost_when_full, volume_full
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 if TYPE_CHECKING:
     from capsim.results.run import Run

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 LONG_WAIT_S = 1.0  # chosen: from here on a player notices
 FULL = 0.98  # of the connections: from here on a pool counts as full

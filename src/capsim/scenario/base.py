@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from capsim.base.errors import ScenarioError
 from capsim.base.units import LONGEST_S
+from capsim.scenario.parameters import flat, table
+from capsim.scenario.validation import validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,24 +57,18 @@ class Spec(BaseModel):
         KeyError
             If there is no such knob, with the nearest one.
         """
-        from capsim.scenario.parameters import flat
-
         values = flat(self)
         if path in values:
             return values[path]
         place: Any = self
         for name in path.split("."):
             if not isinstance(place, Spec) or name not in type(place).model_fields:
-                import difflib
-
                 near = difflib.get_close_matches(path, list(values), n=1)
                 raise KeyError(f"{path}: there is no such key" + (f"; did you mean {near[0]}?" if near else ""))
             place = getattr(place, name)
         return place
 
     def _ipython_key_completions_(self) -> list[str]:
-        from capsim.scenario.parameters import flat
-
         return list(flat(self))
 
     def to_frame(self) -> pd.DataFrame:
@@ -88,8 +85,6 @@ class Spec(BaseModel):
         >>> PoolSpec().to_frame().loc["pool_timeout_s", "unit"]
         'seconds'
         """
-        from capsim.scenario.parameters import table
-
         return table(self)
 
     def replace(self, path: str, value: Any) -> Self:
@@ -113,9 +108,6 @@ class Spec(BaseModel):
         >>> PoolSpec().replace("limit", 20).limit
         20
         """
-        # Imported late: the reader of scenario files words the errors, and imports this module.
-        from capsim.scenario.file import validated
-
         data = self.model_dump(mode="python", by_alias=True)
         place: Any = data
         *parents, leaf = path.split(".")

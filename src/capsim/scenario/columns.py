@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 # Columns of each writer that say how items were lost.
 LOSSES = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")

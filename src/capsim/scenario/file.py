@@ -1,30 +1,28 @@
-"""Reads and writes scenario files (TOML), and words what is wrong with them: file, table, key, value, remedy.
+"""Reads and writes scenario files (TOML), and lists their keys.
 
 The specs say what is possible; this module is the door. A file is data: nothing in it is ever executed.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 import os
-import re
+from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from capsim.base import paths
 from capsim.base.errors import ScenarioError
-from capsim.base.toml_text import shown, text_of, toml_of
-from capsim.scenario.base import Spec
-from capsim.scenario.parameters import Key, Node, keys, schema, shown_table, suggestion
-from capsim.scenario.server import STREAMS, SUPERUSERS, LatencySpec, MixSpec, RedisSpec, Scenario, WriterSpec
+from capsim.base.toml_text import text_of, toml_of
+from capsim.scenario.database import SUPERUSERS, LatencySpec
+from capsim.scenario.parameters import Parameter, SchemaNode, walk
+from capsim.scenario.redis import RedisSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import WriterSpec
+from capsim.scenario.validation import validated
+from capsim.scenario.workload import STREAMS, MixSpec
 
-__all__ = ["Key", "dumps", "keys", "load", "loads", "names", "schema", "validated", "warnings"]
-
-SpecT = TypeVar("SpecT", bound=Spec)
-Place = tuple[str | int, ...]
+__all__ = ["Parameter", "dumps", "keys", "load", "loads", "names", "schema", "validated", "warnings"]
 
 
 def names() -> list[str]:
@@ -109,139 +107,36 @@ def loads(text: str, source: str = "scenario") -> Scenario:
     return validated(Scenario, toml_of(text, source, ScenarioError), source)
 
 
-def validated(cls: type[SpecT], data: dict[str, Any], source: str) -> SpecT:
-    """Check data against a spec, and word every problem.
-
-    Parameters
-    ----------
-    cls : type of Spec
-        What the data should describe.
-    data : dict
-        Keys as in the scenario file.
-    source : str
-        Where the data comes from: begins every line of the error.
-
-    Raises
-    ------
-    ScenarioError
-        One line per problem: source, table, key, value, what to write instead.
+def keys() -> list[Parameter]:
+    """All keys of a scenario file.
 
     Examples
     --------
-    >>> from capsim.scenario.server import PoolSpec
-    >>> validated(PoolSpec, {"limti": 5}, "a.toml")
-    Traceback (most recent call last):
-    ...
-    capsim.base.errors.ScenarioError: a.toml: limti = 5 is not known; did you mean limit?
+    >>> next(k for k in keys() if k.name == "server.pool.limit").default
+    '10'
     """
-    root = Node.of(cls)
-    problems = dict(_wrong_kinds(root, data, ()))
-    spec = None
-    try:
-        spec = cls.model_validate(data, by_alias=True, by_name=False)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            place, node = _place(root, data, detail["loc"])
-            problems.setdefault(place, _problem(root, node, data, place, detail))
-    if spec is None or problems:
-        raise ScenarioError(*(f"{source}: {line}" for line in problems.values()))
-    return spec
+    return list(_keys())
 
 
-def _wrong_kinds(node: Node, value: Any, place: Place) -> list[tuple[Place, str]]:
-    """Values that pydantic would quietly convert: text or true for a number, a number for a date."""
-    if isinstance(value, dict):
-        children = node.children
-        return [
-            p for k, v in value.items() if k in children for p in _wrong_kinds(children[k], v, (*place, k))
-        ]
-    if isinstance(value, list | tuple):
-        item = node.item
-        return [p for i, v in enumerate(value) if item for p in _wrong_kinds(item, v, (*place, i))]
-    kinds = {branch.get("type") for branch in node.branches()}
-    if kinds & {"integer", "number"}:
-        wrong = isinstance(value, bool) or (isinstance(value, str) and value not in node.choices)
-    elif any(branch.get("format") == "date" for branch in node.branches()):
-        iso = isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value)
-        wrong = not iso and (isinstance(value, dt.datetime) or not isinstance(value, dt.date))
-    else:
-        wrong = False
-    return [(place, _unusable(node, place, value))] if wrong else []
+@cache  # a sweep asks for each of its values
+def _keys() -> tuple[Parameter, ...]:
+    return tuple(walk(SchemaNode.of(Scenario)))
 
 
-def _place(root: Node, data: Any, location: Place) -> tuple[Place, Node]:
-    """Where in the data an error is: pydantic's location without the branch of a union that it tried."""
-    node = root
-    place: Place = ()
-    for step in location:
-        known = node.children
-        if isinstance(step, int) and isinstance(data, list | tuple) and node.item:
-            node, data = node.item, data[step]
-        elif isinstance(data, dict) and isinstance(step, str) and (step in data or step in known):
-            node, data = known.get(step, node), data.get(step)
-        else:
-            break
-        place = (*place, step)
-    return place, node
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario file, for editors that complete and check TOML.
 
-
-def _problem(root: Node, node: Node, data: Any, place: Place, detail: Any) -> str:
-    match detail["type"]:
-        case "missing":
-            if node.children:
-                return f"table [{_dotted(place)}] is missing; add it: {node.body.get('description', '')}"
-            meaning = node.body.get("description", "")
-            return f"{_label(place)} is missing; give {node.accepts()}: {meaning}"
-        case "extra_forbidden":
-            return _unknown(root, node, data, place)
-        case "value_error":  # a rule of the spec that concerns several keys
-            return f"{_header(place)}{detail['ctx']['error']}"
-    return _unusable(node, place, _at(data, place))
-
-
-def _unknown(root: Node, parent: Node, data: Any, place: Place) -> str:
-    key, value, table = str(place[-1]), _at(data, place), _dotted(place[:-1])
-    what = (
-        f"table {shown_table(table, key)}" if isinstance(value, dict) else f"{_label(place)} = {shown(value)}"
-    )
-    return f"{what} is not known; {suggestion(root, table, key, value, parent.children)}"
-
-
-def _unusable(node: Node, place: Place, value: Any) -> str:
-    near = (
-        difflib.get_close_matches(value.lower(), [str(c) for c in node.choices], n=1)
-        if isinstance(value, str)
-        else []
-    )
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(_\d+)*(\.\d+)?", value) and not hint:
-        hint = ", without quotes"
-    wanted = f"a table {_header(place).strip()}" if node.children else node.accepts()
-    return f"{_label(place)} = {shown(value)} cannot be used; give {wanted}{hint}"
-
-
-def _at(data: Any, place: Place) -> Any:
-    for step in place:
-        data = data[step]
-    return data
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(step) for step in place if isinstance(step, str))
-
-
-def _header(place: Place) -> str:
-    """The table of a place as the file writes it; of an array's table also its number, from 1."""
-    numbers = [step for step in place if isinstance(step, int)]
-    if numbers:
-        return f"[[{_dotted(place)}]] number {numbers[-1] + 1}: "
-    return f"[{_dotted(place)}] " if place else ""
-
-
-def _label(place: Place) -> str:
-    if not place:
-        return "the scenario"
-    return f"{_header(place[:-1])}{place[-1]}" if isinstance(place[-1], str) else _header(place).rstrip(": ")
+    Examples
+    --------
+    >>> schema()["title"]
+    'Scenario'
+    """
+    body = Scenario.model_json_schema()
+    for part in (body, *body["$defs"].values()):
+        part["description"] = " ".join(
+            part["description"].split("\n\n")[0].split()
+        )  # the rest is for programmers
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
 
 
 def warnings(scenario: Scenario) -> list[str]:

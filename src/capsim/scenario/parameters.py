@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from capsim.base.toml_text import shown
-from capsim.scenario.base import Spec
-from capsim.scenario.server import Scenario
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ UNITS: dict[str, tuple[str, float, str]] = {
 
 
 @dataclass(frozen=True)
-class Key:
+class Parameter:
     """One key of a scenario file: dotted name, what it accepts, its default, its unit and its meaning."""
 
     name: str
@@ -58,19 +58,19 @@ class Key:
 
 
 @cache  # a search makes thousands of variants, and each is validated with its schema
-def _schema(spec: type[Spec]) -> dict[str, Any]:
+def _schema(spec: type[BaseModel]) -> dict[str, Any]:
     return spec.model_json_schema()
 
 
 @dataclass(frozen=True)
-class Node:
+class SchemaNode:
     """A place in the JSON Schema of a spec, with the definitions that it refers to."""
 
     body: dict[str, Any]
     definitions: dict[str, Any]
 
     @classmethod
-    def of(cls, spec: type[Spec]) -> Node:
+    def of(cls, spec: type[BaseModel]) -> SchemaNode:
         """The root of a spec's schema."""
         body = _schema(spec)
         return cls(body, body.get("$defs", {}))
@@ -88,16 +88,16 @@ class Node:
         return body
 
     @property
-    def children(self) -> dict[str, Node]:
+    def children(self) -> dict[str, SchemaNode]:
         """The keys of a table, by name; empty for anything else."""
         properties = self.resolved.get("properties", {})
-        return {name: Node(body, self.definitions) for name, body in properties.items()}
+        return {name: SchemaNode(body, self.definitions) for name, body in properties.items()}
 
     @property
-    def item(self) -> Node | None:
+    def item(self) -> SchemaNode | None:
         """What an array holds, or None where this is no array."""
         items = self.resolved.get("items")
-        return None if items is None else Node(items, self.definitions)
+        return None if items is None else SchemaNode(items, self.definitions)
 
     def branches(self) -> list[dict[str, Any]]:
         """The alternatives that a value may take, without "nothing"."""
@@ -167,7 +167,7 @@ def split_unit(key: str) -> tuple[str, str]:
     return key, ""
 
 
-def suggestion(root: Node, table: str, key: str, value: Any, siblings: dict[str, Node]) -> str:
+def suggestion(root: SchemaNode, table: str, key: str, value: Any, siblings: dict[str, SchemaNode]) -> str:
     """What to write for an unknown key: another unit, a near spelling, another table, or the keys here."""
     stem, suffix = split_unit(key.lower())
     for other in siblings:
@@ -194,7 +194,7 @@ def shown_table(table: str, key: str) -> str:
     return f"[{table}.{key}]" if table else f"[{key}]"
 
 
-def walk(node: Node, prefix: str = "", default: Any = None) -> Iterator[Key]:
+def walk(node: SchemaNode, prefix: str = "", default: Any = None) -> Iterator[Parameter]:
     """Every key below a place, in the order of the specs; arrays of tables are marked with ``[]``."""
     required = set(node.resolved.get("required", ()))
     for name, child in node.children.items():
@@ -210,26 +210,10 @@ def walk(node: Node, prefix: str = "", default: Any = None) -> Iterator[Key]:
             text += f" ({shown(own)} once [{prefix.rstrip('.')}] is given)"
         unit = split_unit(name)[1]
         meaning = child.body.get("description", "")
-        yield Key(prefix + name, child.accepts(), text, UNITS[unit][2] if unit else "", meaning)
+        yield Parameter(prefix + name, child.accepts(), text, UNITS[unit][2] if unit else "", meaning)
 
 
-def keys() -> list[Key]:
-    """All keys of a scenario file.
-
-    Examples
-    --------
-    >>> next(k for k in keys() if k.name == "server.pool.limit").default
-    '10'
-    """
-    return list(_keys())
-
-
-@cache  # a sweep asks for each of its values
-def _keys() -> tuple[Key, ...]:
-    return tuple(walk(Node.of(Scenario)))
-
-
-def flat(spec: Spec) -> dict[str, Any]:
+def flat(spec: BaseModel) -> dict[str, Any]:
     """The values of a spec by dotted name; of an array of tables, each is numbered from 0.
 
     Examples
@@ -252,29 +236,13 @@ def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
-def table(spec: Spec) -> pd.DataFrame:
+def table(spec: BaseModel) -> pd.DataFrame:
     """The values of a spec with their units and meanings; see `capsim.scenario.base.Spec.to_frame`."""
     import pandas as pd
 
-    known = {key.name: key for key in walk(Node.of(type(spec)))}
+    known = {key.name: key for key in walk(SchemaNode.of(type(spec)))}
     rows = []
     for name, value in flat(spec).items():
         key = known.get(re.sub(r"\[\d+\]", "[]", name))
         rows.append((name, value, key.unit if key else "", key.meaning if key else ""))
     return pd.DataFrame(rows, columns=["key", "value", "unit", "meaning"]).set_index("key")
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a scenario file, for editors that complete and check TOML.
-
-    Examples
-    --------
-    >>> schema()["title"]
-    'Scenario'
-    """
-    body = Scenario.model_json_schema()
-    for part in (body, *body["$defs"].values()):
-        part["description"] = " ".join(
-            part["description"].split("\n\n")[0].split()
-        )  # the rest is for programmers
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}

@@ -6,9 +6,9 @@ marked as assumed in their descriptions.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool
 
 from capsim.base.units import LONGEST_S
 from capsim.scenario.base import (
@@ -18,7 +18,6 @@ from capsim.scenario.base import (
     Positive,
     PositiveMilliseconds,
     PositiveSeconds,
-    Seconds,
     Share,
     Sigma,
     Spec,
@@ -125,19 +124,3 @@ class MetricsSpec(Spec):
         default=60.0, description="time between two calls of the endpoint"
     )
     cpu_ms: Milliseconds = Field(default=1.0, description="CPU of one call; assumed")
-
-
-class RedisFaultSpec(Spec):
-    """Redis away in ``[from_s, to_s)``: it refuses connections (``down``), or does not answer (``unreachable``)."""
-
-    kind: Literal["down", "unreachable"] = Field(
-        description="down: noticed at once, connecting is refused; unreachable: packets vanish"
-    )
-    from_s: Seconds = Field(description="start of the fault, since the start of the load")
-    to_s: PositiveSeconds = Field(description="end of the fault")
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if self.to_s <= self.from_s:
-            raise ValueError(f"the fault ends at {self.to_s:g} s and starts at {self.from_s:g} s; it must end later")
-        return self

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-# The order of the streams (capsim.scenario.server.STREAMS), then what comes beside them.
+# The order of the streams (capsim.scenario.workload.STREAMS), then what comes beside them.
 KINDS = ("event", "revenue", "heartbeat", "read", "other")
 EVENT, REVENUE, HEARTBEAT, READ, OTHER = range(5)
 MOST_KEYS = 10_000

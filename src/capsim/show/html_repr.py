@@ -12,7 +12,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.amounts import number, span
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.show.headline import metric, total
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pandas as pd
 from capsim.base.amounts import number, span
 from capsim.base.units import BILLED_MONTH_MINUTES
 from capsim.results.document import Result, Window
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.show import plots
 from capsim.show.headline import bill_window, metric, named, stressed, total
 

@@ -17,7 +17,7 @@ from capsim.base.toml_text import read_toml
 from capsim.results.run import Run, simulate
 from capsim.scenario.base import Share, Spec
 from capsim.scenario.file import load
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.target import Target
 
 SAVING = "bill_saving"

@@ -14,7 +14,9 @@ from capsim.engine.database import LatencyDatabase
 from capsim.engine.jobs import JOB
 from capsim.engine.model import Server
 from capsim.engine.sampler import Sampler
-from capsim.scenario.server import STREAMS, DatabaseSpec, HttpSpec, PoolSpec, WriterSpec
+from capsim.scenario.database import DatabaseSpec
+from capsim.scenario.server import HttpSpec, PoolSpec, WriterSpec
+from capsim.scenario.workload import STREAMS
 
 Ints = NDArray[np.int64]
 

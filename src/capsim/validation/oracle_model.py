@@ -15,7 +15,8 @@ from capsim.engine.database import Database, Ints, Kind, Outcome, Statement
 from capsim.engine.flusher import Standing
 from capsim.engine.model import Server
 from capsim.engine.writer import Batch
-from capsim.scenario.server import PoolSpec, Stream, WriterSpec
+from capsim.scenario.server import PoolSpec, WriterSpec
+from capsim.scenario.workload import Stream
 from capsim.validation.oracle import Case, Script
 
 STREAM: dict[str, Stream] = {"event": "events", "revenue": "revenue", "heartbeat": "heartbeats"}

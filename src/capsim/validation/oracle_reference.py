@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsim.base.units import US_PER_MS, US_PER_S
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 from capsim.validation.oracle import Case
 from capsim.validation.reference.attempts import CHUNK_ROWS, Attempt, Call
 from capsim.validation.reference.clock import Phase

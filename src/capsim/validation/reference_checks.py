@@ -19,7 +19,8 @@ from capsim.engine.database import LatencyDatabase
 from capsim.scenario.changes import applied
 from capsim.scenario.file import load
 from capsim.scenario.parts import RedisClientSpec
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.redis import Connect
 from capsim.validation.reference_runs import (

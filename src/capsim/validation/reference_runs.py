@@ -34,7 +34,8 @@ from capsim.engine.redis import RedisClient
 from capsim.engine.sessions import Cleanup, OpenSessions
 from capsim.engine.visits import VISITS, Source
 from capsim.scenario.parts import RedisClientSpec
-from capsim.scenario.server import STREAMS, Scenario, Stream
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.validation.reference.clock import Clock, Phase, at_every
 from capsim.validation.reference.database import PARTS, CallFailed, Connection, Database, Part, Statement
 from capsim.validation.reference.log import Log

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capsim.base.units import US_PER_S
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.validation.reference_checks import Cell, Check
 from capsim.validation.reference_runs import GRID_US
 

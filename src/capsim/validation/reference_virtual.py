@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from capsim.base.units import us_from_ms, us_from_s
 from capsim.engine.database import Kind, LatencyDatabase
 from capsim.engine.database import Statement as ModelStatement
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.validation.reference.clock import Phase, at_every
 from capsim.validation.reference.database import Answer, CallFailed, Statement
 from capsim.validation.reference.log import Log

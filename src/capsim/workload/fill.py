@@ -17,7 +17,8 @@ from capsim.base.toml_text import text_of
 from capsim.base.units import US_PER_MS, US_PER_S
 from capsim.scenario.file import loads
 from capsim.scenario.request_kinds import KINDS, OTHER, READ
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload.read import find_traces
 from capsim.workload.request_map import mapped, refused, rows, table_of
 from capsim.workload.requests import Requests

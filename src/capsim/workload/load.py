@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from capsim.base.errors import ScenarioError, TraceError
 from capsim.base.units import US_PER_MINUTE, US_PER_S, us_from_s
 from capsim.scenario.request_kinds import READ
-from capsim.scenario.server import STREAMS, Scenario, WorkloadSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, WorkloadSpec
 from capsim.workload.block import BLOCK_US, Block, Ints, before
 from capsim.workload.dispersion import Dispersion, fit_dispersion
 from capsim.workload.instants import iso
@@ -253,7 +254,7 @@ def load_of(
 
     Examples
     --------
-    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.scenario import Scenario
     >>> scenario = Scenario(name="x", workload={"rate_hz": 20, "duration_s": 60}, billing={"from": "2026-02-03"})
     >>> [block.to_us for block in load_of(scenario, seed=7).blocks()]
     [60000000]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.units import US_PER_DAY, US_PER_S, us_from_s
-from capsim.scenario.server import SessionsSpec
+from capsim.scenario.workload import SessionsSpec
 from capsim.workload.block import BLOCK_US, Block, Ints, Sessions
 from capsim.workload.sources import Chance
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from capsim.base.units import US_PER_S
 from capsim.scenario.request_kinds import KINDS, READ
-from capsim.scenario.server import STREAMS, Scenario, WorkloadSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, WorkloadSpec
 from capsim.workload.read import as_trace, find_traces, read_requests
 from capsim.workload.request_map import mapped
 from capsim.workload.requests import NoPaths

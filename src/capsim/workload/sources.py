@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from capsim.base import rng
 from capsim.base.units import US_PER_MINUTE, US_PER_MS, US_PER_S
 from capsim.scenario.request_kinds import READ
-from capsim.scenario.server import STREAMS, RunSpec
+from capsim.scenario.workload import STREAMS, RunSpec
 from capsim.workload.block import BLOCK_US, Ints
 from capsim.workload.convert import jitter_cell_us, scaled_counts, scaled_times
 from capsim.workload.dispersion import Dispersion, minutes_in, split_counts

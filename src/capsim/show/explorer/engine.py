@@ -22,7 +22,8 @@ from capsim.cost.bill import bill
 from capsim.engine.fidelity import Fidelity, check_law
 from capsim.engine.simulation import play
 from capsim.memory.limits import container_mib
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.show.explorer.settings import Settings
 from capsim.show.plots import steps
 from capsim.workload import Load, load_of

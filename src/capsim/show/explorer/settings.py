@@ -11,8 +11,10 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from capsim.base.errors import CapsimError
-from capsim.scenario.file import load, validated
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.file import load
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.validation import validated
+from capsim.scenario.workload import STREAMS
 
 BASE = "after"  # the bundled scenario whose other keys are kept
 DAY_S = 86_400.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.axes import Axes
 
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.show.plots.canvas import (
     QUIET,
     band,

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from capsim.memory.limits import container_mib
 from capsim.memory.postgres import memory_limit_mib
 from capsim.results.series import series_of
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 if TYPE_CHECKING:
     from capsim.results.document import SeriesWindow

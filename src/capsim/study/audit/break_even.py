@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.study.audit.claims import ClaimSpec, NeedSpec
 from capsim.study.audit.figures import BINS_S, CALM_S, MONTH_DAYS, RECOVERY_S, Played, read, steady
 from capsim.study.audit.variants import Side, pair, scenario_of

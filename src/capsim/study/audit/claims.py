@@ -11,7 +11,7 @@ from capsim.base import paths
 from capsim.base.errors import CapsimError
 from capsim.base.toml_text import read_toml
 from capsim.scenario.base import Positive, Spec
-from capsim.scenario.changes import FUTURE
+from capsim.scenario.plan import FUTURE
 from capsim.study.audit.figures import FIGURES
 from capsim.study.audit.variants import AS_DEPLOYED, PLAN, STEPS
 

@@ -13,7 +13,7 @@ from capsim.base.workers import WORKERS, Workers
 from capsim.results.document import published
 from capsim.results.provenance import certificate
 from capsim.scenario.file import load
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.audit import claims as told
 from capsim.study.audit.break_even import Loads, Solved, solve
 from capsim.study.audit.claims import ClaimSpec, ClaimsSpec, Measure

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.units import BILLED_MONTH_MINUTES, KIB, MIB
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import pandas as pd

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from capsim.scenario.changes import CHANGES as CODE
-from capsim.scenario.changes import FUTURE, MANUAL, applied
+from capsim.scenario.changes import applied
 from capsim.scenario.file import load
-from capsim.scenario.server import Scenario
+from capsim.scenario.plan import CHANGES as CODE
+from capsim.scenario.plan import FUTURE, MANUAL
+from capsim.scenario.scenario import Scenario
 
 HOBBY = "hobby"
 PLAN, AS_DEPLOYED = "plan", "as deployed"  # all steps; and the same as the platform starts it

@@ -9,7 +9,7 @@ from capsim.engine.simulation import play
 from capsim.memory.limits import container_mib, ending_of_a_leak, node_defaults
 from capsim.memory.volume import volume_full
 from capsim.results.run import Run
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.findings.chances import chance
 from capsim.study.findings.descriptions import WORDS, filled
 from capsim.study.findings.detectors import Facts, detect

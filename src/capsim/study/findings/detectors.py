@@ -17,7 +17,8 @@ from capsim.base.units import US_PER_S
 from capsim.engine.lives import WANTED
 from capsim.engine.simulation import Death, Played
 from capsim.results.accounting import accounting
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 
 LOG_LINES_HZ = 500  # kept by Railway per replica; the rest is dropped (facts: railway)
 WAIT_S = 1.0  # waiting longer than this for a connection counts as starvation; chosen: five times a usual flush

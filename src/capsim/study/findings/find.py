@@ -15,7 +15,8 @@ from capsim.base.workers import WORKERS, Workers
 from capsim.results.document import published
 from capsim.results.run import simulate
 from capsim.scenario.file import dumps
-from capsim.scenario.server import STREAMS, Scenario, Stream
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.study.findings.baseline_findings import of_the_load, of_the_month, standing
 from capsim.study.findings.chances import chance
 from capsim.study.findings.descriptions import WORDS, filled

@@ -8,7 +8,9 @@ from typing import Any, get_args
 
 from capsim.base.units import BILLED_MONTH_MINUTES, GB, MIB
 from capsim.scenario.prices import prices_on
-from capsim.scenario.server import STREAMS, Scenario, Stream, WriterSpec
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.server import WriterSpec
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.study.findings.schedule import Bench
 from capsim.study.findings.search import Trigger
 

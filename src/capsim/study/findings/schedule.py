@@ -12,7 +12,8 @@ from typing import Any
 
 from capsim.base.units import US_PER_HOUR
 from capsim.engine.simulation import play
-from capsim.scenario.server import STREAMS, Scenario, Stream
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.study.findings.detectors import Detection, Facts, detect
 from capsim.workload import load_of
 

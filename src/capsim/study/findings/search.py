@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 from capsim.study.findings.schedule import PRECISION, Bench, Disturbance, Outcome
 
 MOST_ARRIVALS = 150_000  # of a play: at a high rate, long disturbances are not tried (some seconds each)

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from capsim.base import rng
 from capsim.base.units import BILLED_MONTH_MINUTES
-from capsim.scenario.server import LatencySpec, Stream
+from capsim.scenario.database import LatencySpec
+from capsim.scenario.workload import Stream
 from capsim.study.findings.chances import chance
 from capsim.study.findings.document import Tail
 from capsim.study.findings.schedule import CALM_S, LEAD_S, RECOVERY_S, Bench, Outcome, at_random, played

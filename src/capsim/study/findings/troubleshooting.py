@@ -16,7 +16,8 @@ from capsim.engine.simulation import play
 from capsim.results.accounting import FATES, accounting
 from capsim.results.stress_test import cases
 from capsim.scenario.prices import prices_on
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.study.findings.document import Option, Symptom
 from capsim.study.sweeps.point import changed
 from capsim.workload import load_of

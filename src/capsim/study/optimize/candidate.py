@@ -8,7 +8,8 @@ from capsim.base.units import US_PER_S
 from capsim.results.page_cache import cache_share
 from capsim.results.run import MONTH_US, Run, simulate
 from capsim.scenario.prices import plan_on
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.study.slo import SAVING, Measured, SloSpec, held, measured
 from capsim.study.target import Target
 

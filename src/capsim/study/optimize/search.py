@@ -19,7 +19,7 @@ from capsim.base.workers import WORKERS, Workers
 from capsim.results.document import published
 from capsim.results.run import simulate
 from capsim.scenario.file import dumps
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.findings.chances import chance
 from capsim.study.optimize.candidate import Figures, at_this_rate_usd, in_a_month, on_the_load
 from capsim.study.optimize.document import InTheWay, Optimum, Point

@@ -22,7 +22,7 @@ from capsim.study.published.table import Published
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
     from capsim.study.published.runs import Runs
 
 PLANS = (("free", 1), ("hobby", 1), ("pro", 1), ("pro", 3))  # with how many seats

@@ -10,7 +10,7 @@ from capsim.memory.volume import volume_full
 from capsim.results.continued import continued
 from capsim.scenario.file import load
 from capsim.scenario.prices import plan_on, prices_on
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.study.published.bills import usages, used_usd
 from capsim.study.published.runs import RATES_HZ
 from capsim.study.published.table import Published
@@ -18,7 +18,7 @@ from capsim.study.published.table import Published
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
     from capsim.study.published.runs import Runs
 
 LIMITS_MIB = ("plan", 512)

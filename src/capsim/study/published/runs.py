@@ -18,7 +18,7 @@ from capsim.scenario.file import load
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 BEFORE, AFTER = BEFORE_AFTER = ("before", "after")
 DAY, WEEK = "game-day", "web-week"

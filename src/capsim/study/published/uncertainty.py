@@ -19,7 +19,7 @@ from capsim.study.published.table import Published
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
     from capsim.study.published.runs import Runs
 
 DRAWN_MONTHS = 10

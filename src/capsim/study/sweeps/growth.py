@@ -13,7 +13,7 @@ from capsim.base.errors import CapsimError
 from capsim.study.sweeps.run import sweep
 
 if TYPE_CHECKING:
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 SHARE_LOST = 0.001  # more than one item in a thousand: it does not hold
@@ -77,7 +77,7 @@ def growth(
 
     Examples
     --------
-    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.scenario import Scenario
     >>> load = {"rate_hz": 10, "duration_s": 120}
     >>> spec = Scenario(name="x", workload=load, billing={"from": "2026-02-03"})
     >>> growth(spec, (1, 2)).fails_from

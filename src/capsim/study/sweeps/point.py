@@ -11,9 +11,10 @@ from capsim.base.errors import CapsimError, MachineError, ScenarioError
 from capsim.memory.uncertainty import overridden
 from capsim.results.document import Window, rounded
 from capsim.scenario.constants import names_of
-from capsim.scenario.file import validated
-from capsim.scenario.parameters import Key, keys
-from capsim.scenario.server import Scenario
+from capsim.scenario.file import keys
+from capsim.scenario.parameters import Parameter
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.validation import validated
 
 if TYPE_CHECKING:
     from capsim.results.run import Run
@@ -153,7 +154,7 @@ def changed(scenario: Scenario, knobs: Mapping[str, Any]) -> Scenario:
     return validated(Scenario, data, scenario.name)
 
 
-def key_of(name: str) -> Key:
+def key_of(name: str) -> Parameter:
     """A key that a sweep may vary.
 
     Raises
@@ -172,7 +173,7 @@ def key_of(name: str) -> Key:
 
         with overridden({name.removeprefix(CONSTANTS): 0.0}):  # words the error
             constant = next(c for c in ALL if c.name == name.removeprefix(CONSTANTS))
-        return Key(name, "a number", f"{constant.value:g}", constant.unit, constant.source)
+        return Parameter(name, "a number", f"{constant.value:g}", constant.unit, constant.source)
     known = {key.name: key for key in keys()}
     if name in known:
         return known[name]

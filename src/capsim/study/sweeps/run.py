@@ -24,7 +24,7 @@ from capsim.results.frames import Sweep
 from capsim.results.provenance import portable, versions
 from capsim.results.replicates import combine
 from capsim.scenario.file import load
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.study.sweeps import cluster
 from capsim.study.sweeps.design import KINDS, Axis, Design, Grid, Points, Product, Range, Sample, checked
 from capsim.study.sweeps.journal import Journal

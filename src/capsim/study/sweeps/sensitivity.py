@@ -20,7 +20,7 @@ from capsim.study.sweeps.point import CONSTANTS
 from capsim.study.sweeps.run import _range, sweep
 
 if TYPE_CHECKING:
-    from capsim.scenario.server import Scenario
+    from capsim.scenario.scenario import Scenario
 
 Method = Literal["morris", "sobol"]
 LEVELS = 4  # of Morris' grid
@@ -161,7 +161,7 @@ def sensitivity(
 
     Examples
     --------
-    >>> from capsim.scenario.server import Scenario
+    >>> from capsim.scenario.scenario import Scenario
     >>> load = {"rate_hz": 20, "duration_s": 60}
     >>> spec = Scenario(name="x", workload=load, billing={"from": "2026-02-03"})
     >>> keys = {"workload.rate_hz": (10, 40)}

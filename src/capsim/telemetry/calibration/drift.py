@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.base.errors import CapsimError
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration.prediction_interval import drawn, model_error, sd_of
 from capsim.telemetry.calibration.segments import Stretch, stretches
 from capsim.telemetry.calibration.simulator import Simulator

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from capsim.base import rng
 from capsim.base.errors import CapsimError
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified, identified
 from capsim.telemetry.calibration.parameters import DEFAULT, Parameter, bounds, chosen, merged, published
 from capsim.telemetry.calibration.response_surface import Surface, learn

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from capsim.base.errors import CapsimError
 from capsim.memory.constants import value
 from capsim.scenario.constants import NAMES
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 

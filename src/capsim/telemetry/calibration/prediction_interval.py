@@ -11,7 +11,7 @@ from capsim.base import rng
 from capsim.memory.constants import CONSTANTS
 from capsim.memory.uncertainty import residual
 from capsim.scenario.constants import NAMES
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.parameters import DEFAULT, chosen, published
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.drift import PARTS, drift
 from capsim.telemetry.calibration.variance_decomposition import budget
 from capsim.workload.instants import iso

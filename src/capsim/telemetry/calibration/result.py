@@ -14,7 +14,7 @@ from capsim.base import rng
 from capsim.base.errors import CapsimError
 from capsim.memory.constants import CONSTANTS
 from capsim.scenario.constants import NAMES
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified
 from capsim.telemetry.calibration.parameters import PARAMETERS, UNTOLD
 from capsim.telemetry.calibration.segments import measured, stretches
@@ -290,7 +290,7 @@ def _fitted(
         "values": values,
         "not_identified": [f"constants.{e.key}" for e in estimates if not e.identified],
     }
-    from capsim.scenario.file import validated
+    from capsim.scenario.validation import validated
 
     return validated(Scenario, data, source=f"{scenario.name}, fitted")
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.errors import CapsimError
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.workload.recordings.load import Arrivals, arrivals
 from capsim.workload.recordings.model import Recording
 

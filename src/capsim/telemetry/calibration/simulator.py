@@ -13,7 +13,8 @@ from capsim.base.units import MIB
 from capsim.memory.constants import value
 from capsim.memory.heap import Process, simulate
 from capsim.memory.server import process_of
-from capsim.scenario.server import STREAMS, Scenario
+from capsim.scenario.scenario import Scenario
+from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration.segments import Stretch
 from capsim.telemetry.calibration.statistics import Statistics
 

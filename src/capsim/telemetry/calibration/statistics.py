@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration.segments import Stretch
 
 Floats = NDArray[np.float64]

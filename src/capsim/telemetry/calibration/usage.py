@@ -23,7 +23,7 @@ from capsim.memory import ended, of_services
 from capsim.memory.component_memory import log_files_mib
 from capsim.memory.constants import value
 from capsim.memory.uncertainty import overridden
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified
 from capsim.telemetry.calibration.parameters import USAGE, Parameter, published
 from capsim.telemetry.calibration.regression import Line, line

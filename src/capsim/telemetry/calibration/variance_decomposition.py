@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.parameters import published
 from capsim.telemetry.calibration.prediction_interval import Z90, drawn, model_error
 from capsim.telemetry.calibration.segments import stretches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from capsim.scenario.server import DatabaseSpec
+from capsim.scenario.database import DatabaseSpec
 from capsim.telemetry.inspect.effective import Effective
 from capsim.telemetry.inspect.finding import Finding
 from capsim.telemetry.inspect.pool import CPUS_VISIBLE, NEWEST_WITH_ENGINE, Pool

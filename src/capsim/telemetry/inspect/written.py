@@ -13,7 +13,7 @@ from typing import Any
 
 from capsim.base.units import LONGEST_S, MIB
 from capsim.scenario.file import dumps, load
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.telemetry.inspect.effective import Effective
 from capsim.telemetry.inspect.node_version import MODELLED, node_version
 from capsim.telemetry.inspect.pool import CPUS_VISIBLE, Value

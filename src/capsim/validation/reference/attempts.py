@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 from capsim.validation.reference.database import Answer, CallFailed, Operation
 from capsim.validation.reference.log import Log
 

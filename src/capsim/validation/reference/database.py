@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 
 # Who asks for connections; those who ask in one instant get them in this order.
 Part = Literal["events", "revenue", "heartbeats", "cleanup", "queries", "metrics"]

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from capsim.base.http_door import Door
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 from capsim.validation.reference.database import CallFailed, Statement
 from capsim.validation.reference.metrics import timestamp
 from capsim.validation.reference.rows import EventIn, EventsIn, HeartbeatIn, RevenueIn, SessionIn, Text

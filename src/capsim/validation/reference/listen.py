@@ -14,7 +14,7 @@ from typing import NamedTuple
 from capsim.base.errors import CapsimError, visible
 from capsim.base.http_door import LAST_ANSWERS_S
 from capsim.scenario.changes import applied
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.http import application, door_of
 from capsim.validation.reference.log import Log

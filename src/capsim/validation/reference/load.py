@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import numpy as np
 
-from capsim.scenario.server import STREAMS, Stream
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.validation.reference.clock import RealClock
 from capsim.validation.reference.replay import Replay
 

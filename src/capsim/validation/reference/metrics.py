@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from capsim.base.units import MIB
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 from capsim.validation.reference.clock import Clock
 from capsim.validation.reference.database import CallFailed, Statement
 from capsim.validation.reference.log import Log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from capsim.scenario.server import Stream
+from capsim.scenario.workload import Stream
 from capsim.validation.reference.database import Part, Statement
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from capsim.scenario.server import STREAMS, Stream
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.validation.reference.database import Part, Statement
 from capsim.validation.reference.observer import Tried, Visited, Watch
 from capsim.validation.reference.writer import BatchWriter

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from capsim.base.units import us_from_s
-from capsim.scenario.server import STREAMS, ServerSpec, Stream
+from capsim.scenario.server import ServerSpec
+from capsim.scenario.workload import STREAMS, Stream
 from capsim.validation.reference.clock import Clock
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.log import Log

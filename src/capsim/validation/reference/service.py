@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from capsim.scenario.parts import RedisClientSpec
-from capsim.scenario.server import ServerSpec, Stream
+from capsim.scenario.server import ServerSpec
+from capsim.scenario.workload import Stream
 from capsim.validation.reference.analytics import Analytics
 from capsim.validation.reference.cache import cache_of
 from capsim.validation.reference.cleanup import Cleanup

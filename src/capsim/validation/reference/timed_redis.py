@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from capsim.base.units import US_PER_MS, us_from_s
-from capsim.scenario.parts import RedisClientSpec, RedisFaultSpec
+from capsim.scenario.parts import RedisClientSpec
+from capsim.scenario.redis import RedisFaultSpec
 from capsim.validation.reference.clock import Clock, Phase, sleep_until
 from capsim.validation.reference.redis import Connect
 

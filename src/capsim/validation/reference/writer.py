@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from capsim.base.units import US_PER_MS
-from capsim.scenario.server import Stream, WriterSpec
+from capsim.scenario.server import WriterSpec
+from capsim.scenario.workload import Stream
 from capsim.validation.reference.attempts import Attempt, Stopped, attempt_of
 from capsim.validation.reference.clock import Clock, Phase, Timer, sleep_until
 from capsim.validation.reference.database import Answer, CallFailed, Operation, Statement

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.scenario.server import Scenario
+from capsim.scenario.scenario import Scenario
 from capsim.workload.recordings.model import Recording
 
 Floats = NDArray[np.float64]

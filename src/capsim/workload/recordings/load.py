@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.base.errors import CapsimError
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.workload.model import Trace
 from capsim.workload.recordings.model import Recording
 

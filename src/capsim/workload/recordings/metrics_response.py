@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsim.base.units import MIB
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.workload.instants import Stamps
 from capsim.workload.recordings import prometheus
 

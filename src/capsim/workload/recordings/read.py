@@ -17,7 +17,7 @@ import pandas as pd
 from capsim.base.errors import CapsimError
 from capsim.base.paths import data_dir
 from capsim.scenario.columns import empty
-from capsim.scenario.server import STREAMS
+from capsim.scenario.workload import STREAMS
 from capsim.workload.instants import LATEST_US, Stamps, iso
 from capsim.workload.lines import MAX_BROKEN_SHARE
 from capsim.workload.recordings.address import HIDDEN, address_of
