@@ -20,7 +20,8 @@ from capsim.telemetry.inspect.node_version import node_version
 from capsim.telemetry.inspect.package_scripts import table_of
 from capsim.telemetry.inspect.pool import pool_of
 from capsim.telemetry.inspect.report import schema_text
-from capsim.telemetry.inspect.shell import Container, shell_form
+from capsim.telemetry.inspect.shell import shell_form
+from capsim.telemetry.inspect.shell_state import Container
 from capsim.telemetry.inspect.started import Started, server_of
 from capsim.telemetry.inspect.unknown import Unknown
 from capsim.telemetry.inspect.url import address_of

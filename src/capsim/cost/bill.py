@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from capsim.base.errors import PriceError
 from capsim.base.units import GB, MIB
 from capsim.cost.usage import SERVICES, Basis, Number, Quantity, Usage, Window, service_usage
+from capsim.scenario.columns import BILL
 from capsim.scenario.prices import (
     METERS,
     Limits,
@@ -324,8 +325,6 @@ def bill(
         If columns are missing, a value is negative or NaN, or no bin has data.
     """
     import pandas as pd
-
-    from capsim.scenario.columns import BILL
 
     window = Window.of(samples, minutes)
     day = scenario.billing.from_date

@@ -12,12 +12,11 @@ from capsim.base.units import MIB
 from capsim.cost.bill import LONGEST_CYCLE_MINUTES
 from capsim.cost.usage import SERVICES, Window
 from capsim.scenario.prices import Meter, plan_on, prices_on
+from capsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import numpy as np
     import pandas as pd
-
-    from capsim.scenario.scenario import Scenario
 
 BRACKETS = {"expected": "", "earliest": "_upper", "latest": "_lower"}  # by how much page cache is billed
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from capsim.base.errors import CapsimError
 from capsim.base.units import GB, MIB
+from capsim.scenario.columns import MEMORY, SAMPLES
 from capsim.scenario.prices import Meter
 from capsim.scenario.scenario import Scenario
 
@@ -98,8 +99,6 @@ class Window:
         CapsimError
             If columns are missing, ``minutes`` is impossible, or no bin has data.
         """
-        from capsim.scenario.columns import MEMORY, SAMPLES
-
         wanted = {c.name for c in (*SAMPLES[:4], *MEMORY)}
         if missing := sorted(wanted - set(samples.columns)):
             raise CapsimError(

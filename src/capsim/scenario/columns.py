@@ -9,10 +9,12 @@ relatives below are the only description of those tables; the documentation and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from capsim.scenario.workload import STREAMS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Columns of each writer that say how items were lost.
 LOSSES = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
@@ -150,4 +152,6 @@ def empty(columns: tuple[Column, ...]) -> pd.DataFrame:
     >>> list(empty(BILL).columns)[:2]
     ['service', 'line']
     """
+    import pandas as pd
+
     return pd.DataFrame({c.name: pd.Series(dtype=c.dtype) for c in columns})

@@ -1,5 +1,6 @@
 """The load: recorded traces, rates and scripts, described and made into arrivals."""
 
+from capsim.workload import frames as _frames  # noqa: F401 - fills Trace.from_frame
 from capsim.workload.block import BLOCK_US, Block, Sessions
 from capsim.workload.description import describe
 from capsim.workload.load import Load, load_of

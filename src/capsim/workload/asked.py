@@ -9,13 +9,12 @@ import numpy as np
 
 from capsim.base.units import US_PER_MS
 from capsim.scenario.request_kinds import KINDS
+from capsim.workload.model import Ints
 from capsim.workload.request_map import rows
 from capsim.workload.requests import Requests
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from capsim.workload.model import Ints
 
 
 def asked(requests: Requests, table: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -150,3 +150,6 @@ def _counted(
         return Trace.from_counts(name, times_us, numbers.astype(np.int64), step_us, notes=tuple(notes))
     assert found.counts is not None
     return Trace.from_counts(name, found.times_us, found.counts, step_us, notes=tuple(notes))
+
+
+Trace._of_frame = staticmethod(trace_of)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,6 +207,9 @@ class Trace(HasCard, HasPlots):
             notes=notes,
         )
 
+    _of_frame: ClassVar[Callable[..., Trace]]
+    """Filled by `capsim.workload.frames`, which knows the readers, as they know this class."""
+
     @classmethod
     def from_frame(
         cls,
@@ -247,9 +250,7 @@ class Trace(HasCard, HasPlots):
         >>> Trace.from_frame(pd.Series([5, 7, 0], minutes)).counts.tolist()
         [5, 7, 0]
         """
-        from capsim.workload.frames import trace_of
-
-        return trace_of(frame, time, count, as_, zone, name)
+        return cls._of_frame(frame, time, count, as_, zone, name)
 
     def __repr__(self) -> str:
         return f"<Trace {self.name}: {self.total} requests, {iso(self.start_us)} to {iso(self.end_us)}, {self.kind}>"

@@ -27,6 +27,8 @@ from capsim.workload.instants import Stamps, iso
 from capsim.workload.lines import MAX_BROKEN_SHARE, Broken, blocks_of, lines_of, sha256_of
 from capsim.workload.model import Trace
 from capsim.workload.parquet import read_parquet
+from capsim.workload.recordings import read_recording
+from capsim.workload.recordings.load import load_trace
 from capsim.workload.records import read_json_lines
 from capsim.workload.requests import UNSAID, Columns, NoPaths, Requests, told
 from capsim.workload.sniff import format_of
@@ -287,9 +289,6 @@ def _one(name: str, path: Path, asked: Asked, max_broken: float, columns: Column
     try:
         format = asked.format or format_of(name, path)
         if format == "recording":
-            from capsim.workload.recordings import read_recording
-            from capsim.workload.recordings.load import load_trace
-
             return load_trace(read_recording(path))
         try:
             source, found = _found(name, path, asked, format, max_broken, columns)

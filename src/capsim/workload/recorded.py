@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +10,10 @@ from capsim.base.units import US_PER_S
 from capsim.scenario.request_kinds import KINDS, READ
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS, WorkloadSpec
-from capsim.workload.read import as_trace, find_traces, read_requests
+from capsim.workload.model import Trace
+from capsim.workload.read import TraceLike, as_trace, find_traces, read_requests
 from capsim.workload.request_map import mapped
 from capsim.workload.requests import NoPaths
-
-if TYPE_CHECKING:
-    from capsim.workload.model import Trace
-    from capsim.workload.read import TraceLike
 
 
 def read_load(given: TraceLike, workload: WorkloadSpec) -> Trace:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import re
 from array import array
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.errors import TraceError
+from capsim.workload.model import Ints, Trace
 from capsim.workload.paths import MOST_SIBLINGS, path_of, without_names
-
-if TYPE_CHECKING:
-    from capsim.workload.model import Ints, Trace
 
 MOST_ROUTES = 10_000  # distinct methods with paths; further ones are OTHER
 OTHER = ("-", "(other paths)")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect.grammar import parsed, shallow
 from capsim.telemetry.inspect.node_options import UNREAD
-from capsim.telemetry.inspect.package_scripts import Packages
-from capsim.telemetry.inspect.process_tree import NO_SHELL, UNKNOWN_SHELL, Position, stays
+from capsim.telemetry.inspect.process_tree import UNKNOWN_SHELL, Position, stays
+from capsim.telemetry.inspect.shell_state import Container, State
 from capsim.telemetry.inspect.started import Started
 from capsim.telemetry.inspect.unwrap import Chain, Follower
 
@@ -28,36 +28,6 @@ if TYPE_CHECKING:
 _MOST_READ = 10_000
 _GROUPS = ("program", "list", "compound_statement", "redirected_statement", "negated_command", "subshell", "pipeline")
 _NOTHING = ("comment", "file_redirect", "herestring_redirect", "heredoc_redirect", "file_descriptor", "heredoc_body")
-
-
-@dataclass(frozen=True)
-class Container:
-    """Where a start command is run."""
-
-    sh: str = "dash"  # what /bin/sh is there
-    packages: Packages = field(default_factory=Packages)
-    node_image: bool = False  # its docker-entrypoint.sh replaces itself by the command
-    root: str = "/app"  # where the service's root folder is in it
-    folder: str | None = ""  # from the root, where the command is run; None: not known
-
-    def shell(self, name: str) -> str:
-        """Which shell stands behind a name."""
-        if name in ("bash", "dash", "ash"):
-            return name
-        return self.sh if name == "sh" and self.sh != NO_SHELL else UNKNOWN_SHELL
-
-
-@dataclass
-class State:
-    """What commands leave behind for those after them."""
-
-    env: dict[str, str]
-    shell: dict[str, str] = field(default_factory=dict)
-    folder: str | None = ""  # from the service's root; None: not known
-
-    def copy(self) -> State:
-        """For a part that changes only its own."""
-        return State(dict(self.env), dict(self.shell), self.folder)
 
 
 def exec_form(words: Sequence[str], env: Mapping[str, str], source: str, container: Container) -> list[Started]:

@@ -22,7 +22,8 @@ from capsim.telemetry.inspect.node_options import UNREAD
 from capsim.telemetry.inspect.package_scripts import Packages, manager_of
 from capsim.telemetry.inspect.plain import json_of, toml_table
 from capsim.telemetry.inspect.process_tree import UNKNOWN_SHELL
-from capsim.telemetry.inspect.shell import Container, exec_form, shell_form
+from capsim.telemetry.inspect.shell import exec_form, shell_form
+from capsim.telemetry.inspect.shell_state import Container
 from capsim.telemetry.inspect.started import Started, main_of, server_of, unshelled
 from capsim.telemetry.inspect.unknown import Unknown
 

@@ -6,18 +6,16 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect import programs
 from capsim.telemetry.inspect.node_options import UNREAD, arguments
 from capsim.telemetry.inspect.package_scripts import Asked, asked, joined
 from capsim.telemetry.inspect.process_tree import Position, stays
+from capsim.telemetry.inspect.shell_state import Container, State
 from capsim.telemetry.inspect.started import Started, name_of
 from capsim.telemetry.inspect.wrappers import SAME, WRAPPERS, unwrapped
-
-if TYPE_CHECKING:
-    from capsim.telemetry.inspect.shell import Reader, State
 
 _DEEPEST = 12  # scripts and shells that start others
 _VALUED = (  # of concurrently
@@ -47,10 +45,29 @@ class Chain:
         return Chain((*self.all, *names), None)
 
 
+class ReadsText(Protocol):
+    """What reads the texts on the way, as `capsim.telemetry.inspect.shell.Reader` does."""
+
+    container: Container
+    source: str
+
+    def text(
+        self,
+        command: str,
+        state: State,
+        above: tuple[str, ...],
+        shell: str,
+        trail: tuple[str, ...],
+        *,
+        ends: bool = True,
+    ) -> list[Started]:
+        """What a text comes to."""
+
+
 class Follower:
     """Follows commands; the texts on the way go back to the reader."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ReadsText) -> None:
         self.reader = reader
 
     def changed(self, folder: str | None, words: list[str]) -> str | None:

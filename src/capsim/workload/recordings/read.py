@@ -32,6 +32,7 @@ from capsim.workload.recordings.metrics_response import (
     read_document,
 )
 from capsim.workload.recordings.model import MISSED, SAMPLES, Recording
+from capsim.workload.recordings.write import read_table
 
 TOTALS = tuple(f"{stream}_{name}" for stream in STREAMS for name in COUNTERS.values())
 GAP_STEPS = 1.6  # from one sample to the next, in steps of the cadence, until samples are missing between
@@ -278,8 +279,6 @@ def _read_folder(path: Path, found: _Found, digest: Any) -> None:
 
 
 def _read_table(path: Path, found: _Found, digest: Any) -> None:
-    from capsim.workload.recordings.write import read_table
-
     table, source = read_table(path)
     found.source = shown(source)
     _hash(path, digest)
