@@ -70,6 +70,7 @@ audit: .venv/test.stamp
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests fuzz docs
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 # The environment. One lock holds everything, the other what `make run` needs, in the same versions.
