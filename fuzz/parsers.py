@@ -248,7 +248,7 @@ def _posted(data: bytes) -> object:
     )
     routes, answer = http._Routes(service, Settings(body_timeout_s=5.0)), http._answers(service)
     for route in (routes.event, routes.events, routes.revenue, routes.heartbeat, routes.start_session):
-        request: Any = SimpleNamespace(read=body, method="POST", path="/")
+        request: Any = SimpleNamespace(read=body, method="POST", headers={}, rel_url=SimpleNamespace(raw_path="/"))
         told = asyncio.run(answer(request, route))
         assert told.status < 500, told.text
     return None

@@ -116,7 +116,7 @@ def test_hobby_does_not_suffice_where_its_volume_is_full_within_the_month() -> N
 WRITER = """
 import sys
 from pathlib import Path
-from capsim.published.everything import publish
+from capsim.study.published.registry import publish
 out, versions = Path(sys.argv[1]), [{f"{n}.csv": f"{v}\\n" * 40_000 for n in range(12)} for v in "ab"]
 publish(versions[0], out)
 print("ready", flush=True)

@@ -121,7 +121,7 @@ def test_a_name_that_is_too_long_is_told_by_the_name_that_was_given(here):
 HOLD = """
 import sys, time
 from pathlib import Path
-from capsim.files import folder, write_text
+from capsim.base.files import folder, write_text
 with folder(Path(sys.argv[1])) as staging:
     write_text(staging / "a", "half")
     print("begun", flush=True)
@@ -297,7 +297,7 @@ cd {here} && echo old > kept.txt
 "$0" -c '
 from pathlib import Path
 from capsim.cli import worded
-from capsim.files import folder, write_text
+from capsim.base.files import folder, write_text
 with worded(), folder(Path("out")) as staging:
     for n in range(99):
         write_text(staging / str(n), "x" * 4096)

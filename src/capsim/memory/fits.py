@@ -25,8 +25,7 @@ def check_fits(scenario: Scenario) -> None:
     >>> from capsim.scenario.file import load
     >>> check_fits(load("after").replace("database.rows_at_start", 10**9))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    capsim.base.errors.CapsimError: [database] rows_at_start = 1,000,000,000 are ... GB on disk, and the volume has 5
-    GB; ...
+    capsim.base.errors.CapsimError: [database] rows_at_start = 1,000,000,000 are ... GB on disk, and the volume has ...
     """
     problems = []
     billing, database, redis = scenario.billing, scenario.database, scenario.redis

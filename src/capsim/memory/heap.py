@@ -109,6 +109,11 @@ class Process:
     own_files: bool = True
     speed_sigma: float = value("speed_sigma")
 
+    @property
+    def room_mib(self) -> float:
+        """What may be held: the container, less the pages of its own files without which a program does not get on."""
+        return self.container_mib - (value("files_in_use") if self.own_files else 0.0)
+
 
 class Heap:
     """The state between two events, and what each event does to it."""
@@ -171,13 +176,8 @@ class Heap:
         self.fill(rate_kib_s * step / 1024)
         self.t = max(self.t, t_s)
         self.stretch.add(self, step)
-        if self.held_mib >= self.room_mib:
+        if self.held_mib >= self.p.room_mib:
             self.ended = "hang" if self.p.own_files else "kill"
-
-    @property
-    def room_mib(self) -> float:
-        """What may be held: the container, less the pages of its own files without which a program does not get on."""
-        return self.p.container_mib - (value("files_in_use") if self.p.own_files else 0.0)
 
     @property
     def total(self) -> float:
@@ -277,7 +277,7 @@ class Heap:
         self.marked_at = math.inf
         if self.old >= self.p.cap_mib - value("death_margin"):
             # V8 gives up now, if the pages of its own code are there to do so.
-            self.ended = "hang" if self.held_mib > self.room_mib else "abort"
+            self.ended = "hang" if self.held_mib > self.p.room_mib else "abort"
             return
         if self.old >= value("shrinks_near_cap") * self.p.cap_mib:
             self._shrink()

@@ -34,7 +34,7 @@ _RULES = (
 )  # fmt: skip
 _PROCESS = (
     "cap_mib", "semi_space_mib", "live_mib", "allocated_kib", "promoted_kib", "file_mib", "off_heap_mib",
-    "off_heap_share", "cpu_share", "keeps_new_pages", "container_mib", "speed_sigma",
+    "off_heap_share", "cpu_share", "keeps_new_pages", "room_mib", "speed_sigma",
 )  # fmt: skip
 (
     AT, STEP, FIRST_STEP, MARK_SHARE, MARK_DOUBLES, MARK_BASE, STAYS, SURV, SURV_13, IDLE, SHRINKS, LOW, ALWAYS, KEPT,
@@ -42,7 +42,7 @@ _PROCESS = (
     KERNEL, GROUP, TOUCHES, LIVE_BASE,
 ) = range(len(_RULES))  # fmt: skip
 (
-    CAP, LARGEST, LIVE, ALLOCATED, PROMOTED, FILE, OFF_HEAP, OFF_SHARE, CPU, KEEPS, CONTAINER, SIGMA,
+    CAP, LARGEST, LIVE, ALLOCATED, PROMOTED, FILE, OFF_HEAP, OFF_SHARE, CPU, KEEPS, ROOM, SIGMA,
 ) = range(len(_RULES), len(_RULES) + len(_PROCESS))  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def advance(s, c, to_s, count, kept_before, kept_after, normals, uniforms):
         if c[KEEPS] > 0:
             s[ACTIVE] = max(s[ACTIVE], s[NEW])
         s[T] = max(s[T], next_s)
-        if _held(s, c) >= c[CONTAINER]:
+        if _held(s, c) >= c[ROOM]:
             s[DEAD] = 1.0
         retained = kept_before + climb * (s[T] - from_s)
         if next_s == s[MARKED]:

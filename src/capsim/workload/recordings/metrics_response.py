@@ -238,7 +238,8 @@ class _Reader:
             if unit_mib is None and not said and self.unit is not None:
                 unit_mib = UNITS[self.unit]
             column = MEMORY[name]
-            self.take(f"memory.{key}"[:50], column, value * unit_mib * MIB if bare and unit_mib else value, size_mib)
+            size = _times(value, unit_mib * MIB) if bare and unit_mib else value
+            self.take(f"memory.{key}"[:50], column, size, size_mib)
             if bare and not said and column in self.values:
                 self._check(name, column, value)
 
@@ -287,6 +288,11 @@ class _Reader:
             self.unread.append(name)
             return
         self.values[column] = number
+
+
+def _times(value: float, factor: float) -> float:
+    """A number in another unit; one too large for that stays what it is, and is refused as any such."""
+    return value if abs(value) > LARGEST else value * factor
 
 
 def size_mib(value: Any) -> float:
