@@ -21,14 +21,6 @@ GB = 10**9  # decimal
 BILLED_MONTH_MINUTES = 43_200  # Railway: 30 days, whatever the calendar says
 
 
-# Of the figures of a result; what is read back is in one of them, or nobody knows what it says.
-OF_RESULTS = frozenset({
-    "", "1", "1/s", "s", "d", "ms", "MiB", "GB", "vCPU", "USD", "GB-minute", "vCPU-minute", "month", "seat-month",
-    "USD of usage", "requests", "items", "rows", "flushes", "connections", "queries", "sessions", "commands", "lines",
-    "processes", "calls", "writers",
-})  # fmt: skip
-
-
 def us_from_ms(value_ms: float) -> int:
     """Milliseconds to whole microseconds.
 

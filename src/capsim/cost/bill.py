@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from capsim.base.errors import PriceError
 from capsim.base.units import GB, MIB
-from capsim.cost.usage import SERVICES, Basis, Number, Quantity, Usage, Window, service_usage
-from capsim.scenario.columns import BILL
+from capsim.cost.usage import Basis, Number, Quantity, Usage, Window, service_usage
+from capsim.scenario.columns import BILL, SERVICES
 from capsim.scenario.prices import (
     METERS,
     Limits,

@@ -16,7 +16,7 @@ from capsim.base.errors import CapsimError
 from capsim.cost.railway_export import ALL, NO_PART, Export, Row, number, part_of, read_export
 from capsim.cost.railway_export import is_export as _is_export
 from capsim.cost.railway_samples import held, length_s, points_of
-from capsim.cost.usage import SERVICES
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.prices import Meter
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from capsim.base.errors import CapsimError
 from capsim.base.units import MIB
 from capsim.cost.bill import LONGEST_CYCLE_MINUTES
-from capsim.cost.usage import SERVICES, Window
+from capsim.cost.usage import Window
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.prices import Meter, plan_on, prices_on
 from capsim.scenario.scenario import Scenario
 

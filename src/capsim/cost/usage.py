@@ -24,8 +24,6 @@ if TYPE_CHECKING:  # pandas takes longer to import than the command line may
 Basis = Literal["modelled", "assumed", "not modelled"]
 Number = int | float | Decimal | Fraction
 
-SERVICES = ("server", "postgres", "redis")
-
 
 @dataclass(frozen=True)
 class Quantity:

@@ -16,11 +16,11 @@ from capsim.results.document import (
     Document,
     Result,
     RunLike,
-    Window,
     result_of,
     results_of,
     rounded,
 )
+from capsim.results.window_tables import Window
 
 _ITEMS = tuple(name for name in Account.model_fields if name not in ("writer", "half_width"))
 

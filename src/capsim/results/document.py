@@ -19,8 +19,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from capsim.base.display import HasCard, HasPlots
 from capsim.base.errors import CapsimError
-from capsim.base.units import BILLED_MONTH_MINUTES, OF_RESULTS
+from capsim.base.units import BILLED_MONTH_MINUTES
+from capsim.results.metrics import UNITS
 from capsim.results.replicates import combine
+from capsim.results.window_tables import Window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Literal[1] = 1
 DIGITS = 9  # significant, of every published number
-Window: TypeAlias = Literal["trace", "month"]  # the load once; the billed month, over which it is repeated
-WINDOWS: tuple[Window, ...] = ("trace", "month")
 Number = Annotated[float | None, Field(description="null where there is no value")]
 
 LINE_CHARACTERS = 110  # of the JSON text: a row of a table stays on one line
@@ -40,8 +40,8 @@ _MONTH_S = BILLED_MONTH_MINUTES * 60
 
 
 def _known(unit: str) -> str:
-    if unit not in OF_RESULTS:
-        raise ValueError(f"{unit!r} is not a unit of a result; known are {', '.join(sorted(OF_RESULTS - {''}))}")
+    if unit not in UNITS:
+        raise ValueError(f"{unit!r} is not a unit of a result; known are {', '.join(sorted(UNITS - {''}))}")
     return unit
 
 

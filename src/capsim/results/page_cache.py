@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 from capsim.base.errors import CapsimError
 from capsim.base.units import MIB
 from capsim.cost.bill import bill
-from capsim.cost.usage import SERVICES, Window
+from capsim.cost.usage import Window
 from capsim.memory import postgres
 from capsim.memory.constants import value
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.prices import prices_on
 
 if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import pandas as pd
 
     from capsim.results.run import Run
-    from capsim.results.summary import Window as Span
+    from capsim.results.window_tables import Window as Span
     from capsim.scenario.scenario import Scenario
 
 _BRACKETS = {
@@ -91,7 +92,7 @@ def limit_savings(run: Run, limits_mib: Sequence[int], window: Span = "month") -
     ----------
     run : Run
     limits_mib : sequence of int
-        Limits to try [MiB]. Measured at 512 and 1,024: no kill, the same insert rate, scans no slower on a
+        Limits to try [MiB]. WindowTables at 512 and 1,024: no kill, the same insert rate, scans no slower on a
         fast disk; on a slow one the database may read more (not modelled).
     window : {"trace", "month"}
 

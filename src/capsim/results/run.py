@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,19 +16,20 @@ from capsim.base.progress import told
 from capsim.base.units import BILLED_MONTH_MINUTES, US_PER_MINUTE, US_PER_S
 from capsim.cost.bill import bill, limit_notes
 from capsim.cost.spending_limit import stop_notes
-from capsim.engine.fidelity import NOTE, Fidelity, check_law
+from capsim.engine.fidelity import NOTE, Fidelity, check_law, loop_law
 from capsim.engine.responses import Responses
 from capsim.engine.simulation import Death, play
 from capsim.memory.fits import check_fits
 from capsim.memory.limits import heap_notes
-from capsim.memory.volume import storage_notes
+from capsim.memory.volume import lost_when_full, storage_notes, volume_full
 from capsim.results.accounting import accounting
 from capsim.results.continued import carries_a_month, how, without_a_month
 from capsim.results.frames import Bill
 from capsim.results.outcomes import outcomes
 from capsim.results.provenance import certificate
-from capsim.results.summary import Window, summary
+from capsim.results.summary import summary
 from capsim.results.verdict import Verdict, kept_up, verdict_of
+from capsim.results.window_tables import Window, WindowTables
 from capsim.scenario.changes import applied
 from capsim.scenario.file import warnings
 from capsim.scenario.scenario import Scenario
@@ -100,7 +102,27 @@ class Run(HasCard, HasPlots):
 
     def summary(self, window: Window = "trace") -> pd.DataFrame:
         """The figures of a window: metric, value, unit, and what each rests on."""
-        return summary(self, window)
+        return summary(self.tables(window))
+
+    def tables(self, window: Window = "trace") -> WindowTables:
+        """What the figures of a window are read from."""
+        samples, law = self.window(window), self.fidelity == "law"
+        full_s, unwritten = self._full(samples)
+        return WindowTables(
+            self.scenario, samples, self.stuck, self.waits, self.lives, self.responses(window),
+            self.saturation(window), law=law, loop_wait_ms=loop_law(self.scenario).wait_ms if law else math.nan,
+            full_s=full_s, unwritten=unwritten,
+        )  # fmt: skip
+
+    def _full(self, samples: pd.DataFrame) -> tuple[float | None, int]:
+        """Since when the volume is full in a window [s], and the items lost that the run takes no notice of."""
+        if self.full_s is not None:
+            return (self.full_s if self.full_s < samples["time_s"].iloc[-1] + samples["width_s"].iloc[-1] else None), 0
+        full = volume_full(samples, self.scenario)
+        if full is None or not full.simulated:
+            return None, 0
+        # The losses are known all the same: every write fails.
+        return full.at_s, round(lost_when_full(samples, full.at_s))
 
     def window(self, window: Window) -> pd.DataFrame:
         """The samples of the load as given (``trace``), or of the billed month of 43,200 minutes (``month``)."""

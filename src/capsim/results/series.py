@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capsim.scenario.columns import LOSSES
+from capsim.scenario.columns import LOSSES, SERVICES
 from capsim.scenario.workload import STREAMS
 
 if TYPE_CHECKING:
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 750  # in one window
 STEPS_S = (60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 14_400, 21_600, 43_200, 86_400)
-
-
 
 
 class Quantity(NamedTuple):
@@ -32,7 +30,7 @@ QUANTITIES = (
     Quantity("server_heap_mib", "MiB", ("server_heap_mib",), ("server_heap_mib",)),
     *(
         Quantity(f"{service}_billed{bracket}_mib", "MiB", (column,), (column,))
-        for service in ("server", "postgres", "redis")
+        for service in SERVICES
         for bracket in ("_lower", "", "_upper")
         for column in (f"{service}_billed{bracket}_mib",)
     ),

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from capsim.scenario.workload import STREAMS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     import pandas as pd
 
+SERVICES = ("server", "postgres", "redis")
 # Columns of each writer that say how items were lost.
 LOSSES = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
 

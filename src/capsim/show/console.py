@@ -9,8 +9,9 @@ from typing import NamedTuple
 from capsim.base.amounts import ABSENT, DECIMALS, number, span
 from capsim.results.comparison import Drift, figures
 from capsim.results.conditions import Side, differing, told
-from capsim.results.document import Result, Window
-from capsim.results.summary import ALL, EACH
+from capsim.results.document import Result
+from capsim.results.metrics import ALL, EACH, METRICS, Group
+from capsim.results.window_tables import Window
 
 WIDTH = 100  # columns
 
@@ -19,7 +20,6 @@ _WINDOW_TITLES: dict[Window, str] = {"trace": "over the load, once", "month": "o
 _WINDOW_COLUMNS: dict[Window, str] = {"trace": "the load, once", "month": "a month"}
 _BRACKETS = ("_lower_mean", "_upper_mean")  # of the figure before them
 QUIET_STRESS = ("time_before", "time_after")  # in the note below the table
-_LOSS_WORDS = ("lost", "stuck", "dropped", "rejected", "timeouts")
 
 
 def overview(results: Sequence[Result]) -> str:
@@ -37,10 +37,10 @@ def overview(results: Sequence[Result]) -> str:
     """
     parts = [
         _heading(results),
-        *_summaries(results, "Memory", _is_memory, _windows(results)),
+        *_summaries(results, "Memory", _in("memory"), _windows(results)),
         *_losses(results),
         _accounting(results),
-        *_summaries(results, "Load and CPU", _is_rest, ["trace"]),
+        *_summaries(results, "Load and CPU", _in("load"), ["trace"]),
         _stress(results),
     ]
     parts += [_bill(results, window) for window in _windows(results)]
@@ -112,16 +112,14 @@ class _Side(NamedTuple):
     cells: dict[tuple[str, str], tuple[float | None, float | None]]  # by name and unit
 
 
-def _is_memory(name: str, unit: str) -> bool:
-    return unit in ("MiB", "GB")
+def _in(group: Group) -> Callable[[str, str], bool]:
+    """Whether a figure stands in a table; a document may hold figures that this version does not know."""
 
+    def told(name: str, unit: str) -> bool:
+        of = METRICS[name].group if name in METRICS else "memory" if unit in ("MiB", "GB") else "load"
+        return of == group
 
-def _is_loss(name: str, unit: str) -> bool:
-    return not _is_memory(name, unit) and any(word in name for word in _LOSS_WORDS)
-
-
-def _is_rest(name: str, unit: str) -> bool:
-    return not _is_memory(name, unit) and not _is_loss(name, unit)
+    return told
 
 
 def _scopes(results: Sequence[Result]) -> dict[str, str]:
@@ -159,8 +157,9 @@ def _losses(results: Sequence[Result]) -> list[str]:
     happened = {(m.metric, m.unit) for r in results for metrics in r.summary.values() for m in metrics if m.value} | {
         ("items_lost", "items")
     }
+    loss = _in("losses")
     return _summaries(
-        results, "Losses", lambda name, unit: _is_loss(name, unit) and (name, unit) in happened, _windows(results)
+        results, "Losses", lambda name, unit: loss(name, unit) and (name, unit) in happened, _windows(results)
     )
 
 

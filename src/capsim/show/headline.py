@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from capsim.base.amounts import number, span
 from capsim.base.units import GB, MIB
-from capsim.results.document import Result, Window
+from capsim.results.document import Result
 from capsim.results.month_usage import usage_until
+from capsim.results.window_tables import Window
 from capsim.scenario.prices import limits_on
 
 FULL = 0.999  # of a volume

@@ -12,6 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.amounts import number, span
+from capsim.results.metrics import METRICS, shown_in
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 from capsim.show.headline import metric, total
@@ -19,8 +20,9 @@ from capsim.show.headline import metric, total
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.results.document import Result, Window
+    from capsim.results.document import Result
     from capsim.results.run import Run
+    from capsim.results.window_tables import Window
     from capsim.study.findings.document import Finding, Findings
     from capsim.workload import Trace
 
@@ -112,24 +114,14 @@ def trace_card(trace: Trace) -> str:
     return card(f"load {trace.name}", lines, note=" ".join(trace.notes[:2]))
 
 
-_FIGURES = (
-    ("server memory, mean", "server_rss_mean", "MiB"),
-    ("server memory, peak", "server_rss_peak", "MiB"),
-    ("billed memory of Postgres, mean", "postgres_billed_mean", "MiB"),
-    ("items offered", "items_offered", "items"),
-    ("items lost", "items_lost", "items"),
-    ("connections in use, peak", "pool_in_use_peak", "connections"),
-)
-
-
 _BILLS: tuple[tuple[Window, str], ...] = (("month", "bill of a month"), ("trace", "bill of the load"))
 
 
 def run_card(run: Run) -> str:
     """Memory, losses and the bill of a run."""
     values = run.summary().set_index("metric")["value"]
-    lines = [Line(name, [number(float(values[key]), unit)], unit) for name, key, unit in _FIGURES if key in values]
-    window: Window = "month" if _has_month(run) else "trace"
+    lines = [Line(spec.label, [number(float(values[spec.name]), spec.unit)], spec.unit) for spec in shown_in("card")]
+    window: Window = "month" if run.has_month else "trace"
     bill = run.bill(window)
     total_line = bill.loc[bill["line"] == "total", ["lower_usd", "amount_usd", "upper_usd"]]
     lower, amount, upper = (float(usd) for usd in total_line.to_numpy()[0])
@@ -145,10 +137,10 @@ def run_card(run: Run) -> str:
 def results_card(results: Sequence[Result]) -> str:
     """One result, or several side by side: the figures that all readers ask for first."""
     lines = []
-    for name, key, unit in _FIGURES:
-        found = [metric(result, key) for result in results]
+    for spec in shown_in("card"):
+        found = [metric(result, spec.name) for result in results]
         if any(value is not None for value in found):
-            lines.append(Line(name, [number(value, unit) for value in found], unit))
+            lines.append(Line(spec.label, [number(value, spec.unit) for value in found], spec.unit))
     for window, what in _BILLS:
         paid = [total(result, window) for result in results]
         if all(paid):
@@ -182,7 +174,7 @@ def sweep_card(table: pd.DataFrame, keys: Sequence[str], figures: Sequence[str])
         values = list(dict.fromkeys(table[key]))
         shown = ", ".join(map(str, values[:6])) + (f", … ({len(values)} values)" if len(values) > 6 else "")
         lines.append(Line(key, [shown]))
-    for figure in ("server_rss_mean_mib", "items_lost", "bill_usd"):
+    for figure in (METRICS["server_rss_mean"].column, METRICS["items_lost"].column, "bill_usd"):
         if figure in figures:
             lines.append(Line(f"{figure}, least to most", [f"{table[figure].min():.4g} to {table[figure].max():.4g}"]))
     points = table["point"].nunique()
@@ -232,11 +224,3 @@ def _money(lower: float, amount: float, upper: float) -> str:
     lower, upper = sorted((lower, upper))  # a discount is smaller with less page cache, and negative
     bracket = "" if lower == upper else f" ({lower:,.2f} to {upper:,.2f})"
     return f"{amount:,.2f}{bracket}"
-
-
-def _has_month(run: Run) -> bool:
-    from capsim.base.units import US_PER_S
-    from capsim.results.run import MONTH_US
-
-    last = run.samples.iloc[-1]
-    return bool(last["time_s"] + last["width_s"] >= MONTH_US / US_PER_S)

@@ -17,7 +17,9 @@ from capsim.base.amounts import number, span
 from capsim.base.files import write_text
 from capsim.memory import constants
 from capsim.results.conditions import Side, differing, told
-from capsim.results.document import BillLine, Metric, Result, StressMetric, Window
+from capsim.results.document import BillLine, Metric, Result, StressMetric
+from capsim.results.metrics import shown_in
+from capsim.results.window_tables import Window
 from capsim.show.console import DIFFERENT, ratio
 from capsim.show.headline import answer, bill_window, listed, metric, question, stressed, total
 from capsim.show.report_plots import figures
@@ -27,11 +29,6 @@ if TYPE_CHECKING:
 
 WINDOWS: dict[Window, str] = {"trace": "over the load, once", "month": "over a month of 43,200 minutes"}
 MEMORY_UNITS = ("MiB", "GB")
-KEY_FIGURES = (
-    ("server memory, mean", "server_rss_mean", "MiB"),
-    ("server memory, peak", "server_rss_peak", "MiB"),
-    ("items lost under the load", "items_lost", "items"),
-)
 CHANGES = ("difference", "ratio")
 
 
@@ -157,7 +154,10 @@ def _load(result: Result) -> str:
 
 
 def _key_figures(results: Sequence[Result]) -> Table:
-    rows = [_beside(label, unit, [metric(r, name) for r in results]) for label, name, unit in KEY_FIGURES]
+    rows = []
+    for spec in shown_in("report"):
+        label = f"{spec.label} under the load" if spec.group == "losses" else spec.label  # beside those of the tests
+        rows.append(_beside(label, spec.unit, [metric(r, spec.name) for r in results]))
     for test in dict.fromkeys(row.test for result in results for row in result.stress):
         rows.append(_beside(f"items lost in the {test}", "items", [stressed(r, test, "items_lost") for r in results]))
     window = bill_window(results)

@@ -14,7 +14,9 @@ import pandas as pd
 
 from capsim.base.amounts import number, span
 from capsim.base.units import BILLED_MONTH_MINUTES
-from capsim.results.document import Result, Window
+from capsim.results.document import Result
+from capsim.results.window_tables import Window
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.workload import STREAMS
 from capsim.show import plots
 from capsim.show.headline import bill_window, metric, named, stressed, total
@@ -95,8 +97,7 @@ def _memory(results: Sequence[Result]) -> Iterator[Figure]:
             f"{number(mean, 'MiB')} MiB on average, {number(peak, 'MiB')} MiB at most, with heap and billed bracket."
         )
         yield drawn("memory", result.name, "memory", alt, plots.memory, _steps(result, "trace"), caps)
-        services = ("server", "postgres", "redis")
-        told = "; ".join(f"{s} {number(metric(result, f'{s}_billed_mean', window), 'MiB')} MiB" for s in services)
+        told = "; ".join(f"{s} {number(metric(result, f'{s}_billed_mean', window), 'MiB')} MiB" for s in SERVICES)
         alt = f"Line plot of the billed memory in {named(result)} over {_words(result, window)}. Means: {told}."
         yield drawn("services", result.name, "memory", alt, plots.services, _steps(result, window), caps)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -14,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 from capsim.base import paths
 from capsim.base.errors import CapsimError
 from capsim.base.toml_text import read_toml
-from capsim.results.run import Run, simulate
+from capsim.results.metrics import METRICS, SOME_RUNS
+from capsim.results.run import Run
 from capsim.scenario.base import Share, Spec
 from capsim.scenario.file import load
 from capsim.scenario.scenario import Scenario
@@ -119,13 +118,8 @@ class Measured(NamedTuple):
     lost_shares: dict[str, float]
 
 
-@cache
-def metrics() -> dict[str, str]:
-    """Every metric that a target may limit, and its unit."""
-    load = {"rate_hz": 1.0, "duration_s": 60.0}
-    spec = Scenario.model_validate({"name": "x", "workload": load, "billing": {"from": dt.date(2026, 2, 3)}})
-    table = simulate(spec, month=False).summary("trace")
-    return {**dict(zip(table["metric"], table["unit"], strict=True)), SAVING: "1"}
+# What a target may limit, and its unit: figures of runs that are played arrival by arrival.
+UNITS = {spec.name: spec.unit for spec in METRICS.values() if spec.name not in SOME_RUNS} | {SAVING: "1"}
 
 
 def usable(slo: SloSpec, source: str | None = None) -> SloSpec:
@@ -142,16 +136,16 @@ def usable(slo: SloSpec, source: str | None = None) -> SloSpec:
     CapsimError
         One line for every target that does not.
     """
-    known, problems = metrics(), []
+    problems = []
     place = source or slo.name
     for spec in slo.target:
-        if spec.metric not in known:
-            near = difflib.get_close_matches(spec.metric, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
+        if spec.metric not in UNITS:
+            near = difflib.get_close_matches(spec.metric, UNITS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(UNITS)}"
             problems.append(f"{place}: target {spec.target!r}: unknown metric {spec.metric!r}; {hint}")
-        elif known[spec.metric] != spec.unit:
+        elif UNITS[spec.metric] != spec.unit:
             problems.append(
-                f"{place}: target {spec.target!r}: {spec.metric} is in {known[spec.metric]}, not in {spec.unit}"
+                f"{place}: target {spec.target!r}: {spec.metric} is in {UNITS[spec.metric]}, not in {spec.unit}"
             )
     if problems:
         raise CapsimError(*problems)

@@ -14,8 +14,9 @@ from capsim.base.errors import CapsimError
 from capsim.base.units import BILLED_MONTH_MINUTES
 from capsim.cost.billed import Billed
 from capsim.cost.railway_export import ALL
-from capsim.cost.usage import SERVICES
-from capsim.results.document import BillLine, Number, Result, Row, Window, rounded
+from capsim.results.document import BillLine, Number, Result, Row, rounded
+from capsim.results.window_tables import Window
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.prices import METERS, Meter, prices_on
 
 

@@ -20,8 +20,12 @@ import pandas as pd
 from capsim.base.errors import CapsimError
 from capsim.cost.bill import bill
 from capsim.engine.fidelity import Fidelity, check_law
-from capsim.engine.simulation import play
+from capsim.engine.simulation import Played, play
 from capsim.memory.limits import container_mib
+from capsim.results.metrics import shown_in
+from capsim.results.verdict import verdict_of
+from capsim.results.window_tables import WindowTables
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 from capsim.show.explorer.settings import Settings
@@ -31,7 +35,6 @@ from capsim.workload.block import Block
 
 RESOLUTION_S = 60.0
 KEPT_LOADS = 2  # a day at 100 requests/s takes 70 MB
-SERVICES = ("server", "postgres", "redis")
 LINES = ("memory", "cpu", "egress", "volume")
 DIGITS = 4  # significant, of what is drawn
 
@@ -98,30 +101,31 @@ def explored(
         raise Superseded
     began_s = time.perf_counter()
     scenario = settings.scenario()
-    samples = None
+    played = None
     if fidelity == "law":
         try:
             check_law(scenario)
-            samples = _samples(scenario, load_of(scenario, seed=seed), "law", seed, superseded)
+            played = _played(scenario, load_of(scenario, seed=seed), "law", seed, superseded)
         except CapsimError:
             fidelity = "exact"
-    if samples is None:
+    if played is None:
         assert scenario.workload.rate_hz is not None
-        samples = _samples(scenario, _load(scenario.workload.rate_hz, seed), "exact", seed, superseded)
+        played = _played(scenario, _load(scenario.workload.rate_hz, seed), "exact", seed, superseded)
+    samples = played.samples()
     thinned = steps(samples)
     answer = {
         "fidelity": fidelity,
         "settings": {f.name: getattr(settings, f.name) for f in fields(settings)},
         "series": _series(thinned, scenario),
-        "figures": _figures(samples),
+        "figures": _figures(scenario, samples, played),
         "bill": _bill(samples, scenario),
     }
     return answer | {"took_ms": round(1e3 * (time.perf_counter() - began_s))}
 
 
-def _samples(
+def _played(
     scenario: Scenario, load: Load, fidelity: Fidelity, seed: int, superseded: Callable[[], bool]
-) -> pd.DataFrame:
+) -> Played:
     def hour(share: float) -> None:
         if superseded():
             raise Superseded
@@ -129,7 +133,7 @@ def _samples(
     played, _ = play(
         scenario, load, seed=seed, replicate=0, resolution_s=RESOLUTION_S, keep=False, progress=hour, fidelity=fidelity
     )
-    return played.samples()
+    return played
 
 
 def _series(thinned: pd.DataFrame, scenario: Scenario) -> dict[str, Any]:
@@ -149,15 +153,14 @@ def _series(thinned: pd.DataFrame, scenario: Scenario) -> dict[str, Any]:
     return found
 
 
-def _figures(samples: pd.DataFrame) -> list[dict[str, Any]]:
-    lost = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
+def _figures(scenario: Scenario, samples: pd.DataFrame, played: Played) -> list[dict[str, Any]]:
+    tables = WindowTables(
+        scenario, samples, played.stuck(), played.waits(), played.lives(), pd.DataFrame(), verdict_of(samples)
+    )
     last = samples.iloc[-1]
-    rows = [
-        ("server memory, mean", samples["server_rss_mib"].mean(), "MiB"),
-        ("server memory, peak", samples["server_rss_peak_mib"].max(), "MiB"),
+    rows = [(spec.label, spec.of(tables), spec.unit) for spec in shown_in("explorer")]
+    rows += [
         ("largest buffer", max(samples[f"{s}_buffer_max_rows"].max() for s in STREAMS), "items"),
-        ("items offered", sum(samples[f"{s}_arrived"].sum() for s in STREAMS), "items"),
-        ("items lost", sum(samples[f"{s}_{what}"].sum() for s in STREAMS for what in lost), "items"),
         ("still buffered at midnight", sum(last[f"{s}_buffer_mean_rows"] for s in STREAMS), "items"),
     ]
     return [

@@ -16,7 +16,8 @@ from capsim.show.plots.trace import dispersion, rate
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capsim.results.document import Comparison, Result, Window
+    from capsim.results.document import Comparison, Result
+    from capsim.results.window_tables import Window
     from capsim.study.findings.document import Finding
     from capsim.workload import Trace
 

@@ -28,7 +28,7 @@ from capsim.show.plots.steps import Caps, steps
 
 if TYPE_CHECKING:
     from capsim.results.run import Run
-    from capsim.results.summary import Window
+    from capsim.results.window_tables import Window
 
 SERVICES = {"server": (BLUE, ""), "postgres": (ORANGE, "///"), "redis": (PINK, "...")}  # colour, hatch
 LINES = {

@@ -8,6 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.units import BILLED_MONTH_MINUTES, KIB, MIB
+from capsim.results.metrics import METRICS, MetricSpec
+from capsim.results.window_tables import items
+from capsim.scenario.columns import LOSSES, SERVICES
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 
@@ -94,7 +97,7 @@ class Played:
     def invoice(self) -> list[Line]:
         """Of the month."""
         from capsim.cost.bill import invoice
-        from capsim.cost.usage import SERVICES, Window, service_usage
+        from capsim.cost.usage import Window, service_usage
         from capsim.scenario.prices import plan_on, prices_on
 
         window, day = Window.of(self.month), self.scenario.billing.from_date
@@ -145,7 +148,7 @@ def _mean(table: pd.DataFrame, column: str) -> float:
 def _billed(service: str, how: str, month: bool = False) -> Callable[[Played], Value]:
     def of(side: Played) -> Value:
         table = side.month if month else side.samples
-        services = ("server", "postgres", "redis") if service == "project" else (service,)
+        services = SERVICES if service == "project" else (service,)
         found = []
         for bracket in ("", "_lower", "_upper"):
             total = table.assign(total=sum(table[f"{s}_billed{bracket}_mib"] for s in services))
@@ -175,16 +178,12 @@ def _averaged(*columns: str) -> Callable[[Played], float]:
     return lambda side: max(_mean(side.samples, column) for column in columns)
 
 
-def _total(side: Played, *fates: str) -> float:
-    return float(sum(side.samples[f"{s}_{fate}"].sum() for s in STREAMS for fate in fates))
-
-
 def _lost(side: Played) -> float:
-    return _total(side, "dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
+    return items(side.samples, LOSSES)
 
 
 def _lost_share(side: Played) -> float:
-    return _lost(side) / max(_total(side, "arrived"), 1.0)
+    return _lost(side) / max(items(side.samples, ("arrived",)), 1.0)
 
 
 def _stuck(side: Played) -> float:
@@ -265,22 +264,22 @@ def _timeouts(side: Played) -> float:
     return float((~side.run.waits["granted"]).sum())
 
 
+def _of_run(spec: MetricSpec) -> Callable[[Played], float]:
+    return lambda side: float(spec.of(side.run.tables()))
+
+
 def _in(fault: str, of: Callable[[Played], Value | float]) -> Callable[[Played], Value | float]:
     return lambda side: of(getattr(side, fault))
 
 
-ALL = ("server", "postgres", "redis")
 BUFFERS = [f"{stream}_buffer_max_rows" for stream in STREAMS]
 FIGURES: dict[str, Figure] = {
-    # over the load, once
-    "server_rss_mean": Figure("MiB", "resident memory of the server, mean", _averaged("server_rss_mib")),
-    "server_rss_peak": Figure("MiB", "resident memory of the server, peak", _largest("server_rss_peak_mib")),
-    "server_heap_mean": Figure("MiB", "heap of the server, mean", _averaged("server_heap_mib")),
+    # over the load, once: those of every run, then those of the audit alone
+    **{spec.name: Figure(spec.unit, spec.meaning, _of_run(spec)) for spec in METRICS.values() if spec.when is None},
     "server_billed_mean": Figure("MiB", "billed memory of the server, mean", _billed("server", "mean")),
     "server_billed_peak": Figure("MiB", "billed memory of the server, peak", _billed("server", "peak")),
-    "held_mean": Figure("MiB", "memory of the three services without file cache, mean", _held(ALL, "mean")),
+    "held_mean": Figure("MiB", "memory of the three services without file cache, mean", _held(SERVICES, "mean")),
     "postgres_held_peak": Figure("MiB", "memory of Postgres without file cache, peak", _held(("postgres",), "peak")),
-    "server_cpu_mean": Figure("vCPU", "CPU of the server, mean", _averaged("server_cpu_vcpu")),
     "log_files_end": Figure("MiB", "log files on the server's disk", _log_files),
     "buffers_full": Figure("MiB", "all buffers at their caps", _buffers_full),
     "buffer_mean": Figure("rows", "fullest buffer, mean", _averaged(*(f"{s}_buffer_mean_rows" for s in STREAMS))),
@@ -289,8 +288,6 @@ FIGURES: dict[str, Figure] = {
     "cleanup_runs": Figure("1/h", "runs of the cleanup", _cleanup_runs),
     "heap_limit": Figure("MiB", "limit of the heap as V8 sees it", _heap_limit),
     "deaths": Figure("deaths", "processes ended by their memory", _deaths),
-    "redis_queue_peak": Figure("commands", "commands that wait for Redis, peak", _largest("redis_queued_max")),
-    "pool_open_peak": Figure("connections", "open connections, peak", _largest("pool_open_max")),
     "items_lost": Figure("items", "items lost", _lost),
     "lost_share": Figure("1", "share of the items lost", _lost_share),
     # continued to a month
@@ -306,7 +303,7 @@ FIGURES: dict[str, Figure] = {
     "stall_rss_peak": Figure("MiB", "resident memory of the server, peak in the stall",
                              _in("stall", _largest("server_rss_peak_mib"))),
     "stall_held_peak": Figure("MiB", "memory of the three services without file cache, peak in the stall",
-                              _in("stall", _held(ALL, "peak"))),
+                              _in("stall", _held(SERVICES, "peak"))),
     "stall_buffer_peak": Figure("rows", "fullest buffer in the stall", _in("stall", _largest(*BUFFERS))),
     "stall_pool_open": Figure("connections", "open connections, peak in the stall",
                               _in("stall", _largest("pool_open_max"))),

@@ -14,6 +14,7 @@ from capsim.base.units import US_PER_MINUTE
 from capsim.base.workers import WORKERS, Workers
 from capsim.results.document import published
 from capsim.results.run import simulate
+from capsim.scenario.columns import LOSSES
 from capsim.scenario.file import dumps
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS, Stream
@@ -276,13 +277,12 @@ def trace_of(outcome: Outcome, part: str, disturbance: Disturbance) -> Trace:
     writers = [part] if part in STREAMS else list(STREAMS)
     per_step = max(1, math.ceil(len(samples) / STEPS))
     place = np.arange(len(samples)) // per_step
-    fates = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
     if part in LEVELS:
         column, name, factor = LEVELS[part]
         level = samples[column] * factor
     else:
         name, level = "largest buffer [rows]", samples[[f"{w}_buffer_max_rows" for w in writers]].max(axis=1)
-    lost = samples[[f"{w}_{fate}" for w in writers for fate in fates]].sum(axis=1).cumsum().groupby(place).last()
+    lost = samples[[f"{w}_{fate}" for w in writers for fate in LOSSES]].sum(axis=1).cumsum().groupby(place).last()
     whole = disturbance in (LOAD, ABANDONED, READS)
     return Trace(
         step_s=float(per_step * samples["width_s"].iloc[0]),

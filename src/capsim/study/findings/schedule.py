@@ -12,6 +12,7 @@ from typing import Any
 
 from capsim.base.units import US_PER_HOUR
 from capsim.engine.simulation import play
+from capsim.scenario.columns import LOSSES
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS, Stream
 from capsim.study.findings.detectors import Detection, Facts, detect
@@ -190,8 +191,7 @@ class Outcome:
     @property
     def lost(self) -> float:
         """Items lost in any way [items]."""
-        fates = ["dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down"]
-        return float(self.facts.items[fates].to_numpy().sum())
+        return float(self.facts.items[list(LOSSES)].to_numpy().sum())
 
     def has(self, kind: str, part: str) -> Detection | None:
         """The failure of that kind in that part, if there is one."""

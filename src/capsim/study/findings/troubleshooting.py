@@ -13,17 +13,15 @@ from typing import Any, NamedTuple
 
 from capsim.base.units import BILLED_MONTH_MINUTES, GB, MIB
 from capsim.engine.simulation import play
-from capsim.results.accounting import FATES, accounting
+from capsim.results.accounting import accounting
 from capsim.results.stress_test import cases
+from capsim.scenario.columns import LOSSES
 from capsim.scenario.prices import prices_on
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 from capsim.study.findings.document import Option, Symptom
 from capsim.study.sweeps.point import changed
 from capsim.workload import load_of
-
-LOST = ("dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down")
-assert set(LOST) < set(FATES)
 
 Changes = Mapping[str, Any]
 
@@ -125,7 +123,7 @@ def enveloped(scenario: Scenario, peak_hz: float, seed: int) -> Envelope:
         figures["calls without a connection"] += float((~played.waits()["granted"]).sum()) + refused
         writers = set(stuck.loc[stuck["to_s"].isna(), "writer"])
         held = [p.server.writers[w].count for p in played.fleet.processes for w in p.server.writers if w in writers]
-        lost += float(items[list(LOST)].sum()) + sum(held)
+        lost += float(items[list(LOSSES)].sum()) + sum(held)
         memory = samples["server_billed_mib"] + samples["postgres_billed_mib"]
         billed += float((memory * samples["width_s"]).sum() / samples["width_s"].sum()) / len(tests)
     return Envelope(figures, lost, billed)

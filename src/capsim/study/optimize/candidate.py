@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from capsim.base.units import US_PER_S
 from capsim.results.page_cache import cache_share
 from capsim.results.run import MONTH_US, Run, simulate
+from capsim.scenario.columns import LOSSES
 from capsim.scenario.prices import plan_on
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
@@ -87,6 +88,6 @@ def _figures(slo: SloSpec, run: Run, seen: Measured, baseline_usd: float | None)
         for what in ("buffer", "in_flight")
     )
     items = run.accounting()
-    lost = float(items[["dropped_cap", "dropped_failed", "uncounted", "lost_exit", "refused_down"]].to_numpy().sum())
+    lost = float(items[list(LOSSES)].to_numpy().sum())
     share = max([lost / max(float(items["arrived"].sum()), 1.0), *seen.lost_shares.values()])
     return Figures(seen.paid_usd, share, waiting / arrived if arrived else 0.0, tuple(targets))

@@ -12,9 +12,10 @@ from capsim.base.errors import PriceError
 from capsim.base.units import GB, GIB, MIB
 from capsim.cost.bill import Line, cents, either, invoice
 from capsim.cost.spending_limit import hard_limit
-from capsim.cost.usage import SERVICES, Usage, Window, service_usage
+from capsim.cost.usage import Usage, Window, service_usage
 from capsim.memory.volume import volume_full
 from capsim.results.continued import continued
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.file import load
 from capsim.scenario.prices import bundled_prices, plan_on, prices_on
 from capsim.study.published.table import Published

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capsim.base.units import GB, MIB
-from capsim.cost.usage import SERVICES
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.providers import bundled_sizes, smallest
 from capsim.study.published.table import Published
 

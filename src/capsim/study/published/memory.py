@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from capsim.cost.usage import SERVICES
+from capsim.scenario.columns import SERVICES
 from capsim.study.published.table import Published
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from capsim.base.intervals import t_quantile
 from capsim.base.rng import generator
 from capsim.cost.bill import bill
-from capsim.cost.usage import SERVICES
 from capsim.memory.constants import CONSTANTS, assuming, bracket
 from capsim.results.continued import continued
+from capsim.scenario.columns import SERVICES
 from capsim.scenario.file import load
 from capsim.study.published.runs import AFTER, BEFORE
 from capsim.study.published.table import Published

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.errors import CapsimError, MachineError, ScenarioError
 from capsim.memory.uncertainty import overridden
-from capsim.results.document import Window, rounded
+from capsim.results.document import rounded
+from capsim.results.metrics import METRICS
+from capsim.results.page_cache import cache_share
+from capsim.results.window_tables import Window
 from capsim.scenario.constants import names_of
 from capsim.scenario.file import keys
 from capsim.scenario.parameters import Parameter
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from capsim.workload import Trace
 
 CONSTANTS = "constants."  # begins the key of a fitted constant
-SUFFIXES = {
-    "MiB": "_mib", "d": "_d", "s": "_s", "ms": "_ms", "1/s": "_hz", "vCPU": "_vcpu", "rows": "_rows", "USD": "_usd",
-}  # fmt: skip
 Row = dict[str, float | None]
 
 
@@ -196,11 +196,8 @@ def figures(run: Run, window: Window) -> Row:
     ``_lower`` and ``_upper`` are the brackets of the page cache.
     """
     row: Row = {}
-    for metric, value, unit, _ in run.summary(window).itertuples(index=False):
-        suffix = SUFFIXES.get(unit, "")
-        row[metric if metric.endswith(suffix) else metric + suffix] = _number(value)
-    from capsim.results.page_cache import cache_share
-
+    for metric, value in run.to_frame(window)["value"].items():
+        row[METRICS[str(metric)].column] = _number(value)
     shares = cache_share(run, window)
     for column in ("usage_usd", "bill_usd"):
         for bracket, infix in (("expected", ""), ("lower", "_lower"), ("upper", "_upper")):
