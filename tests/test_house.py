@@ -95,7 +95,6 @@ LONG_FUNCTIONS: set[str] = {
     "engine/visits.py:look_ahead",
     "memory/server.py:columns",
     "results/run.py:simulate",
-    "results/summary.py:summary",
     "study/audit/examine.py:examine",
     "study/findings/find.py:find",
     "study/findings/tail_probability.py:tails",
@@ -109,7 +108,6 @@ LONG_FUNCTIONS: set[str] = {
 }
 CIRCLES: set[frozenset[str]] = {
     frozenset({"capsim.engine.fleet", "capsim.engine.timeline"}),
-    frozenset({"capsim.results.run", "capsim.results.summary"}),
 }
 FUNCTIONS_AND_MODULES: set[str] = {
     "memory/__init__.py:constants",
@@ -136,8 +134,6 @@ LAZY: set[str] = {
     "show/explorer/widget.py: capsim.show.plots",
     "show/explorer/widget.py: capsim.show.plots.palette",
     "show/explorer/widget.py: capsim.show.plots.run",
-    "show/html_repr.py: capsim.base.units",
-    "show/html_repr.py: capsim.results.run",
     "show/html_repr.py: capsim.workload.instants",
     "show/notebook_setup.py: capsim.workload",
     "show/notebooks.py: capsim.base.files",
@@ -159,7 +155,6 @@ LAZY: set[str] = {
     "study/audit/figures.py: capsim.scenario.prices",
     "study/sweeps/growth.py: capsim.scenario.file",
     "study/sweeps/point.py: capsim.memory.constants",
-    "study/sweeps/point.py: capsim.results.page_cache",
     "study/sweeps/point.py: capsim.results.run",
     "study/sweeps/run.py: capsim.workload.recorded",
     "telemetry/calibration/fit.py: capsim.telemetry.calibration",

@@ -112,11 +112,10 @@ def explored(
         assert scenario.workload.rate_hz is not None
         played = _played(scenario, _load(scenario.workload.rate_hz, seed), "exact", seed, superseded)
     samples = played.samples()
-    thinned = steps(samples)
     answer = {
         "fidelity": fidelity,
         "settings": {f.name: getattr(settings, f.name) for f in fields(settings)},
-        "series": _series(thinned, scenario),
+        "series": _series(steps(samples), scenario),
         "figures": _figures(scenario, samples, played),
         "bill": _bill(samples, scenario),
     }
