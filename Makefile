@@ -15,7 +15,7 @@ VENV = $(if $(PYTHON),$(PYTHON) -m venv .venv,$(error capsim needs Python 3.11 o
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test test-slow fuzz bench notebooks docs lab schema audit lint lock
+.PHONY: run test test-slow fuzz bench notebooks docs house lab schema audit lint lock
 .DELETE_ON_ERROR:
 
 run: .venv/run.stamp
@@ -41,6 +41,10 @@ notebooks: .venv/test.stamp
 # The site: open build/site/index.html.
 docs: .venv/test.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# The picture of CONTRIBUTING.md, from the imports.
+house: .venv/test.stamp
+	$(BIN)/python docs/_site/house.py
 
 lab: .venv/test.stamp
 	$(BIN)/capsim lab

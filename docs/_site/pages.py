@@ -18,7 +18,7 @@ from nbconvert import MarkdownExporter
 import capsim
 from capsim import cli
 from capsim.scenario import columns as tables
-from capsim.scenario import parameters as knobs
+from capsim.scenario.file import keys as scenario_keys
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -26,6 +26,7 @@ TOP = Path(__file__).resolve().parents[2]
 COPIED = {
     "README.md": "index.md",
     "CHANGELOG.md": "CHANGELOG.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
     "benchmarks/README.md": "benchmarks/README.md",
     "benchmarks/results.md": "benchmarks/results.md",
     **{(place := f"data/{name}/README.md"): place for name in ("audit", "prices", "scenarios", "tables", "traces")},
@@ -138,7 +139,7 @@ def python() -> str:
 
 def keys() -> str:
     """Every key of a scenario."""
-    every = knobs.keys()
+    every = scenario_keys()
     lines = ["# Keys of a scenario", "", "What `capsim scenario keys` lists.", ""]
     lines += ["| key | unit | default | meaning |", "|---|---|---|---|"]
     lines += [f"| `{key.name}` | {key.unit} | {_cell(key.default)} | {_cell(key.meaning)} |" for key in every]
