@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from capsim.base.document import dumps, rounded
 from capsim.base.errors import CapsimError
 from capsim.base.intervals import t_quantile
 from capsim.base.paths import data_dir
 from capsim.results.accounting import FATES
-from capsim.results.document import Account, dumps, load_document, load_results, result_of, rounded, schema_text
+from capsim.results.document import Account, load_document, load_results, result_of, schema_text
 from capsim.results.replicates import combine
 from capsim.results.series import MAX_STEPS, series_of, step_s
 from fake_run import FakeRun, samples

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from capsim.base.document import dumps
 from capsim.base.errors import CapsimError
 from capsim.cli import main
 from capsim.cost.billed import is_export, read_billed, read_series
-from capsim.results.document import BillLine, Result, dumps
+from capsim.results.document import BillLine, Result
 from capsim.telemetry.reconcile import reconcile, schema_text, screen
 
 DATA = Path(__file__).parent / "data/billed"

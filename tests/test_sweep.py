@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import capsim as cs
+from capsim.base.document import dumps
 from capsim.base.errors import CapsimError, MachineError
 from capsim.base.intervals import Target
 from capsim.base.paths import data_dir
@@ -25,7 +26,7 @@ from capsim.scenario.scenario import Scenario
 from capsim.study.sweeps import cluster
 from capsim.study.sweeps import run as sweep_run
 from capsim.study.sweeps.design import Axis, Grid, Range, Sample
-from capsim.study.sweeps.document import document_of, dumps, schema_text
+from capsim.study.sweeps.document import document_of, schema_text
 from capsim.study.sweeps.journal import NAME
 from capsim.study.sweeps.point import Outcome, Task, place, run_task
 from capsim.study.sweeps.run import ABOUT, TABLE, Interrupted, csv, differences, means

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from capsim.base.document import dumps
 from capsim.base.errors import CapsimError
 from capsim.base.files import folder, write_text
 from capsim.base.progress import Progress
@@ -17,7 +18,7 @@ from capsim.cli import FAILED
 from capsim.cli.options import Options
 from capsim.results.comparison import changed_inputs, check_alike, drift, unlike
 from capsim.results.conditions import Side, check_equal
-from capsim.results.document import Document, Result, RunLike, dumps, load_document, load_results, result_of, results_of
+from capsim.results.document import Document, Result, RunLike, load_document, load_results, result_of, results_of
 from capsim.scenario.file import load
 from capsim.scenario.prices import plan_on, prices_on
 from capsim.scenario.scenario import Scenario

@@ -126,7 +126,8 @@ def sweep(
             fail(f"interrupted; printed the runs that are done: {stopped.done} of {stopped.total}", code=INTERRUPTED)
         fail(f"interrupted; {stopped.done} of {stopped.total} runs are kept in {out}: --resume", code=INTERRUPTED)
     if as_json:
-        from capsim.study.sweeps.document import document_of, dumps
+        from capsim.base.document import dumps
+        from capsim.study.sweeps.document import document_of
 
         click.echo(dumps(document_of(table)), nl=False)
     elif out is None:

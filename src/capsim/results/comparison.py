@@ -7,6 +7,7 @@ from importlib.metadata import version
 from itertools import zip_longest
 from typing import NamedTuple
 
+from capsim.base.document import rounded
 from capsim.base.errors import CapsimError
 from capsim.results.conditions import Side, check_equal, flat
 from capsim.results.document import (
@@ -18,7 +19,6 @@ from capsim.results.document import (
     RunLike,
     result_of,
     results_of,
-    rounded,
 )
 from capsim.results.window_tables import Window
 

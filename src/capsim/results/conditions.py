@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
+from capsim.base.document import published
 from capsim.base.errors import CapsimError
 from capsim.scenario.scenario import Scenario
 
@@ -51,8 +52,6 @@ class Side(NamedTuple):
     @classmethod
     def of_scenario(cls, name: str, scenario: Scenario, sha256: str | None, span_s: float | None) -> Side:
         """One that is still to be simulated."""
-        from capsim.results.document import published
-
         return cls(name, flat(published(scenario.model_dump(mode="json", by_alias=True))), sha256, span_s)
 
     @classmethod

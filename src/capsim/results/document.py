@@ -9,19 +9,20 @@ folders.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from capsim.base.display import HasCard, HasPlots
+from capsim.base.document import Number, Row, published
 from capsim.base.errors import CapsimError
 from capsim.base.units import BILLED_MONTH_MINUTES
 from capsim.results.metrics import UNITS
 from capsim.results.replicates import combine
+from capsim.results.series import series_of
 from capsim.results.window_tables import Window
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
 
 SCHEMA_VERSION: Literal[1] = 1
-DIGITS = 9  # significant, of every published number
-Number = Annotated[float | None, Field(description="null where there is no value")]
-
-LINE_CHARACTERS = 110  # of the JSON text: a row of a table stays on one line
-
 REMEDY = "give a result.json that capsim wrote"
 
 _MONTH_S = BILLED_MONTH_MINUTES * 60
@@ -67,12 +63,6 @@ class RunLike(Protocol):
     def accounting(self) -> pd.DataFrame: ...
     def summary(self, window: Window) -> pd.DataFrame: ...
     def bill(self, window: Window) -> pd.DataFrame: ...
-
-
-class Row(BaseModel):
-    """A frozen row of the document; unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Metric(Row):
@@ -265,8 +255,6 @@ def result_of(runs: Iterable[RunLike]) -> Result:
     ValueError
         Without a run.
     """
-    from capsim.results.series import series_of
-
     head: dict[str, Any] = {}
     tables: dict[tuple[str, Window | None], list[pd.DataFrame]] = {}
     warnings: dict[str, None] = {}  # in order, each once
@@ -320,66 +308,6 @@ def _tables(run: RunLike, windows: Iterable[Window]) -> Iterator[tuple[str, Wind
     yield "stress", None, run.stress
 
 
-def rounded(value: float) -> float:
-    """A published number: 9 significant digits, and no negative zero.
-
-    Examples
-    --------
-    >>> rounded(0.1 + 0.2)
-    0.3
-    """
-    return float(f"{value:.{DIGITS}g}") + 0.0
-
-
-def published(value: Any) -> Any:
-    """Plain data with numbers rounded to `DIGITS`; what is not a number becomes None."""
-    if isinstance(value, Mapping):
-        return {str(k): published(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [published(v) for v in value]
-    if hasattr(value, "tolist"):  # NumPy scalars and arrays
-        return published(value.tolist())
-    if isinstance(value, float):
-        return rounded(value) if math.isfinite(value) else None
-    return value
-
-
-def dumps(document: Document) -> str:
-    """The document as JSON text, a row of a table per line: a changed figure is one changed line."""
-    return layout(document.model_dump(mode="json"))
-
-
-def layout(data: Any) -> str:
-    """Plain data as JSON text, a row of a table per line."""
-    return _layout(_whole(data), 0) + "\n"
-
-
-def _whole(value: Any) -> Any:
-    """Floats that are whole numbers as integers, which is how people write them."""
-    if isinstance(value, dict):
-        return {k: _whole(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_whole(v) for v in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 10**DIGITS:
-        return int(value)
-    return value
-
-
-def _layout(value: Any, indent: int) -> str:
-    flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    row = isinstance(value, dict) and not any(isinstance(v, (dict, list)) for v in value.values())
-    numbers = isinstance(value, list) and not any(isinstance(v, (dict, list, str)) for v in value)
-    if not isinstance(value, (dict, list)) or row or numbers or len(flat) + indent <= LINE_CHARACTERS:
-        return flat
-    pad, end = " " * (indent + 1), " " * indent
-    if isinstance(value, dict):
-        parts: Iterable[str] = (
-            f"{json.dumps(k, ensure_ascii=False)}: {_layout(v, indent + 1)}" for k, v in value.items()
-        )
-        return "{\n" + ",\n".join(pad + p for p in parts) + f"\n{end}}}"
-    return "[\n" + ",\n".join(pad + _layout(v, indent + 1) for v in value) + f"\n{end}]"
-
-
 def load_document(path: str | Path) -> Document:
     """Read a saved result or comparison.
 
@@ -418,13 +346,6 @@ def load_results(path: str | Path) -> tuple[Result, ...]:
 def results_of(document: Document) -> tuple[Result, ...]:
     """The results in a document: one, or all sides of a comparison."""
     return (document,) if isinstance(document, Result) else document.results
-
-
-def schema_of(document: type[BaseModel], title: str) -> str:
-    """JSON Schema of another kind of document, as the text of a file in data/schema."""
-    schema = document.model_json_schema(mode="serialization")
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
-    return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema() -> dict[str, Any]:

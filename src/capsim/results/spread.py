@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from capsim.results.document import Metric, Result, rounded
+from capsim.base.document import rounded
+from capsim.results.document import Metric, Result
 
 if TYPE_CHECKING:
     from capsim.results.document import RunLike

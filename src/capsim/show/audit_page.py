@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from capsim.base.document import dumps
 from capsim.base.files import write_text
 from capsim.show import audit_words as words
 from capsim.show.console import WIDTH
 from capsim.show.report import Cell, Table
 from capsim.show.report_plots import Figure, drawn
-from capsim.study.audit.document import Audit, Change, Claim, dumps
+from capsim.study.audit.document import Audit, Change, Claim
 from capsim.study.audit.variants import CUMULATIVE, FAMILIES, FURTHER, ONE, OUT
 
 if TYPE_CHECKING:

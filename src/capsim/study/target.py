@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from capsim.results.document import Number, Row
+from capsim.base.document import Number, Row
 
 
 class Target(Row):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Collection, Mapping, Sequence
 from textwrap import wrap
 from typing import Literal
 
 from pydantic import Field
 
+from capsim.base.document import DocumentModel, Number, Row, rounded
 from capsim.base.errors import CapsimError
 from capsim.base.units import BILLED_MONTH_MINUTES
 from capsim.cost.billed import Billed
 from capsim.cost.railway_export import ALL
-from capsim.results.document import BillLine, Number, Result, Row, rounded
+from capsim.results.document import BillLine, Result
 from capsim.results.window_tables import Window
 from capsim.scenario.columns import SERVICES
 from capsim.scenario.prices import METERS, Meter, prices_on
@@ -38,7 +38,7 @@ class ReconciledLine(Row):
     )
 
 
-class Reconciliation(Row):
+class Reconciliation(DocumentModel):
     """A prediction beside what was billed."""
 
     schema_version: Literal[1] = 1
@@ -209,10 +209,7 @@ def _line(
     )
 
 
-def schema_text() -> str:
-    """The JSON Schema of the document, as data/schema/reconciliation.schema.json keeps it."""
-    schema: Mapping[str, object] = Reconciliation.model_json_schema(mode="serialization")
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+schema_text = Reconciliation.schema_text
 
 
 def screen(document: Reconciliation) -> str:

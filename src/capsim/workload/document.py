@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from capsim.base.document import DocumentModel, Row
 from capsim.workload.asked import asked
 from capsim.workload.description import describe
 from capsim.workload.model import Trace
@@ -16,11 +17,7 @@ from capsim.workload.request_map import rows as rows_of
 from capsim.workload.requests import Requests
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TraceMetric(_Part):
+class TraceMetric(Row):
     """One figure of a trace."""
 
     metric: str = Field(description="the name carries the unit; hours and weekdays are UTC")
@@ -28,7 +25,7 @@ class TraceMetric(_Part):
     unit: str
 
 
-class AskedRow(_Part):
+class AskedRow(Row):
     """The requests to one path."""
 
     method: str
@@ -42,9 +39,10 @@ class AskedRow(_Part):
     duration_median_ms: float | None
 
 
-class TraceDocument(_Part):
+class TraceDocument(DocumentModel):
     """The figures of one trace, over the time that has data."""
 
+    schema_mode: ClassVar[Literal["validation", "serialization"]] = "validation"
     schema_version: Literal[1] = 1
     kind: Literal["trace"] = "trace"
     name: str
@@ -88,6 +86,4 @@ def _figure(value: float) -> float | None:
     return None if value != value else float(f"{value:.9g}")
 
 
-def schema_text() -> str:
-    """JSON Schema of the document, as data/schema/trace.schema.json keeps it."""
-    return json.dumps(TraceDocument.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+schema_text = TraceDocument.schema_text

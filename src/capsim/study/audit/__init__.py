@@ -4,7 +4,8 @@
 for what would have to be true, `verdict` judges, `examine` does all of it; `document` and `page` are how it is told.
 """
 
-from capsim.study.audit.document import Audit, dumps, load_audit, schema_text
+from capsim.base.document import dumps
+from capsim.study.audit.document import Audit, load_audit, schema_text
 from capsim.study.audit.examine import examine
 
 __all__ = ["Audit", "dumps", "examine", "load_audit", "schema_text"]

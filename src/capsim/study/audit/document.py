@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
+from capsim.base.document import DocumentModel, Number, Row
 from capsim.base.errors import CapsimError
-from capsim.results.document import Number, Row, layout, schema_of
 from capsim.study.audit.claims import Measure
 from capsim.study.audit.verdict import Verdict
 
@@ -98,9 +98,10 @@ class Change(Row):
     half_width: Number = Field(description="of the saving's 95 % interval over paired replicates")
 
 
-class Audit(Row):
+class Audit(DocumentModel):
     """The claims of the plan, each beside a prediction."""
 
+    schema_title: ClassVar[str] = "capsim audit document"
     schema_version: Literal[1] = SCHEMA_VERSION
     kind: Literal["audit"] = "audit"
     capsim_version: str
@@ -113,11 +114,6 @@ class Audit(Row):
     claims: tuple[Claim, ...]
     changes: tuple[Change, ...]
     provenance: dict[str, Any]
-
-
-def dumps(audit: Audit) -> str:
-    """The document as JSON text, in the layout of `capsim.results.document.dumps`."""
-    return layout(audit.model_dump(mode="json"))
 
 
 def load_audit(path: str | Path) -> Audit:
@@ -139,6 +135,4 @@ def load_audit(path: str | Path) -> Audit:
         raise CapsimError(f"{path}: {place}: {problem['msg']}; give an audit.json that capsim wrote") from error
 
 
-def schema_text() -> str:
-    """JSON Schema of the document, as the text of data/schema/audit.schema.json."""
-    return schema_of(Audit, "capsim audit document")
+schema_text = Audit.schema_text

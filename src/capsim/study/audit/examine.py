@@ -8,9 +8,9 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from capsim.base.document import published
 from capsim.base.intervals import interval
 from capsim.base.workers import WORKERS, Workers
-from capsim.results.document import published
 from capsim.results.provenance import certificate
 from capsim.scenario.file import load
 from capsim.scenario.scenario import Scenario

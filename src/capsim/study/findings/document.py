@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from capsim.base.display import HasCard, HasPlots
-from capsim.results.document import Number, Row, layout, schema_of
+from capsim.base.document import DocumentModel, Number, Row
 from capsim.study.target import Target
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ class Symptom(Row):
     already: tuple[str, ...] = Field(description="proposals that change nothing here")
 
 
-class Findings(HasCard, Row):
+class Findings(HasCard, DocumentModel):
     """What could break in a scenario."""
 
+    schema_title: ClassVar[str] = "capsim findings document"
     schema_version: Literal[1] = SCHEMA_VERSION
     kind: Literal["findings"] = "findings"
     capsim_version: str
@@ -148,11 +149,4 @@ class Findings(HasCard, Row):
         return f"<Findings of {self.name}: {len(self.findings)}>"
 
 
-def dumps(findings: Findings) -> str:
-    """The document as JSON text, in the layout of `capsim.results.document.dumps`."""
-    return layout(findings.model_dump(mode="json"))
-
-
-def schema_text() -> str:
-    """JSON Schema of the document, as the text of data/schema/findings.schema.json."""
-    return schema_of(Findings, "capsim findings document")
+schema_text = Findings.schema_text

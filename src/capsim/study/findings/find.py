@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from capsim.base.document import published
 from capsim.base.units import US_PER_MINUTE
 from capsim.base.workers import WORKERS, Workers
-from capsim.results.document import published
 from capsim.results.run import simulate
 from capsim.scenario.columns import LOSSES
 from capsim.scenario.file import dumps

@@ -1,6 +1,7 @@
 """The cheapest configuration that meets its targets, found by simulating candidates (extra ``optimize``)."""
 
-from capsim.study.optimize.document import Optimum, dumps, schema_text
+from capsim.base.document import dumps
+from capsim.study.optimize.document import Optimum, schema_text
 from capsim.study.optimize.search import optimize
 from capsim.study.optimize.space import Knob, space
 

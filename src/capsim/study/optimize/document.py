@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from capsim.results.document import Number, Row, layout, schema_of
+from capsim.base.document import DocumentModel, Number, Row
 from capsim.study.findings.document import Chance
 from capsim.study.target import Target
 
@@ -34,9 +34,10 @@ class InTheWay(Row):
     met_by: int = Field(ge=0, description="configurations that met it")
 
 
-class Optimum(Row):
+class Optimum(DocumentModel):
     """The cheapest configuration that meets the targets."""
 
+    schema_title: ClassVar[str] = "capsim optimum document"
     schema_version: Literal[1] = 1
     kind: Literal["optimum"] = "optimum"
     capsim_version: str
@@ -57,11 +58,4 @@ class Optimum(Row):
     provenance: dict[str, Any]
 
 
-def dumps(optimum: Optimum) -> str:
-    """The document as JSON text, in the layout of `capsim.results.document.dumps`."""
-    return layout(optimum.model_dump(mode="json"))
-
-
-def schema_text() -> str:
-    """JSON Schema of the document, as the text of data/schema/optimum.schema.json."""
-    return schema_of(Optimum, "capsim optimum document")
+schema_text = Optimum.schema_text

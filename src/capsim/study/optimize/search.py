@@ -14,9 +14,9 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from capsim.base.document import published
 from capsim.base.errors import CapsimError
 from capsim.base.workers import WORKERS, Workers
-from capsim.results.document import published
 from capsim.results.run import simulate
 from capsim.scenario.file import dumps
 from capsim.scenario.scenario import Scenario

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from capsim.results.document import Row, layout, rounded, schema_of
+from capsim.base.document import DocumentModel, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,9 +18,10 @@ SCHEMA_VERSION: Literal[1] = 1
 Cell = float | int | str | bool | None
 
 
-class Sweep(Row):
+class Sweep(DocumentModel):
     """The table of a sweep, and all that makes its runs what they are."""
 
+    schema_title: ClassVar[str] = "capsim sweep document"
     schema_version: Literal[1] = SCHEMA_VERSION
     kind: Literal["sweep"] = "sweep"
     capsim_version: str
@@ -48,11 +49,4 @@ def _cell(value: Any) -> Cell:
     return value if isinstance(value, int | str | bool) or value is None else str(value)
 
 
-def dumps(document: Sweep) -> str:
-    """The document as JSON text, in the layout of `capsim.results.document.dumps`."""
-    return layout(document.model_dump(mode="json"))
-
-
-def schema_text() -> str:
-    """JSON Schema of the document, as the text of data/schema/sweep.schema.json."""
-    return schema_of(Sweep, "capsim sweep document")
+schema_text = Sweep.schema_text

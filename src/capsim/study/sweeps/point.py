@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from capsim.base.document import rounded
 from capsim.base.errors import CapsimError, MachineError, ScenarioError
 from capsim.memory.uncertainty import overridden
-from capsim.results.document import rounded
 from capsim.results.metrics import METRICS
 from capsim.results.page_cache import cache_share
 from capsim.results.window_tables import Window

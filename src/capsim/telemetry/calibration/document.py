@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from capsim.results.document import Number
+from capsim.base.document import DocumentModel, Number, Row
 from capsim.telemetry.calibration.result import Calibration
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class CalibratedKey(_Part):
+class CalibratedKey(Row):
     """One value, and what it rests on."""
 
     key: str
@@ -26,7 +22,7 @@ class CalibratedKey(_Part):
     before: Number = Field(description="published value; null for what is measured only")
 
 
-class CalibrationCheck(_Part):
+class CalibrationCheck(Row):
     """One figure of the part that was fitted, or held out [MiB]."""
 
     part: str = Field(description="fitted, or held out")
@@ -37,7 +33,7 @@ class CalibrationCheck(_Part):
     high_mib: float
 
 
-class UsageMean(_Part):
+class UsageMean(Row):
     """Mean of one of Railway's metrics over the part that was fitted, or held out."""
 
     part: str = Field(description="fitted, or held out")
@@ -49,7 +45,7 @@ class UsageMean(_Part):
     high: float
 
 
-class CalibrationDocument(_Part):
+class CalibrationDocument(DocumentModel):
     """A calibration."""
 
     schema_version: Literal[1] = 1
@@ -109,6 +105,4 @@ def document_text(found: Calibration) -> str:
     return json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
-def schema_text() -> str:
-    """JSON Schema of the document, as data/schema/calibration.schema.json keeps it."""
-    return json.dumps(CalibrationDocument.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False) + "\n"
+schema_text = CalibrationDocument.schema_text

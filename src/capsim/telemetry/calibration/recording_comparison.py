@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from textwrap import wrap
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from capsim.base.document import DocumentModel, Row
 from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.drift import PARTS, drift
 from capsim.telemetry.calibration.variance_decomposition import budget
@@ -18,11 +18,7 @@ from capsim.workload.recordings.model import Recording
 from capsim.workload.recordings.read import find_recording
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BesideFigure(_Part):
+class BesideFigure(Row):
     """One part of the memory, mean over all blocks [MiB]."""
 
     part: str
@@ -32,7 +28,7 @@ class BesideFigure(_Part):
     outside: int = Field(description="blocks outside of their 99 % band")
 
 
-class BesideDrift(_Part):
+class BesideDrift(Row):
     """A part that left its band."""
 
     part: str
@@ -45,7 +41,7 @@ class BesideDrift(_Part):
     to_the_end: bool
 
 
-class BesideError(_Part):
+class BesideError(Row):
     """A source of the error of a predicted figure."""
 
     figure: str
@@ -54,7 +50,7 @@ class BesideError(_Part):
     share: float = Field(description="of the variance")
 
 
-class Beside(_Part):
+class Beside(DocumentModel):
     """A recording beside a prediction."""
 
     schema_version: int = 1
@@ -187,9 +183,7 @@ def _sentence(one: BesideDrift) -> str:
     )
 
 
-def schema_text() -> str:
-    """JSON Schema of the document, as data/schema/recording-comparison.schema.json keeps it."""
-    return json.dumps(Beside.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False) + "\n"
+schema_text = Beside.schema_text
 
 
 def _short(number: float) -> float:

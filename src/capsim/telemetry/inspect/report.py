@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import textwrap
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from capsim.base.document import DocumentModel, Row
 from capsim.telemetry.inspect.applied import Setting
 from capsim.telemetry.inspect.effective import Effective
 from capsim.telemetry.inspect.finding import Harm
@@ -16,11 +16,7 @@ from capsim.telemetry.inspect.findings import findings
 from capsim.telemetry.inspect.unknown import Unknown
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SettingRow(_Part):
+class SettingRow(Row):
     """A value that applies."""
 
     name: str
@@ -29,7 +25,7 @@ class SettingRow(_Part):
     origin: str = Field(description="file and key, or whose default it is")
 
 
-class FindingRow(_Part):
+class FindingRow(Row):
     """A finding."""
 
     kind: str
@@ -39,7 +35,7 @@ class FindingRow(_Part):
     remedy: str
 
 
-class Inspection(_Part):
+class Inspection(DocumentModel):
     """The configuration as the platform applies it, and what follows from it; without any secret."""
 
     schema_version: Literal[2] = 2
@@ -69,9 +65,7 @@ def inspection(effective: Effective, plan: str = "hobby") -> Inspection:
     )
 
 
-def schema_text() -> str:
-    """The JSON Schema of the document, as data/schema/inspection.schema.json keeps it."""
-    return json.dumps(Inspection.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False) + "\n"
+schema_text = Inspection.schema_text
 
 
 def screen(document: Inspection, width: int = 100) -> str:
