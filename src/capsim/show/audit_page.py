@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from capsim.base.document import dumps
 from capsim.base.files import write_text
 from capsim.show import audit_words as words
 from capsim.show.console import WIDTH
+from capsim.show.pages import render
 from capsim.show.report import Cell, Table
 from capsim.show.report_plots import Figure, drawn
 from capsim.study.audit.document import Audit, Change, Claim
@@ -80,11 +79,8 @@ def write(audit: Audit, out: Path) -> None:
     for figure in figures:
         for ending, content in figure.images.items():
             (out / "plots" / f"{figure.name}.{ending}").write_bytes(content)
-    environment = Environment(
-        loader=PackageLoader("capsim.show", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template("audit.html").render(
+    page = render(
+        "audit.html",
         title="Does the plan deliver what it promises?", answer=words.answer(audit), load=words.load(audit),
         index=_index(audit), claims=[_entry(claim) for claim in audit.claims], figures=figures,
         changes=[_of_family(audit, name) for name in FAMILIES], saves=SAVES, version=audit.capsim_version,

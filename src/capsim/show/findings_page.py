@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from capsim.base.amounts import number
 from capsim.base.errors import CapsimError
 from capsim.base.files import write_text
 from capsim.show.console import WIDTH
+from capsim.show.pages import render
 from capsim.show.plots.findings import finding as plot
 from capsim.show.report import Cell, Table
 from capsim.show.report_plots import Figure, drawn, file_name
@@ -209,11 +208,8 @@ def write(found: Findings, out: Path) -> None:
             "sentences": sentences(finding), "figure": figure, "remedies": _remedies(finding),
             "schedule": f"schedules/{name}.toml" if finding.schedule else "",
         })  # fmt: skip
-    environment = Environment(
-        loader=PackageLoader("capsim.show", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template("findings.html").render(
+    page = render(
+        "findings.html",
         title=f"What could break in {found.name}", answer=answer(found), entries=entries,
         targets=targets_table(found.targets), index=_index(found),
         symptoms=[_symptom(symptom) for symptom in found.troubleshooting], version=found.capsim_version,

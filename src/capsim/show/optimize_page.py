@@ -6,12 +6,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from capsim.base.amounts import number
 from capsim.base.files import write_text
 from capsim.show.console import WIDTH
 from capsim.show.findings_page import chanced, quantity, targets_table
+from capsim.show.pages import render
 from capsim.show.plots.optimize import Triple, front
 from capsim.show.report import Cell, Table
 from capsim.show.report_plots import drawn
@@ -98,11 +97,8 @@ def write(found: Optimum, out: Path) -> None:
         (out / "plots" / f"{figure.name}.{ending}").write_bytes(content)
     if found.scenario:
         write_text(out / "best.toml", found.scenario)
-    environment = Environment(
-        loader=PackageLoader("capsim.show", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template("optimum.html").render(
+    page = render(
+        "optimum.html",
         title=f"The cheapest configuration of {found.name}", answer=answer(found), figure=figure, front=_front(found),
         targets=targets_table(found.targets, "the best" if found.best else "the scenario as it is"),
         best=bool(found.scenario), version=found.capsim_version, seed=found.seed,

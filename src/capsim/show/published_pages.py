@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from capsim.scenario.file import load
 from capsim.scenario.prices import bundled_prices
 from capsim.scenario.providers import bundled_sizes
+from capsim.show.pages import render
 from capsim.study.published.table import Published
 from capsim.workload import find_trace, read_trace
 
@@ -23,14 +22,7 @@ def files(tables: Sequence[Published], seed: int) -> dict[str, str]:
     """Every file of the folder, by name."""
     head = _head(seed)
     shown = [_shown(table) for table in tables]
-    environment = Environment(
-        loader=PackageLoader("capsim.show", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("tables.html").render(head=head, tables=shown)
+    page = render("tables.html", head=head, tables=shown)
     return {
         **{f"{table.name}.csv": table.csv() for table in tables},
         README: _markdown(head, shown),

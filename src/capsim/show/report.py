@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from capsim.base.amounts import number, span
 from capsim.base.files import write_text
 from capsim.memory import constants
@@ -22,6 +20,7 @@ from capsim.results.metrics import shown_in
 from capsim.results.window_tables import Window
 from capsim.show.console import DIFFERENT, ratio
 from capsim.show.headline import answer, bill_window, listed, metric, question, stressed, total
+from capsim.show.pages import render
 from capsim.show.report_plots import figures
 
 if TYPE_CHECKING:
@@ -67,11 +66,7 @@ def write(results: Sequence[Result], out: Path) -> None:
             (out / "plots" / f"{figure.name}.{kind}").write_bytes(content)
     for name, table in tables(results).items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    loader = PackageLoader("capsim.show", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("report.html").render(_context(results), figures=drawn)
+    page = render("report.html", **_context(results), figures=drawn)
     write_text(out / "report.html", page)
 
 

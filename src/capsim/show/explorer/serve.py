@@ -14,7 +14,6 @@ from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capsim.base.errors import CapsimError
 from capsim.base.http_door import Door
@@ -22,6 +21,7 @@ from capsim.engine.fidelity import Fidelity
 from capsim.scenario.file import dumps
 from capsim.show.explorer.engine import Superseded, explored
 from capsim.show.explorer.settings import SETTINGS, Settings
+from capsim.show.pages import render
 from capsim.show.plots import palette
 
 KINDS = {"explorer.js": "text/javascript", "explorer.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -48,11 +48,8 @@ class Explorer:
 
     async def page(self, request: web.Request) -> web.Response:
         """The page; its script reads the settings from the address."""
-        environment = Environment(
-            loader=PackageLoader("capsim.show.explorer", "page"), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
-        text = environment.get_template("explorer.html").render(settings=SETTINGS, defaults=Settings())
+        place = {"package": "capsim.show.explorer", "folder": "page"}
+        text = render("explorer.html", **place, settings=SETTINGS, defaults=Settings())
         return web.Response(text=text, content_type="text/html")
 
     async def play(self, request: web.Request) -> web.Response:
