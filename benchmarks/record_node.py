@@ -18,7 +18,7 @@ from pathlib import Path
 from capsim.telemetry.measure.gclog import FLAGS
 from capsim.telemetry.measure.node import find_node
 from capsim.telemetry.measure.session import PROGRAMS, RECORD_BYTES
-from capsim.telemetry.record.recorder import Settings, record
+from capsim.telemetry.record.recorder import RecordSettings, record
 from capsim.workload.recordings.address import address_of
 
 EVERY_S = 1.0
@@ -54,7 +54,7 @@ def main() -> None:
                 [node.path, str(PROGRAMS / "load.cjs"), json.dumps(body)], stdout=subprocess.DEVNULL
             )
             address = address_of(f"http://127.0.0.1:{port}/api/metrics")
-            tally = record(Settings(address=address, every_s=EVERY_S, for_s=given.seconds), given.out)
+            tally = record(RecordSettings(address=address, every_s=EVERY_S, for_s=given.seconds), given.out)
         print(f"{given.out}: Node {node.version}, {tally.samples} samples, {tally.missed} missed")
     finally:
         for process in (load, server):

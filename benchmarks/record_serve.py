@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from capsim.telemetry.record.ask import Unanswered, ask
-from capsim.telemetry.record.recorder import Settings, record
+from capsim.telemetry.record.recorder import RecordSettings, record
 from capsim.validation.reference.load import drive
 from capsim.workload import find_trace, read_trace
 from capsim.workload.convert import rebin
@@ -71,7 +71,7 @@ def main() -> None:
                 except Unanswered:
                     time.sleep(0.2)
             load = threading.Thread(target=lambda: asyncio.run(drive(f"http://127.0.0.1:{PORT}", arrivals)))
-            settings = Settings(address=address, every_s=EVERY_S, for_s=given.seconds + 8)
+            settings = RecordSettings(address=address, every_s=EVERY_S, for_s=given.seconds + 8)
             load.start()
             tally = record(settings, given.out)
             load.join()

@@ -14,7 +14,7 @@ from capsim.memory.constants import value
 from capsim.memory.server import process_of
 from capsim.scenario.file import dumps, loads
 from capsim.scenario.workload import STREAMS
-from capsim.telemetry.calibration.fit import Task, _root_of
+from capsim.telemetry.calibration.fit import FitTask, _root_of
 from capsim.telemetry.calibration.identify import identified
 from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, merged, published
 from capsim.telemetry.calibration.response_surface import learn
@@ -290,7 +290,7 @@ def test_the_command_writes_the_scenario_and_says_what_it_rests_on(recording, tm
 def test_a_seed_gives_the_same_simulations_again(recording):
     scenario = scenario_of(MINUTES)
     parts = stretches(recording, 4_000, scenario)
-    one = Task(Simulator(scenario, parts, 1.0), PARAMETERS, published(scenario), np.zeros(1), 5)
+    one = FitTask(Simulator(scenario, parts, 1.0), PARAMETERS, published(scenario), np.zeros(1), 5)
     low, high = bounds(PARAMETERS)
     first, again = (one.draw(low, high, 4, 1, lambda share: None) for _ in range(2))
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from capsim.telemetry.calibration.fit import BUDGET, FIRST, HELD_OUT, Task, by_likelihood
+from capsim.telemetry.calibration.fit import BUDGET, FIRST, HELD_OUT, FitTask, by_likelihood
 from capsim.telemetry.calibration.likelihood import Likelihood, _parabola
 from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, published
 from capsim.telemetry.calibration.segments import measured, stretches
@@ -44,7 +44,7 @@ def test_ninety_of_a_hundred_intervals_hold_the_constant_and_are_narrow():
     for i, truth in enumerate(truths):
         recording = twin(truth, PARAMETERS, 1_000 * SEED + i, minutes=MINUTES)
         simulator = simulator_of(recording)
-        task = Task(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(simulator.parts)), i)
+        task = FitTask(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(simulator.parts)), i)
         # All twins have the same load, so the first look at the whole range is the same for all of them.
         first = first or task.draw(*bounds(PARAMETERS), FIRST, 0, lambda share: None)
         found, intervals = by_likelihood(task, first=first)

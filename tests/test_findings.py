@@ -40,7 +40,7 @@ from capsim.study.findings.schedule import (
 from capsim.study.findings.search import bisect, triggers
 from capsim.study.findings.troubleshooting import jobs_of, ranked
 from capsim.study.slo import SloSpec, read
-from capsim.validation.reference_runs import Arrivals, play_model, play_virtual
+from capsim.validation.reference_runs import ArrivalTimes, play_model, play_virtual
 from capsim.workload import load_of
 
 STALL, FAST, SLOW = DISTURBANCES[0], BY_NAME["outage that fails fast"], BY_NAME["outage that fails slowly"]
@@ -368,7 +368,7 @@ def test_the_running_reference_replays_a_schedule(name, disturbance, writer, rat
     outcome = Bench(load(name), {writer: rate_hz}).play(disturbance, size, writer)
     assert {d.kind for d in outcome.detections if d.part == writer} >= ({kind} if kind else set())
     scenario = loads(dumps_scenario(outcome.scenario))
-    arrivals = Arrivals(load_of(scenario).blocks())
+    arrivals = ArrivalTimes(load_of(scenario).blocks())
     reference = play_virtual(scenario, arrivals, LatencyDatabase(scenario.database, 0, 0))
     model = play_model(scenario, arrivals, LatencyDatabase(scenario.database, 0, 0))
     assert reference.counts == model.counts and reference.stuck == model.stuck
@@ -435,14 +435,21 @@ def test_a_scenario_that_fails_at_rest_says_so_first():
                      troubleshooting=(), provenance={})  # fmt: skip
     assert overview(found).startswith("x already fails at rest: growing backlog")
 
+
 # --- targets ------------------------------------------------------------------------------------------------
 
 
 def test_the_seeds_targets_are_all_there():
     spec = read("seed")
     limits = {(t.metric, t.most, t.least) for t in spec.target}
-    assert {("server_rss_mean", 512, None), ("server_rss_peak", 800, None), ("server_heap_mean", 200, None),
-            ("pool_open_peak", 10, None), ("items_lost_share", 0.01, None), ("bill_saving", None, 0.6)} <= limits
+    assert {
+        ("server_rss_mean", 512, None),
+        ("server_rss_peak", 800, None),
+        ("server_heap_mean", 200, None),
+        ("pool_open_peak", 10, None),
+        ("items_lost_share", 0.01, None),
+        ("bill_saving", None, 0.6),
+    } <= limits
 
 
 def test_contradicting_targets_are_refused_in_one_line(tmp_path):
@@ -470,7 +477,7 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("findings")
     (folder / "x.toml").write_text(
         'schema_version = 1\nname = "x"\n[workload]\nrate_hz = 150\nduration_s = 60\n'
-        '[workload.mix]\nevents = 1.0\nrevenue = 0.0\nheartbeats = 0.0\n'
+        "[workload.mix]\nevents = 1.0\nrevenue = 0.0\nheartbeats = 0.0\n"
         '[billing]\nplan = "hobby"\nfrom = "2026-02-03"\n',
         encoding="utf-8",
     )

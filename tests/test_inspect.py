@@ -21,7 +21,7 @@ from capsim.telemetry.inspect.package_scripts import table_of
 from capsim.telemetry.inspect.pool import pool_of
 from capsim.telemetry.inspect.report import schema_text
 from capsim.telemetry.inspect.shell import shell_form
-from capsim.telemetry.inspect.shell_state import Container
+from capsim.telemetry.inspect.shell_state import StartContainer
 from capsim.telemetry.inspect.started import Started, server_of
 from capsim.telemetry.inspect.unknown import Unknown
 from capsim.telemetry.inspect.url import address_of
@@ -47,7 +47,7 @@ def kinds(folder: Path, on: dt.date | None = None) -> set[str]:
 
 def server(command: str, env: dict[str, str] | None = None) -> Started:
     """The server of a start command as Railpack's image runs it."""
-    found = server_of(shell_form(command, env or {}, "railway.json", Container(packages=table_of(SCRIPTS))))
+    found = server_of(shell_form(command, env or {}, "railway.json", StartContainer(packages=table_of(SCRIPTS))))
     assert found is not None
     return found
 
@@ -87,7 +87,7 @@ def test_a_variable_of_the_service_reaches_the_server_unless_it_is_unset():
 @pytest.mark.parametrize("command", ["node 'hunter2", "for f in hunter2; do node a.js; done", "(node hunter2"])
 def test_a_command_that_only_a_run_could_resolve_is_refused_without_being_shown(command):
     with pytest.raises(CapsimError, match=r"railway\.json: ") as caught:
-        shell_form(command, {}, "railway.json", Container())
+        shell_form(command, {}, "railway.json", StartContainer())
 
     assert "hunter2" not in str(caught.value)
 

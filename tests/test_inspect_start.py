@@ -13,7 +13,7 @@ from capsim.telemetry.inspect.findings import findings
 from capsim.telemetry.inspect.package_scripts import Packages, asked, manager_of, table_of
 from capsim.telemetry.inspect.process_tree import shell_of
 from capsim.telemetry.inspect.shell import shell_form
-from capsim.telemetry.inspect.shell_state import Container
+from capsim.telemetry.inspect.shell_state import StartContainer
 from capsim.telemetry.inspect.started import main_of, server_of, unshelled
 
 ROOT = {
@@ -46,7 +46,7 @@ def kinds(at: Path) -> set[str]:
 
 
 def of(command: str, sh: str = DEBIAN, shell: str = "bash", packages: Packages | None = None, **env: str):
-    steps = shell_form(command, env, "x", Container(sh=sh, packages=packages or table_of(ROOT)), shell)
+    steps = shell_form(command, env, "x", StartContainer(sh=sh, packages=packages or table_of(ROOT)), shell)
     return server_of(steps), main_of(steps)
 
 

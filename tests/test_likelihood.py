@@ -15,9 +15,9 @@ from capsim.base.errors import CapsimError
 from capsim.memory.heap import Process, simulate
 from capsim.telemetry.calibration import fit as fitting
 from capsim.telemetry.calibration.filter import log_between
-from capsim.telemetry.calibration.fit import BUDGET, HELD_OUT, Task, by_likelihood, calibrate
+from capsim.telemetry.calibration.fit import BUDGET, HELD_OUT, FitTask, by_likelihood, calibrate
 from capsim.telemetry.calibration.heaps import follow, numbers_of
-from capsim.telemetry.calibration.likelihood import Found, Likelihood, _parabola, _power, _weights
+from capsim.telemetry.calibration.likelihood import Likeliest, Likelihood, _parabola, _power, _weights
 from capsim.telemetry.calibration.parameters import DEFAULT, bounds, chosen, published
 from capsim.telemetry.calibration.predictive_check import Likeness
 from capsim.telemetry.calibration.segments import measured, stretches
@@ -41,7 +41,7 @@ def recording():
 def task(recording):
     parts = stretches(recording, BUDGET, SCENARIO, 0.0, (1 - HELD_OUT) * recording.span_s)
     simulator = Simulator(SCENARIO, parts, recording.step_mib)
-    return Task(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(parts)), 0)
+    return FitTask(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(parts)), 0)
 
 
 # --- the compiled heap and its slow twin
@@ -141,7 +141,7 @@ def quick(monkeypatch, task):
     """The search is left out: it found the truth."""
     from capsim.telemetry.calibration import likelihood as search
 
-    found = Found(TRUTH, 1e-4 * np.eye(len(TRUTH)), np.full(3, 0.3))
+    found = Likeliest(TRUTH, 1e-4 * np.eye(len(TRUTH)), np.full(3, 0.3))
     monkeypatch.setattr(search, "likeliest", lambda *_: found)
     monkeypatch.setattr(fitting, "FIRST", 100)
     return task
@@ -151,7 +151,7 @@ def changed(task, change):
     """The task with other samples: change(rss, total, used) of those measured."""
     parts = [replace(part, measured=np.array(change(*part.measured))) for part in task.simulator.parts]
     simulator = Simulator(SCENARIO, parts, 1.0)
-    return Task(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(parts)), 0)
+    return FitTask(simulator, PARAMETERS, BASE, simulator.statistics.of(measured(parts)), 0)
 
 
 def drifting(rss, total, used):

@@ -21,7 +21,7 @@ from capsim.telemetry.measure import session
 from capsim.telemetry.measure.gclog import allocation, events
 from capsim.telemetry.measure.group import group
 from capsim.telemetry.measure.node import Node, find_node
-from capsim.telemetry.measure.session import PROGRAMS, Settings, measure
+from capsim.telemetry.measure.session import PROGRAMS, MeasureSettings, measure
 from capsim.telemetry.measure.write import write
 from capsim.validation.memory import check
 from capsim.validation.series import read_series
@@ -45,7 +45,7 @@ def recorded(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(session, "SETTLE_S", 0.3)
     patch.setattr(session, "TAIL_S", 0.5)
-    settings = Settings(rate_hz=200, seconds=2, heap_cap_mib=64, sample_ms=100, stalls=((0.5, 1.0),))
+    settings = MeasureSettings(rate_hz=200, seconds=2, heap_cap_mib=64, sample_ms=100, stalls=((0.5, 1.0),))
     recording = measure(settings, NODE)
     patch.undo()
     out = tmp_path_factory.mktemp("measured") / "two_seconds.csv"
@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_what_was_measured_so_far(tmp_path):
 @needs_node
 def test_a_server_that_dies_before_it_is_loaded_is_told(tmp_path):
     with pytest.raises(CapsimError, match="before it was loaded; give it a larger cap or limit"):
-        measure(Settings(rate_hz=10, seconds=1, heap_cap_mib=20, live_mib=60), NODE)
+        measure(MeasureSettings(rate_hz=10, seconds=1, heap_cap_mib=20, live_mib=60), NODE)
 
 
 # --- the writers of the Node server

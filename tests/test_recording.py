@@ -18,7 +18,7 @@ from capsim.cli import main
 from capsim.telemetry.calibration.recording_comparison import is_recording
 from capsim.telemetry.record import recorder as recorder
 from capsim.telemetry.record.ask import Unanswered, ask
-from capsim.telemetry.record.recorder import Settings, record
+from capsim.telemetry.record.recorder import RecordSettings, record
 from capsim.workload.recordings import read_recording
 from capsim.workload.recordings.address import address_of
 from capsim.workload.recordings.journal import Journal, parts_of
@@ -37,7 +37,7 @@ def server():
 
 
 def settings_of(server, for_s=0.5, **given):
-    return Settings(address=address_of(server.url), every_s=EVERY_S, for_s=for_s, **given)
+    return RecordSettings(address=address_of(server.url), every_s=EVERY_S, for_s=for_s, **given)
 
 
 def story(server, out, *modes, each=2):

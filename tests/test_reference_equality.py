@@ -23,7 +23,7 @@ from capsim.validation.reference.recorder import Recorder
 from capsim.validation.reference.server import Ingestion
 from capsim.validation.reference.service import Service
 from capsim.validation.reference.virtual import VirtualLoop
-from capsim.validation.reference_virtual import Played, Read, play
+from capsim.validation.reference_virtual import Read, ReferenceInputs, play
 from test_model_twin import SEED, facts_of_model
 from test_model_twin import played_by_model as writers_by_model
 from test_visits_twin import Visited, blocks_of, random_visited, visits_of_model
@@ -93,7 +93,7 @@ def test_model_and_reference_agree_item_for_item(fifty: int) -> None:
     for number in range(50 * fifty, 50 * (fifty + 1)):
         case = random_case(random.Random(f"reference {number}"))
         sessions = case.sessions or list(range(len(case.arrivals["heartbeats"])))
-        played = Played(case.scenario, case.arrivals, sessions, case.end_us, shutdown_us=case.shutdown_us)
+        played = ReferenceInputs(case.scenario, case.arrivals, sessions, case.end_us, shutdown_us=case.shutdown_us)
         service, table = play(played, LatencyDatabase(case.scenario.database, SEED, 0))
         server, happened = writers_by_model(case, blocks=1 + number % 4)
         model = facts_of_model(server, happened, case.end_us) | {"items": items_of_model(happened), "visits": []}
@@ -137,7 +137,7 @@ def test_after_sigterm_both_exit_in_the_same_instant_and_leave_the_same_items(fo
             clock.at(told_us, Phase.SHUTDOWN, lambda: keep.add(clock.create_task(end())))  # noqa: B023
 
         play(
-            Played(case.scenario, case.arrivals, sessions, end_us + 1),
+            ReferenceInputs(case.scenario, case.arrivals, sessions, end_us + 1),
             LatencyDatabase(case.scenario.database, SEED, 0),
             begun=begun,
         )
@@ -225,10 +225,10 @@ def parts_by_model(
     return server, happened
 
 
-def played_of(visited: Visited, queries: Queries) -> Played:
+def played_of(visited: Visited, queries: Queries) -> ReferenceInputs:
     case = visited.served.case
     rows = queries.rows(np.arange(len(visited.reads_us))).tolist()
-    return Played(
+    return ReferenceInputs(
         case.scenario,
         {**case.arrivals, "other": visited.served.other_us},
         visited.heartbeat_sessions,

@@ -31,7 +31,7 @@ from capsim.validation.reference.postgres import PostgresDatabase
 from capsim.validation.reference.rows import Event
 from capsim.validation.reference.sqlite import SqliteDatabase
 from capsim.validation.reference_checks import real_cell
-from capsim.validation.reference_runs import Arrivals, Seen, play_model
+from capsim.validation.reference_runs import ArrivalTimes, SideLog, play_model
 from capsim.validation.reference_screen import line
 from capsim.workload import load_of
 from reference_services import Postgres, postgres_of_our_own, postgres_url
@@ -149,7 +149,7 @@ def predicted(
     spec = load(scenario).replace("database", {**database, "faults": [fault]})
     runs = [{"stream": "events", "at_ms": 0, "count": round(hz * span_s), "rate_hz": hz}]
     spec = spec.replace("workload", {"runs": runs, "duration_s": span_s + after_s})
-    seen: Seen = play_model(spec, Arrivals(load_of(spec).blocks()), LatencyDatabase(spec.database, 0, 0))
+    seen: SideLog = play_model(spec, ArrivalTimes(load_of(spec).blocks()), LatencyDatabase(spec.database, 0, 0))
     return seen.counts["events"]
 
 

@@ -16,7 +16,7 @@ from capsim.scenario.file import load
 from capsim.validation import reference_screen
 from capsim.validation.reference.sqlite import SqliteDatabase
 from capsim.validation.reference_checks import (
-    Cell,
+    ReferenceCell,
     _checks,
     _interval_ms,
     _item_for_item,
@@ -25,28 +25,28 @@ from capsim.validation.reference_checks import (
     virtual_cells,
     with_fault,
 )
-from capsim.validation.reference_runs import Arrivals, Seen, play_model
+from capsim.validation.reference_runs import ArrivalTimes, SideLog, play_model
 from capsim.workload import find_trace, load_of, read_trace
 
 
 @pytest.fixture(scope="module")
-def cells() -> list[Cell]:
+def cells() -> list[ReferenceCell]:
     return list(virtual_cells(["after"], ["web-week"]))
 
 
-def test_in_virtual_time_every_figure_is_the_same(cells: list[Cell]) -> None:
+def test_in_virtual_time_every_figure_is_the_same(cells: list[ReferenceCell]) -> None:
     assert [cell.name for cell in cells] == [f"after, web-week, {fault}" for fault in ("calm", "stall", "outage")]
     assert [check for cell in cells for check in cell.failed] == []
     assert all(cell.arrivals > 5_000 and len(cell.checks) > 30 for cell in cells)
     assert cells[2].reference.counts["events"]["dropped_failed"] > 0
 
 
-def changed(seen: Seen, **counts: int) -> Seen:
+def changed(seen: SideLog, **counts: int) -> SideLog:
     events = {**seen.counts["events"], **counts}
     return replace(seen, counts={**seen.counts, "events": events})
 
 
-def test_one_item_more_or_one_attempt_later_is_a_failure(cells: list[Cell]) -> None:
+def test_one_item_more_or_one_attempt_later_is_a_failure(cells: list[ReferenceCell]) -> None:
     model, seen = cells[0].model, cells[0].reference
     later = seen.attempts["events"].copy()
     later[3, 3] += 1
@@ -61,7 +61,9 @@ def test_one_item_more_or_one_attempt_later_is_a_failure(cells: list[Cell]) -> N
     assert failed == ["events: dropped cap"]
 
 
-def test_in_real_time_two_percent_of_the_flushes_and_one_of_the_arrivals_are_allowed(cells: list[Cell]) -> None:
+def test_in_real_time_two_percent_of_the_flushes_and_one_of_the_arrivals_are_allowed(
+    cells: list[ReferenceCell],
+) -> None:
     seen = cells[0].reference
     arrived, flushes = seen.counts["events"]["arrived"], seen.counts["events"]["flushes"]
 
@@ -95,7 +97,7 @@ def test_in_real_time_the_model_predicts_what_a_real_database_let_happen() -> No
     counts = {"flushes", "dropped cap", "dropped failed", "uncounted"}
     assert [c for c in cell.failed if c.quantity.split(": ")[-1] in counts] == []
     assert cell.reference.counts["events"]["arrived"] == len(
-        Arrivals(load_of(load("fixed").replace("workload", WORKLOAD)).blocks()).times["events"]
+        ArrivalTimes(load_of(load("fixed").replace("workload", WORKLOAD)).blocks()).times["events"]
     )
     assert list(cell.processes["of"].unique()) == ["server"] and cell.processes["rss_mib"].min() > 10
 
@@ -105,7 +107,7 @@ WORKLOAD = {"rate_hz": 200, "duration_s": 2.0, "live_sessions": 500}
 
 def test_a_stall_and_an_outage_last_a_minute() -> None:
     scenario = load("fixed")
-    arrivals = Arrivals(load_of(scenario, busiest(read_trace(find_trace("web-week")))).blocks())
+    arrivals = ArrivalTimes(load_of(scenario, busiest(read_trace(find_trace("web-week")))).blocks())
     stalled = with_fault(scenario, "stall")
     seen = play_model(stalled, arrivals, LatencyDatabase(stalled.database, 0, 0))
 
@@ -128,7 +130,7 @@ def test_the_page_the_table_and_the_document_are_written(tmp_path: Path) -> None
     assert page.count("<img ") == 3 and "fixed, web-week, outage" in page
 
 
-def test_a_check_that_does_not_hold_is_named_with_both_figures(cells: list[Cell]) -> None:
+def test_a_check_that_does_not_hold_is_named_with_both_figures(cells: list[ReferenceCell]) -> None:
     bad = cells[0].checks[1]._replace(model=1.0, reference=2.0, passed=False)
     text = reference_screen.line(replace(cells[0], checks=(cells[0].checks[0], bad)))
 

@@ -13,7 +13,7 @@ from capsim.cli import main
 from capsim.memory.fitted import FITTED
 from capsim.telemetry.measure.write import COLUMNS
 from capsim.validation.buffers import arrival_times, retained
-from capsim.validation.memory import COLLECTIONS, RESIDENT, Check, check
+from capsim.validation.memory import COLLECTIONS, RESIDENT, MemoryCheck, check
 from capsim.validation.memory_screen import plot, text
 from capsim.validation.series import read_series
 from capsim.workload.companion import STANDARD, Companion, Mix, Program, Run, Stall, Writer, read_companion
@@ -96,18 +96,18 @@ MEAN = RESIDENT[0]
 
 
 def test_a_mean_may_be_5_percent_off():
-    assert Check(MEAN, 100, 104.9, MEAN.tolerance).passed
-    assert not Check(MEAN, 100, 94.9, MEAN.tolerance).passed
+    assert MemoryCheck(MEAN, 100, 104.9, MEAN.tolerance).passed
+    assert not MemoryCheck(MEAN, 100, 94.9, MEAN.tolerance).passed
 
 
 def test_collections_may_be_off_by_a_factor_either_way():
-    assert Check(COLLECTIONS, 10, 15.9, 1.6).passed
-    assert Check(COLLECTIONS, 10, 6.3, 1.6).passed
-    assert not Check(COLLECTIONS, 10, 6.2, 1.6).passed
+    assert MemoryCheck(COLLECTIONS, 10, 15.9, 1.6).passed
+    assert MemoryCheck(COLLECTIONS, 10, 6.3, 1.6).passed
+    assert not MemoryCheck(COLLECTIONS, 10, 6.2, 1.6).passed
 
 
 def test_no_prediction_is_a_failure():
-    assert not Check(MEAN, 100, np.nan, MEAN.tolerance).passed
+    assert not MemoryCheck(MEAN, 100, np.nan, MEAN.tolerance).passed
 
 
 # --- files made by hand

@@ -119,14 +119,14 @@ def measure(node_path: Path | None, out: Path, **given: object) -> None:
     from capsim.base.progress import Progress
     from capsim.cli import INTERRUPTED
     from capsim.telemetry.measure.node import find_node
-    from capsim.telemetry.measure.session import Settings
+    from capsim.telemetry.measure.session import MeasureSettings
     from capsim.telemetry.measure.session import measure as run
     from capsim.telemetry.measure.write import check_out, write
 
     check_out(out)
     node = find_node(node_path)
     click.echo(f"Node {node.version} ({node.origin})")
-    settings = Settings(**given)  # type: ignore[arg-type]  # the options bear the names of the fields
+    settings = MeasureSettings(**given)  # type: ignore[arg-type]  # the options bear the names of the fields
     with Progress(f"{settings.rate_hz:g} requests a second") as progress:
         recording = run(settings, node, progress)
     for note in recording.notes:

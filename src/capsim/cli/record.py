@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from capsim.telemetry.record.recorder import Settings, Tally
+    from capsim.telemetry.record.recorder import RecordSettings, Tally
 
 SAY_EVERY_S = 60.0
 SHORTEST_S, LONGEST_S = 0.1, 3_600.0
@@ -77,10 +77,10 @@ def record(
         _notes(recording.notes)
         click.echo(f"wrote {out}: {len(recording.samples)} samples, {int(recording.missed['count'].sum())} missed")
         return
-    from capsim.telemetry.record.recorder import Settings
+    from capsim.telemetry.record.recorder import RecordSettings
     from capsim.workload.recordings.address import address_of
 
-    settings = Settings(
+    settings = RecordSettings(
         address=address_of(source),
         health=None if health is None else address_of(health),
         every_s=_length(every, "--every", SHORTEST_S, LONGEST_S),
@@ -92,7 +92,7 @@ def record(
     _record(settings, journal, out)
 
 
-def _record(settings: Settings, journal: Path, out: Path) -> None:
+def _record(settings: RecordSettings, journal: Path, out: Path) -> None:
     from capsim.cli import INTERRUPTED
     from capsim.telemetry.record.recorder import record as run
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from capsim.base.units import MIB, US_PER_MS, us_from_s
 from capsim.memory.kit import Flushes, replay
-from capsim.validation.oracle import Case, Config, Script, Window
+from capsim.validation.oracle import Case, Config, OracleWindow, Script
 from capsim.validation.oracle_model import play
 from capsim.workload.companion import Run, Stall
 
@@ -120,7 +120,7 @@ def _production(arrivals: Floats, samples: Floats, run: Run, stream: str) -> tup
             outcomes=("ok",),
             repeat="last",
             windows=tuple(
-                Window(
+                OracleWindow(
                     from_ms=us_from_s(stall.from_s) // US_PER_MS,
                     to_ms=us_from_s(stall.from_s + stall.length_s) // US_PER_MS,
                     duration_ms=us_from_s(stall.flush_s) // US_PER_MS,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from capsim.memory.constants import value
 from capsim.memory.fitted import FITTED
-from capsim.validation.series import Series
+from capsim.validation.series import RecordedSeries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ TAIL = 10  # samples that tell the last rate
 Kind = Literal["relative", "factor", "exact"]
 
 
-class Quantity(NamedTuple):
+class MemoryQuantity(NamedTuple):
     """Something to compare: its name, unit, and how far off it may be."""
 
     name: str
@@ -44,34 +44,34 @@ class Quantity(NamedTuple):
 
 
 RESIDENT = (
-    Quantity("mean", "MiB", "relative", 0.05),
-    Quantity("median", "MiB", "relative", 0.05),
-    Quantity("p95", "MiB", "relative", 0.10),
-    Quantity("peak", "MiB", "relative", 0.10),
+    MemoryQuantity("mean", "MiB", "relative", 0.05),
+    MemoryQuantity("median", "MiB", "relative", 0.05),
+    MemoryQuantity("p95", "MiB", "relative", 0.10),
+    MemoryQuantity("peak", "MiB", "relative", 0.10),
 )
-COLLECTIONS = Quantity("full collections", "1/min", "factor", 1.6)
-END = Quantity("end", "", "exact", 0.0)
+COLLECTIONS = MemoryQuantity("full collections", "1/min", "factor", 1.6)
+END = MemoryQuantity("end", "", "exact", 0.0)
 ENDS = ("stopped", "abort", "killed")  # alive when stopped, given up by V8, killed by the kernel
-RETAINED = Quantity("retained at death", "items", "relative", 0.07)
+RETAINED = MemoryQuantity("retained at death", "items", "relative", 0.07)
 PEAK_OF_DEATH = 0.05  # a process that died is held to a closer peak
 
 
 @dataclass(frozen=True)
-class Check:
+class MemoryCheck:
     """One quantity of one run: measured, predicted, and whether that is good enough.
 
     Parameters
     ----------
-    quantity : Quantity
+    quantity : MemoryQuantity
     measured, predicted : float
         In the quantity's unit; predicted is NaN where the model has none (it lives, the process died).
     tolerance : float
-        As in `Quantity`, or twice the spread of repeats where that is larger.
+        As in `MemoryQuantity`, or twice the spread of repeats where that is larger.
     excused : bool
         Whether the difference is below what the recording can tell.
     """
 
-    quantity: Quantity
+    quantity: MemoryQuantity
     measured: float
     predicted: float
     tolerance: float
@@ -99,18 +99,18 @@ class Check:
 class Checked:
     """A run with its checks, and the model's series for the plot."""
 
-    series: Series
+    series: RecordedSeries
     fitted: bool
-    checks: tuple[Check, ...]
+    checks: tuple[MemoryCheck, ...]
     simulated: pd.DataFrame
 
 
-def check(runs: Sequence[Series]) -> list[Checked]:
+def check(runs: Sequence[RecordedSeries]) -> list[Checked]:
     """Simulate every run and compare.
 
     Parameters
     ----------
-    runs : sequence of Series
+    runs : sequence of RecordedSeries
         From `capsim.validation.series.read_series`. Runs whose companion names the same ``repeats`` are repeats of
         one setting: twice their spread is a tolerance, where it is the larger one.
 
@@ -124,7 +124,7 @@ def check(runs: Sequence[Series]) -> list[Checked]:
     return [one.checked(spreads.get(one.series.run.repeats, {})) for one in predicted]
 
 
-def process_of(series: Series) -> Process:
+def process_of(series: RecordedSeries) -> Process:
     """The heap that the companion describes; what it leaves out is the model's."""
     from capsim.memory.heap import Process
 
@@ -152,7 +152,7 @@ def process_of(series: Series) -> Process:
 class _Predicted:
     """The simulated runs of a series, and the quantities of both."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: RecordedSeries) -> None:
         from capsim.memory.heap import simulate
         from capsim.validation.buffers import retained
 
@@ -189,20 +189,20 @@ class _Predicted:
         for quantity in RESIDENT:
             tolerance = PEAK_OF_DEATH if self.died and quantity.name == "peak" else quantity.tolerance
             measured, model = self.compared[f"measured_{quantity.name}"], self.compared[f"model_{quantity.name}"]
-            checks.append(Check(quantity, measured, model, max(tolerance, 2 * spread.get(quantity.name, 0))))
+            checks.append(MemoryCheck(quantity, measured, model, max(tolerance, 2 * spread.get(quantity.name, 0))))
         measured, model = self.compared["measured_collections"], self.compared["model_collections"]
         # The last moments of a dying process, which hold most of its collections, are in no recording.
         if not (self.died or np.isnan(measured)):
             minutes = (self.window[1] - self.window[0]) / 60
             few = abs(model - measured) * minutes <= FEW
             tolerance = max(COLLECTIONS.tolerance, 1 + 2 * spread.get("collections", 0))
-            checks.append(Check(COLLECTIONS, measured, model, tolerance, few))
+            checks.append(MemoryCheck(COLLECTIONS, measured, model, tolerance, few))
         end = sorted(name for name, _ in self.ends)[len(self.ends) // 2]
-        checks.append(Check(END, ENDS.index(self.series.run.ended), ENDS.index(end), 0.0))
+        checks.append(MemoryCheck(END, ENDS.index(self.series.run.ended), ENDS.index(end), 0.0))
         if self.died and self.told_by_rows:
             dead = [at_s for _, at_s in self.ends if at_s is not None]
             kept = float(np.interp(np.median(dead), self.t, self.rows)) if dead else np.nan
-            checks.append(Check(RETAINED, self._kept(), kept, RETAINED.tolerance))
+            checks.append(MemoryCheck(RETAINED, self._kept(), kept, RETAINED.tolerance))
         name = self.series.name
         return Checked(self.series, name in FITTED, tuple(checks), self.runs[0])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capsim.validation.memory import ENDS, Check, Checked
+from capsim.validation.memory import ENDS, Checked, MemoryCheck
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def _run(one: Checked) -> str:
     return "\n".join([head, *(f"  note: {note}" for note in one.series.notes), table])
 
 
-def _row(check: Check) -> list[str]:
+def _row(check: MemoryCheck) -> list[str]:
     name, unit, kind, _ = check.quantity
     verdict = "passed" if check.passed else "FAILED"
     if kind == "exact":

@@ -19,11 +19,11 @@ from capsim.base.errors import CapsimError
 Play = Callable[["Case"], dict[str, Any]]
 
 
-class _Part(BaseModel):
+class _OraclePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Config(_Part):
+class Config(_OraclePart):
     """Constants of the writer."""
 
     batch_size: int = Field(ge=1)
@@ -31,7 +31,7 @@ class Config(_Part):
     buffer_cap: int | None = Field(ge=1)
 
 
-class Run(_Part):
+class OracleRun(_OraclePart):
     """``count`` arrivals from ``at_ms``, evenly at ``rate_per_s`` or all at once."""
 
     at_ms: int = Field(ge=0)
@@ -39,7 +39,7 @@ class Run(_Part):
     rate_per_s: float | None = None
 
 
-class Window(_Part):
+class OracleWindow(_OraclePart):
     """Calls that start in ``[from_ms, to_ms)`` take another time, or end in another way."""
 
     from_ms: int
@@ -48,13 +48,13 @@ class Window(_Part):
     outcome: Literal["ok", "fail", "notfound"] | None = None
 
 
-class Script(_Part):
+class Script(_OraclePart):
     """What the database answers, call by call."""
 
     durations_ms: tuple[int, ...] = Field(min_length=1)
     outcomes: tuple[Literal["ok", "fail", "notfound"], ...] = Field(min_length=1)
     repeat: Literal["last", "cycle"]
-    windows: tuple[Window, ...] = ()
+    windows: tuple[OracleWindow, ...] = ()
     unmatched_per_call: int = 0
 
     def answer(self, call: int, start_ms: int) -> tuple[int, str]:
@@ -75,14 +75,14 @@ class Script(_Part):
         return entries[min(call, len(entries) - 1)]
 
 
-class Reconcile(_Part):
+class Reconcile(_OraclePart):
     """Follow-up calls after an insert of events."""
 
     closed_sessions: int
     too_late: bool = False
 
 
-class Case(_Part):
+class Case(_OraclePart):
     """One recorded case; all times in milliseconds from its start."""
 
     id: str
@@ -91,7 +91,7 @@ class Case(_Part):
     semantics: Literal["seed", "fixed"]
     config: Config
     arrivals_ms: tuple[int, ...] | None = None
-    runs: tuple[Run, ...] | None = None
+    runs: tuple[OracleRun, ...] | None = None
     sessions: int | None = Field(default=None, ge=1)
     reconcile: Reconcile | None = None
     shutdown_at_ms: int | None = None

@@ -61,6 +61,7 @@ def _reconciled(closed_sessions: int, too_late: bool) -> Attempt:
 
 def _matched(unmatched_per_call: int) -> Attempt:
     """In chunks, each of which finds fewer sessions than it names."""
+
     async def attempt(call: Call, rows: Sequence[Any], log: Log) -> int:
         counted = 0
         for start in range(0, len(rows), CHUNK_ROWS):
@@ -87,7 +88,7 @@ def play(case: Case) -> dict[str, Any]:
     dict
         In the schema of ``expected``; times in milliseconds.
     """
-    played = _Played(case)
+    played = _OracleCase(case)
     try:
         played.loop.run_to(case.end_ms * US_PER_MS)
         return played.answer()
@@ -117,7 +118,7 @@ class _Standing:
     dropped: int
 
 
-class _Played:
+class _OracleCase:
     """One case on its way: writer, script, and notes on what can be seen from outside."""
 
     def __init__(self, case: Case) -> None:

@@ -24,11 +24,11 @@ from capsim.scenario.workload import STREAMS
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.redis import Connect
 from capsim.validation.reference_runs import (
-    Arrivals,
+    ArrivalTimes,
     Ints,
     MeasuredDatabase,
     RealRun,
-    Seen,
+    SideLog,
     play_model,
     play_real,
     play_virtual,
@@ -54,7 +54,7 @@ FEW = 30  # percentiles of fewer waits that were seen say nothing
 KEPT_BYTES = 400  # assumed: what the recorder of this comparison keeps of one call, beside the server itself
 
 
-class Check(NamedTuple):
+class ReferenceCheck(NamedTuple):
     """One figure of a cell.
 
     Attributes
@@ -85,20 +85,20 @@ class Check(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cell:
+class ReferenceCell:
     """One place of the matrix: a name, its checks, and both sides for whoever wants to draw them."""
 
     name: str
     clock: Literal["virtual", "real"]
     arrivals: int
-    checks: tuple[Check, ...]
+    checks: tuple[ReferenceCheck, ...]
     late_ms: tuple[float, float, float] | None = None  # p50, p95, p99 of the driver's lateness
-    model: Seen = field(repr=False, kw_only=True)
-    reference: Seen = field(repr=False, kw_only=True)
+    model: SideLog = field(repr=False, kw_only=True)
+    reference: SideLog = field(repr=False, kw_only=True)
     processes: Any = field(default=None, repr=False, kw_only=True)
 
     @property
-    def failed(self) -> list[Check]:
+    def failed(self) -> list[ReferenceCheck]:
         """What does not hold."""
         return [check for check in self.checks if not check.passed]
 
@@ -112,20 +112,20 @@ class Cell:
 # --- virtual time -------------------------------------------------------------------------------------------
 
 
-def virtual_cells(scenarios: Sequence[str], traces: Sequence[str], seed: int = 0) -> Iterator[Cell]:
+def virtual_cells(scenarios: Sequence[str], traces: Sequence[str], seed: int = 0) -> Iterator[ReferenceCell]:
     """Every scenario under the busiest part of every trace: as it is, with a stall, and with an outage."""
     loads = [(name, busiest(read_trace(find_trace(name)))) for name in traces]
     for scenario_name in scenarios:
         scenario = applied(load(scenario_name))
         for trace_name, trace in loads:
-            arrivals = Arrivals(load_of(scenario, trace, seed).blocks())
+            arrivals = ArrivalTimes(load_of(scenario, trace, seed).blocks())
             for fault in FAULTS:
                 hit = with_fault(scenario, fault)
                 model = play_model(hit, arrivals, LatencyDatabase(hit.database, seed, 0), seed)
                 seen = play_virtual(hit, arrivals, LatencyDatabase(hit.database, seed, 0), seed)
                 name = f"{Path(scenario_name).stem}, {Path(trace_name).stem}, {fault}"
                 checks = (_item_for_item(model, seen), *_checks(model, seen, exact=True))
-                yield Cell(name, "virtual", arrivals.total, checks, model=model, reference=seen)
+                yield ReferenceCell(name, "virtual", arrivals.total, checks, model=model, reference=seen)
 
 
 def busiest(trace: Trace) -> Trace:
@@ -147,7 +147,7 @@ def with_fault(scenario: Scenario, fault: Fault) -> Scenario:
     return scenario.replace("database.faults", [period | kind])
 
 
-def attempts_that_differ(model: Seen, seen: Seen) -> int:
+def attempts_that_differ(model: SideLog, seen: SideLog) -> int:
     """Attempts to write a batch of which number, start, end, outcome or rows are not the same."""
     different = 0
     for stream in STREAMS:
@@ -158,7 +158,7 @@ def attempts_that_differ(model: Seen, seen: Seen) -> int:
     return different
 
 
-def _item_for_item(model: Seen, seen: Seen) -> Check:
+def _item_for_item(model: SideLog, seen: SideLog) -> ReferenceCheck:
     """Attempts, totals, waits, buffers, stuck intervals, visits: all; the figure counts attempts that differ."""
     different = attempts_that_differ(model, seen)
     same = (
@@ -170,7 +170,7 @@ def _item_for_item(model: Seen, seen: Seen) -> Check:
         and np.array_equal(np.sort(model.others_waits_us), np.sort(seen.others_waits_us))
         and all(np.array_equal(model.buffers[stream], seen.buffers[stream]) for stream in STREAMS)
     )
-    return Check("attempts that differ", "attempts", different, 0, different, 0, 0, 0, same)
+    return ReferenceCheck("attempts that differ", "attempts", different, 0, different, 0, 0, 0, same)
 
 
 # --- real time ----------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def real_cell(
     seed: int = 0,
     redis: Callable[[RedisClientSpec], Connect] | None = None,
     reads_hz: float = READS_HZ,
-) -> Cell:
+) -> ReferenceCell:
     """A scenario's server in real time under Poisson arrivals, and the model with the durations that were measured.
 
     Parameters
@@ -207,14 +207,14 @@ def real_cell(
     scenario = applied(load(scenario_name)).replace("workload", workload)
     if redis is not None:
         scenario = scenario.replace("server.cache", {"store": "redis", "ttl_s": 5.0})
-    arrivals = Arrivals(load_of(scenario, seed=seed).blocks())
+    arrivals = ArrivalTimes(load_of(scenario, seed=seed).blocks())
     run = play_real(scenario, arrivals, database, redis)
     model = play_model(scenario, arrivals, MeasuredDatabase(run))
     late_s = float(run.late_us.max(initial=0)) / US_PER_S
     checks = [*_checks(model, run.seen, exact=False, late_s=late_s, run_s=duration_s), _memory(model, run)]
     p50, p95, p99 = (float(np.percentile(run.late_us, p)) / US_PER_MS for p in (50, 95, 99))
     name = f"{Path(scenario_name).stem}, {rate_hz:g}/s for {duration_s:g} s, {where}"
-    return Cell(
+    return ReferenceCell(
         name,
         "real",
         arrivals.total,
@@ -226,7 +226,7 @@ def real_cell(
     )
 
 
-def _memory(model: Seen, run: RealRun) -> Check:
+def _memory(model: SideLog, run: RealRun) -> ReferenceCheck:
     """Growth of this Python process, calibrated by one row's size here: says nothing of Node."""
     server = run.processes[run.processes["of"] == "server"]
     grown_mib = float(server["uss_mib"].max() - server["uss_mib"].iloc[0])
@@ -255,7 +255,9 @@ def row_bytes(rows: int = 2_000) -> float:
 # --- figures ------------------------------------------------------------------------------------------------
 
 
-def _checks(model: Seen, seen: Seen, *, exact: bool, late_s: float = 0.0, run_s: float = 1.0) -> Iterator[Check]:
+def _checks(
+    model: SideLog, seen: SideLog, *, exact: bool, late_s: float = 0.0, run_s: float = 1.0
+) -> Iterator[ReferenceCheck]:
     """All figures; of a run in real time also how late its driver was at worst, and how long it took [s]."""
 
     def allowed(tolerance: float) -> float:
@@ -295,7 +297,7 @@ def _checks(model: Seen, seen: Seen, *, exact: bool, late_s: float = 0.0, run_s:
             yield from _percentiles(f"wait of {who} that waited", ours_us, theirs_us, exact)
 
 
-def _reads_us(side: Seen) -> Ints:
+def _reads_us(side: SideLog) -> Ints:
     """How long the reads took that no cache answered, waits for a connection included."""
     took_us = [end_us - start_us for part, _, start_us, end_us, ok, _, cached, *_ in side.visits
                if part == "queries" and ok and not cached]  # fmt: skip
@@ -312,7 +314,7 @@ def _durations(attempts: Ints) -> Ints:
     return durations
 
 
-def _percentiles(name: str, ours_us: Ints, theirs_us: Ints, exact: bool) -> Iterator[Check]:
+def _percentiles(name: str, ours_us: Ints, theirs_us: Ints, exact: bool) -> Iterator[ReferenceCheck]:
     for percent in (50, 95, 99):
         ours, theirs = _percentile_ms(ours_us, percent), _percentile_ms(theirs_us, percent)
         lower, upper = (theirs, theirs) if exact else _interval_ms(theirs_us, percent)
@@ -346,7 +348,7 @@ def _check(
     tolerance: float,
     lower: float | None = None,
     upper: float | None = None,
-) -> Check:
+) -> ReferenceCheck:
     low, high = reference if lower is None else lower, reference if upper is None else upper
     passed = low - tolerance <= model <= high + tolerance
-    return Check(quantity, unit, model, reference, model - reference, low, high, tolerance, passed)
+    return ReferenceCheck(quantity, unit, model, reference, model - reference, low, high, tolerance, passed)

@@ -12,13 +12,15 @@ from capsim.validation.reference.database import Database
 from capsim.validation.reference.redis import connector
 from capsim.validation.reference.sqlite import SqliteDatabase
 from capsim.validation.reference.url import read_database_url
-from capsim.validation.reference_checks import Cell, real_cell, virtual_cells
+from capsim.validation.reference_checks import ReferenceCell, real_cell, virtual_cells
 
 SCENARIOS = ("before", "after", "fixed")
 TRACES = ("game-day", "web-week", "flash-crowd")
 
 
-def matrix(scenarios: Sequence[str], traces: Sequence[str], real_s: float, rate_hz: float, seed: int) -> Iterator[Cell]:
+def matrix(
+    scenarios: Sequence[str], traces: Sequence[str], real_s: float, rate_hz: float, seed: int
+) -> Iterator[ReferenceCell]:
     """All cells, as they are done.
 
     Parameters

@@ -48,7 +48,7 @@ from capsim.validation.reference.rows import Event, Heartbeat, Revenue, Session
 from capsim.validation.reference.server import Ingestion
 from capsim.validation.reference.service import Service
 from capsim.validation.reference.virtual import VirtualLoop
-from capsim.validation.reference_virtual import NEVER_US, Played, Read, play
+from capsim.validation.reference_virtual import NEVER_US, Read, ReferenceInputs, play
 from capsim.workload import Block
 
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ COUNTS = (
 
 
 @dataclass
-class Seen:
+class SideLog:
     """What one side did.
 
     Attributes
@@ -91,7 +91,7 @@ class Seen:
     visits: list[tuple[Any, ...]]
 
 
-class Arrivals:
+class ArrivalTimes:
     """The arrivals of some blocks, as one stretch."""
 
     def __init__(self, blocks: Iterable[Block]) -> None:
@@ -131,7 +131,7 @@ class Arrivals:
 # --- the model ----------------------------------------------------------------------------------------------
 
 
-def play_model(scenario: Scenario, arrivals: Arrivals, database: Any, seed: int = 0) -> Seen:
+def play_model(scenario: Scenario, arrivals: ArrivalTimes, database: Any, seed: int = 0) -> SideLog:
     """The model with all its parts but the thread, on a database of its own kind."""
     spec = scenario.server
     writers = {stream: getattr(spec.writers, stream) for stream in STREAMS}
@@ -190,7 +190,7 @@ def play_model(scenario: Scenario, arrivals: Arrivals, database: Any, seed: int 
             calls_out += sum(1 for at_us in server.flushers[stream].calls_started if at_us < arrivals.end_us)
     columns = [np.concatenate([block.visits[name] for block in happened]).tolist() for name in VISITS]
     visits = sorted((PARTS[part], *rest) for part, *rest in zip(*columns, strict=True))
-    return Seen(counts, attempts, *_model_waits(happened, calls_out), buffers, stuck, visits)
+    return SideLog(counts, attempts, *_model_waits(happened, calls_out), buffers, stuck, visits)
 
 
 def _model_waits(happened: list[Happened], calls_out: int) -> tuple[Ints, Ints]:
@@ -225,7 +225,9 @@ def _taken(grid: Ints, tried: Ints, out: Any) -> Ints:
 # --- the reference ------------------------------------------------------------------------------------------
 
 
-def _seen(ingestion: Ingestion, recorder: Recorder, arrivals: Arrivals, buffers: Mapping[Stream, list[int]]) -> Seen:
+def _seen(
+    ingestion: Ingestion, recorder: Recorder, arrivals: ArrivalTimes, buffers: Mapping[Stream, list[int]]
+) -> SideLog:
     counts: dict[Stream, dict[str, int]] = {}
     attempts: dict[Stream, Ints] = {}
     for stream, writer in ingestion.writers.items():
@@ -253,7 +255,7 @@ def _seen(ingestion: Ingestion, recorder: Recorder, arrivals: Arrivals, buffers:
         (v.part, v.number, v.start_us, v.end_us, int(v.ok), v.rows, int(v.cached), v.calls, v.updated)
         for v in recorder.visits
     )
-    return Seen(counts, attempts, waits, others, arrays, recorder.stuck, visits)
+    return SideLog(counts, attempts, waits, others, arrays, recorder.stuck, visits)
 
 
 def _sample_buffers(clock: Clock, ingestion: Ingestion, end_us: int) -> dict[Stream, list[int]]:
@@ -271,7 +273,7 @@ def _sample_buffers(clock: Clock, ingestion: Ingestion, end_us: int) -> dict[Str
     return buffers
 
 
-def _replay(clock: Clock, ingestion: Ingestion, arrivals: Arrivals) -> list[Replay]:
+def _replay(clock: Clock, ingestion: Ingestion, arrivals: ArrivalTimes) -> list[Replay]:
     run = uuid.uuid4().hex  # so that the rows of an earlier run in the same database are no duplicates of ours
     makers: dict[Stream, Callable[[int], Any]] = {
         "events": lambda i: Event(f"{run}-e{i}", "game", f"user-{i % 500}", None, "level", '{"score":1}', i),
@@ -287,13 +289,13 @@ def _replay(clock: Clock, ingestion: Ingestion, arrivals: Arrivals) -> list[Repl
     return replays
 
 
-def play_virtual(scenario: Scenario, arrivals: Arrivals, draws: LatencyDatabase, seed: int = 0) -> Seen:
+def play_virtual(scenario: Scenario, arrivals: ArrivalTimes, draws: LatencyDatabase, seed: int = 0) -> SideLog:
     """The reference in virtual time with all its parts; calls last as the model's database says for their address."""
     buffers: dict[Stream, list[int]] = {}
     times: dict[str, Any] = {**{s: arrivals.times[s].tolist() for s in STREAMS}, "other": arrivals.other_us.tolist()}
     reads = arrivals.reads(scenario, seed)
     sessions = arrivals.players()
-    played = Played(scenario, times, arrivals.sessions.tolist(), arrivals.end_us - 1, sessions, reads)
+    played = ReferenceInputs(scenario, times, arrivals.sessions.tolist(), arrivals.end_us - 1, sessions, reads)
 
     def begun(loop: VirtualLoop, service: Service) -> None:
         buffers.update(_sample_buffers(loop, service.ingestion, arrivals.end_us))
@@ -325,7 +327,7 @@ class RealRun:
 
     Attributes
     ----------
-    seen : Seen
+    seen : SideLog
         As for every other side.
     calls : dict of part to list of (duration_us, ok)
         Durations of the calls of each part, in the order of their starts.
@@ -340,7 +342,7 @@ class RealRun:
         Columns of `capsim.validation.reference.process.COLUMNS`.
     """
 
-    seen: Seen
+    seen: SideLog
     calls: dict[Part, list[tuple[int, bool]]]
     connect_us: int
     late_us: Ints
@@ -350,7 +352,7 @@ class RealRun:
 
 def play_real(
     scenario: Scenario,
-    arrivals: Arrivals,
+    arrivals: ArrivalTimes,
     database: Callable[[Path], Database],
     redis: Callable[[RedisClientSpec], Connect] | None = None,
 ) -> RealRun:
@@ -369,7 +371,7 @@ def play_real(
 
 async def _real(
     scenario: Scenario,
-    arrivals: Arrivals,
+    arrivals: ArrivalTimes,
     database: Database,
     redis: Callable[[RedisClientSpec], Connect] | None,
 ) -> RealRun:
@@ -413,7 +415,7 @@ async def _real(
     return RealRun(seen, calls, connect_us, late_us, overhead_us, samples.table())
 
 
-async def _prepare(database: Database, arrivals: Arrivals) -> int | None:
+async def _prepare(database: Database, arrivals: ArrivalTimes) -> int | None:
     """Tables, and the sessions that heartbeats will look for; the database's process, if it can be told."""
     link = await database.connect()
     sessions = [Session(f"session-{i}", "game", f"user-{i}", 10**13) for i in np.unique(arrivals.sessions).tolist()]

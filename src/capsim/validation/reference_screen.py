@@ -15,7 +15,7 @@ import numpy as np
 
 from capsim.base.units import US_PER_S
 from capsim.scenario.workload import STREAMS
-from capsim.validation.reference_checks import Cell, Check
+from capsim.validation.reference_checks import ReferenceCell, ReferenceCheck
 from capsim.validation.reference_runs import GRID_US
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ Node.</p>
 """
 
 
-def counted(cells: Sequence[Cell]) -> tuple[int, int]:
+def counted(cells: Sequence[ReferenceCell]) -> tuple[int, int]:
     """How many checks passed, and how many did not."""
     failed = sum(len(cell.failed) for cell in cells)
     return sum(len(cell.checks) for cell in cells) - failed, failed
 
 
-def line(cell: Cell) -> str:
+def line(cell: ReferenceCell) -> str:
     """A cell in one line, and a line for each check that does not hold."""
     flushes = sum(counts["flushes"] for counts in cell.reference.counts.values())
     dropped = sum(counts["dropped_cap"] + counts["dropped_failed"] for counts in cell.reference.counts.values())
@@ -55,14 +55,14 @@ def line(cell: Cell) -> str:
     return "\n".join([head + verdict, *(f"  {_sentence(check)}" for check in cell.failed)])
 
 
-def _sentence(check: Check) -> str:
+def _sentence(check: ReferenceCheck) -> str:
     return (
         f"{check.quantity}: model {check.model:.6g} {check.unit}, reference {check.reference:.6g} "
         f"(interval {check.lower:.6g} to {check.upper:.6g}, tolerance {check.tolerance:.6g})"
     )
 
 
-def document(cells: Sequence[Cell], seed: int) -> str:
+def document(cells: Sequence[ReferenceCell], seed: int) -> str:
     """All cells as one JSON document."""
     passed, failed = counted(cells)
     data: dict[str, Any] = {
@@ -77,7 +77,7 @@ def document(cells: Sequence[Cell], seed: int) -> str:
     return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
-def write(cells: Sequence[Cell], seed: int, folder: Path) -> None:
+def write(cells: Sequence[ReferenceCell], seed: int, folder: Path) -> None:
     """result.json, checks.csv, processes.csv (of real runs) and report.html in a folder."""
     import pandas as pd
 
@@ -93,7 +93,7 @@ def write(cells: Sequence[Cell], seed: int, folder: Path) -> None:
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _section(cell: Cell) -> str:
+def _section(cell: ReferenceCell) -> str:
     columns = ("quantity", "unit", "model", "reference", "error", "lower", "upper", "tolerance")
     head = "".join(f"<th>{name}</th>" for name in (*columns, "verdict"))
     body = "".join(
@@ -114,7 +114,7 @@ def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else html.escape(str(value))
 
 
-def plot_buffers(cell: Cell, axes: Sequence[Axes]) -> None:
+def plot_buffers(cell: ReferenceCell, axes: Sequence[Axes]) -> None:
     """Every writer's buffer over time, the reference as a line and the model as dots on it."""
     for ax, stream in zip(axes, STREAMS, strict=True):
         for side, name, style in ((cell.reference, "reference", "-"), (cell.model, "model", ".")):
@@ -127,7 +127,7 @@ def plot_buffers(cell: Cell, axes: Sequence[Axes]) -> None:
     axes[0].legend()
 
 
-def _picture(cell: Cell) -> str:
+def _picture(cell: ReferenceCell) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 2.6), layout="constrained")

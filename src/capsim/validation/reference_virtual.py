@@ -49,7 +49,7 @@ class Read(NamedTuple):
 
 
 @dataclass
-class Played:
+class ReferenceInputs:
     """What both sides are given."""
 
     scenario: Scenario
@@ -69,7 +69,7 @@ class SessionTable(Recorder):
     one, when its query has a connection).
     """
 
-    def __init__(self, played: Played) -> None:
+    def __init__(self, played: ReferenceInputs) -> None:
         super().__init__()
         self._played = played
         self._open = dict(played.sessions)
@@ -126,7 +126,7 @@ class SessionTable(Recorder):
 
 
 def play(
-    played: Played,
+    played: ReferenceInputs,
     draws: LatencyDatabase,
     *,
     begun: Callable[[VirtualLoop, Service], object] = lambda loop, service: None,
@@ -135,7 +135,7 @@ def play(
 
     Parameters
     ----------
-    played : Played
+    played : ReferenceInputs
         What it is given.
     draws : LatencyDatabase
         The model's, by address: only the rules are compared, not the arithmetic of a latency.

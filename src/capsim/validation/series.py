@@ -22,7 +22,7 @@ PLAUSIBLE_STEP_S = (0.005, 120.0)
 
 
 @dataclass(frozen=True)
-class Series:
+class RecordedSeries:
     """One process: how it was run, and what was seen.
 
     Parameters
@@ -43,7 +43,7 @@ class Series:
     notes: tuple[str, ...]
 
 
-def read_series(path: Path) -> tuple[list[Series], list[str]]:
+def read_series(path: Path) -> tuple[list[RecordedSeries], list[str]]:
     """The processes of a file, and what has to be said about the file as a whole.
 
     Raises
@@ -57,7 +57,7 @@ def read_series(path: Path) -> tuple[list[Series], list[str]]:
     _check_columns(path, companion, raw)
     notes = [f"{path}: no column {companion.column('collections').name}; full collections are not compared"]
     notes = [] if companion.column("collections").name in raw else notes
-    found: list[Series] = []
+    found: list[RecordedSeries] = []
     for run, part in _parts(path, companion, raw, notes):
         found += _processes(path, run, _numbers(path, companion, run, part))
     if not found:
@@ -165,7 +165,7 @@ def _check_units(path: Path, companion: Companion, run: Run, table: pd.DataFrame
             )
 
 
-def _processes(path: Path, run: Run, cleaned: tuple[pd.DataFrame, list[str]]) -> list[Series]:
+def _processes(path: Path, run: Run, cleaned: tuple[pd.DataFrame, list[str]]) -> list[RecordedSeries]:
     """Cut where time or a counter falls back: there a new process began."""
     table, notes = cleaned
     falls = table["time"].diff() < 0
@@ -188,7 +188,7 @@ def _processes(path: Path, run: Run, cleaned: tuple[pd.DataFrame, list[str]]) ->
             notes = [*notes, f"{name}: {len(own)} samples without load or too few; skipped"]
             continue
         described = run if i == count - 1 else run.model_copy(update={"ended": "stopped"})
-        out.append(Series(name, described, own, (*notes, *_gaps(own))))
+        out.append(RecordedSeries(name, described, own, (*notes, *_gaps(own))))
         notes = []
     return out
 

@@ -29,7 +29,7 @@ SURE = 0.999  # confidence of the one interval of a short check: all are to hold
 SHORTEST = {"seen": 1_600, "relaxations": 30}  # of a replicate: customers that wait (in all), relaxation times
 
 
-class Check(NamedTuple):
+class TheoryCheck(NamedTuple):
     """One line of the report."""
 
     passed: bool
@@ -43,7 +43,7 @@ def _lengths(load: float, waiting: float) -> tuple[int, int]:
     return math.ceil(6 * memory) + 200, math.ceil(seen)
 
 
-def _judged(name: str, theory_us: float, means: Floats, full: bool) -> tuple[Check, int]:
+def _judged(name: str, theory_us: float, means: Floats, full: bool) -> tuple[TheoryCheck, int]:
     """The verdict on a cell, and how many of its intervals cover."""
     if not full:
         found = interval(means, SURE)
@@ -51,16 +51,16 @@ def _judged(name: str, theory_us: float, means: Floats, full: bool) -> tuple[Che
             f"{name}: mean wait {found.mean / 1e3:.2f} ms, theory {theory_us / 1e3:.2f} "
             f"({SURE:.1%} interval +-{found.half_width / 1e3:.2f})"
         )
-        return Check(found.holds(theory_us), text), 0
+        return TheoryCheck(found.holds(theory_us), text), 0
     covering = sum(interval(part).holds(theory_us) for part in means.reshape(INTERVALS, REPLICATES))
     text = (
         f"{name}: mean wait {means.mean() / 1e3:.2f} ms, theory {theory_us / 1e3:.2f}; "
         f"{covering} of {INTERVALS} intervals cover"
     )
-    return Check(LEAST <= covering <= MOST, text), covering
+    return TheoryCheck(LEAST <= covering <= MOST, text), covering
 
 
-def checks(*, full: bool = False) -> Iterator[Check]:
+def checks(*, full: bool = False) -> Iterator[TheoryCheck]:
     """All checks, one after the other.
 
     Parameters
@@ -93,27 +93,29 @@ def checks(*, full: bool = False) -> Iterator[Check]:
     if full:
         share = covering / (cells * INTERVALS)
         text = f"{covering} of {cells * INTERVALS} intervals cover, {share:.2%}"
-        yield Check(LEAST_SHARE <= share <= MOST_SHARE, text)
+        yield TheoryCheck(LEAST_SHARE <= share <= MOST_SHARE, text)
     yield _short_runs_are_refused()
     from capsim.validation.little import little
 
     for part, area, waited in little(SEED):
-        yield Check(area == waited, f"Little's law, {part}: {area:,} item-us in the part, {waited:,} us waited")
+        yield TheoryCheck(area == waited, f"Little's law, {part}: {area:,} item-us in the part, {waited:,} us waited")
 
 
-def _pool_is_the_queue(servers: int, load: float, lanes: int, customers: int) -> Check:
+def _pool_is_the_queue(servers: int, load: float, lanes: int, customers: int) -> TheoryCheck:
     """The pool's callers wait exactly as in the recursion that the intervals are made with."""
     at_us, services_us, waits_us = queueing.first_waits_us(servers, load, lanes, customers, SEED)
     same = int((queueing.pool_waits_us(servers, at_us, services_us) == waits_us).sum())
-    return Check(same == customers, f"pool of {servers} at {load:.0%}: {same} of {customers} callers wait as in M/M/c")
+    return TheoryCheck(
+        same == customers, f"pool of {servers} at {load:.0%}: {same} of {customers} callers wait as in M/M/c"
+    )
 
 
-def _short_runs_are_refused(runs: int = 100) -> Check:
+def _short_runs_are_refused(runs: int = 100) -> TheoryCheck:
     """A run of two relaxation times gets no interval, one of thousands gets one."""
     short = sum(_refused(0.95, 3_000, number) for number in range(runs))
     long = sum(_refused(0.8, 300_000, number) for number in range(runs // 5))
     text = f"runs too short for an interval: {short} of {runs} refused; long ones: {long} of {runs // 5}"
-    return Check(short >= 0.9 * runs and long <= 0.2 * runs / 5, text)
+    return TheoryCheck(short >= 0.9 * runs and long <= 0.2 * runs / 5, text)
 
 
 def _refused(load: float, customers: int, number: int) -> bool:

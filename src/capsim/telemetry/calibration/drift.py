@@ -13,7 +13,7 @@ from capsim.base.errors import CapsimError
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 from capsim.telemetry.calibration.prediction_interval import drawn, model_error, sd_of
-from capsim.telemetry.calibration.segments import Stretch, stretches
+from capsim.telemetry.calibration.segments import Segment, stretches
 from capsim.telemetry.calibration.simulator import Simulator
 from capsim.workload.recordings.model import Recording
 
@@ -43,7 +43,7 @@ class Left(NamedTuple):
     to_the_end: bool
 
 
-class Drift(NamedTuple):
+class RecordingDrift(NamedTuple):
     """A recording beside a prediction.
 
     Attributes
@@ -59,7 +59,7 @@ class Drift(NamedTuple):
     left: tuple[Left, ...]
 
 
-def drift(scenario: Scenario, recording: Recording, seed: int = 0) -> Drift:
+def drift(scenario: Scenario, recording: Recording, seed: int = 0) -> RecordingDrift:
     """Look for drift.
 
     Parameters
@@ -72,7 +72,7 @@ def drift(scenario: Scenario, recording: Recording, seed: int = 0) -> Drift:
 
     Returns
     -------
-    Drift
+    RecordingDrift
         The band holds what is known of the constants, chance, and what the model was off by when it was fitted.
         Constants are drawn one by one, which makes it wider than the fit's own.
 
@@ -110,10 +110,10 @@ def drift(scenario: Scenario, recording: Recording, seed: int = 0) -> Drift:
         if (at := _since(outside)) is not None:
             left.append(_left(part, at, rows[-1], recording, "MiB"))
     left += _bounds(scenario, recording)
-    return Drift(pd.concat(rows, ignore_index=True), tuple(sorted(left, key=lambda one: one.since_us)))
+    return RecordingDrift(pd.concat(rows, ignore_index=True), tuple(sorted(left, key=lambda one: one.since_us)))
 
 
-def _blocks(parts: Sequence[Stretch]) -> tuple[NDArray[np.int64], Floats]:
+def _blocks(parts: Sequence[Segment]) -> tuple[NDArray[np.int64], Floats]:
     """Number of the block of each compared sample (-1: of none), and the middle of each block [s]."""
     numbers, middles, count = [], [], 0
     for part in parts:

@@ -13,9 +13,9 @@ from capsim.base import rng
 from capsim.base.errors import CapsimError
 from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified, identified
-from capsim.telemetry.calibration.parameters import DEFAULT, Parameter, bounds, chosen, merged, published
+from capsim.telemetry.calibration.parameters import DEFAULT, FitParameter, bounds, chosen, merged, published
 from capsim.telemetry.calibration.response_surface import Surface, learn
-from capsim.telemetry.calibration.result import Calibration, Estimate
+from capsim.telemetry.calibration.result import Calibration, ConstantEstimate
 from capsim.telemetry.calibration.segments import measured, stretches
 from capsim.telemetry.calibration.simulator import Simulator
 from capsim.telemetry.calibration.usage import fit_usage
@@ -83,30 +83,22 @@ def calibrate(
     parts = stretches(recording, BUDGET, scenario, 0.0, cut_s)
     simulator = Simulator(scenario, parts, recording.step_mib)
     target = simulator.statistics.of(measured(parts))
-    task = Task(simulator, parameters, published(scenario), target, seed)
+    task = FitTask(simulator, parameters, published(scenario), target, seed)
     shown = fit_usage(scenario, recording, usage, cut_s) if usage else ()
     found, posterior, used = _posterior(task, method, progress)
+    estimates = _estimates(task, found, posterior)
     return Calibration.of(
-        scenario,
-        recording,
-        cut_s,
-        simulator,
-        _estimates(task, found, posterior),
-        found,
-        method=used,
-        seed=seed,
-        base=task.base,
-        usage=shown,
+        scenario, recording, cut_s, simulator, estimates, found, method=used, seed=seed, base=task.base, usage=shown
     )
 
 
-class Task:
+class FitTask:
     """What all methods need.
 
     Parameters
     ----------
     simulator : Simulator
-    parameters : sequence of Parameter
+    parameters : sequence of FitParameter
     base : dict
         Constants that are not fitted.
     target : array, shape (s,)
@@ -117,7 +109,7 @@ class Task:
     def __init__(
         self,
         simulator: Simulator,
-        parameters: Sequence[Parameter],
+        parameters: Sequence[FitParameter],
         base: dict[str, float],
         target: Floats,
         seed: int,
@@ -143,7 +135,7 @@ class Task:
 Posterior = list[tuple[float, float, float]]
 
 
-def _posterior(task: Task, method: Method, progress: Progress) -> tuple[Identified, Posterior, Method]:
+def _posterior(task: FitTask, method: Method, progress: Progress) -> tuple[Identified, Posterior, Method]:
     """Estimates by a method, and which one it was."""
     if method == "auto":
         return _automatic(task, progress)
@@ -154,17 +146,17 @@ def _posterior(task: Task, method: Method, progress: Progress) -> tuple[Identifi
     raise CapsimError(f"method {method!r} is unknown; give auto, likelihood or least-squares")
 
 
-def _estimates(task: Task, found: Identified, posterior: Posterior) -> list[Estimate]:
+def _estimates(task: FitTask, found: Identified, posterior: Posterior) -> list[ConstantEstimate]:
     estimates = []
     for parameter, (low, middle, high) in zip(task.parameters, posterior, strict=True):
         # An estimate that lies at the end of its range says that the range, or the model, is wrong.
         told = parameter.key in found.told and parameter.low * AT_END < middle < parameter.high / AT_END
         value = middle if told else task.base[parameter.key]
-        estimates.append(Estimate(key=parameter.key, value=value, low=low, high=high, identified=told))
+        estimates.append(ConstantEstimate(key=parameter.key, value=value, low=low, high=high, identified=told))
     return estimates
 
 
-def _automatic(task: Task, progress: Progress) -> tuple[Identified, Posterior, Method]:
+def _automatic(task: FitTask, progress: Progress) -> tuple[Identified, Posterior, Method]:
     """The likelihood where the samples are like the model, else least squares."""
     low, high = bounds(task.parameters)
     first = task.draw(low, high, FIRST, 0, lambda share: progress(0.1 * share))
@@ -183,7 +175,7 @@ def _automatic(task: Task, progress: Progress) -> tuple[Identified, Posterior, M
 
 
 def by_likelihood(
-    task: Task,
+    task: FitTask,
     *,
     first: tuple[Floats, Floats] | None = None,
     progress: Progress = lambda share: None,
@@ -218,7 +210,7 @@ def by_likelihood(
 
 
 def least_squares(
-    task: Task,
+    task: FitTask,
     *,
     first: tuple[Floats, Floats] | None = None,
     progress: Progress = lambda share: None,
@@ -227,7 +219,7 @@ def least_squares(
 
     Parameters
     ----------
-    task : Task
+    task : FitTask
     first : tuple of array, optional
         Simulations of the first round, where they have been made already for the same load.
 
@@ -299,7 +291,7 @@ def _wider(box: Floats, share: float) -> Floats:
 
 
 def _errors(
-    task: Task, surface: Surface, centre: Floats, found: Identified, box: Floats, progress: Progress
+    task: FitTask, surface: Surface, centre: Floats, found: Identified, box: Floats, progress: Progress
 ) -> tuple[Floats, float]:
     """By how much fits to simulations near the solution miss their constants, shape (AGAIN, p), and their mean misfit.
 

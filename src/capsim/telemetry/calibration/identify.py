@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.telemetry.calibration.parameters import Parameter
+from capsim.telemetry.calibration.parameters import FitParameter
 
 Floats = NDArray[np.float64]
 
@@ -57,14 +57,14 @@ class Identified:
         return out
 
 
-def identified(slope: Floats, parameters: Sequence[Parameter], widest: Floats) -> Identified:
+def identified(slope: Floats, parameters: Sequence[FitParameter], widest: Floats) -> Identified:
     """Judge the constants by the singular values of the slope.
 
     Parameters
     ----------
     slope : array, shape (s, p)
         Of the whitened statistics by the logarithms of the constants.
-    parameters : sequence of Parameter
+    parameters : sequence of FitParameter
     widest : array, shape (p,)
         Logarithm of the range of each before any sample was seen. Its spread bounds what can be unknown.
 

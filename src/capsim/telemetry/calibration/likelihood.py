@@ -22,7 +22,7 @@ from capsim.base import rng
 from capsim.base.units import MIB
 from capsim.telemetry.calibration.filter import log_likelihood
 from capsim.telemetry.calibration.heaps import numbers_of
-from capsim.telemetry.calibration.parameters import Parameter, bounds, merged
+from capsim.telemetry.calibration.parameters import FitParameter, bounds, merged
 from capsim.telemetry.calibration.simulator import ROW_KEYS, Simulator, process_with, retained_mib
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ NONE = np.empty((0, 3))  # no predictions are asked for
 SCALE = 15.0  # of logarithms of the likelihood: how far below the top a guess still counts
 
 
-class Found(NamedTuple):
+class Likeliest(NamedTuple):
     """Logarithms of the constants, their covariance, and what the model misses of each size [MiB]."""
 
     centre: Floats
@@ -57,13 +57,13 @@ class Likelihood:
     Parameters
     ----------
     simulator : Simulator
-    parameters : sequence of Parameter
+    parameters : sequence of FitParameter
         Those that vary.
     base : mapping
         All constants, for those that do not.
     """
 
-    def __init__(self, simulator: Simulator, parameters: Sequence[Parameter], base: Mapping[str, float]) -> None:
+    def __init__(self, simulator: Simulator, parameters: Sequence[FitParameter], base: Mapping[str, float]) -> None:
         self.simulator, self.parameters, self.base = simulator, parameters, base
         self._told = [np.ascontiguousarray(part.measured.T) for part in simulator.parts]
 
@@ -107,7 +107,7 @@ class Likelihood:
         return np.array([self.at(guess, misses_mib, particles, seed + i) for i, guess in enumerate(logs)])
 
 
-def likeliest(likelihood: Likelihood, start: Floats, seed: int, progress: Progress = lambda share: None) -> Found:
+def likeliest(likelihood: Likelihood, start: Floats, seed: int, progress: Progress = lambda share: None) -> Likeliest:
     """The constants under which the samples are likeliest.
 
     Parameters
@@ -201,7 +201,7 @@ def _missed(likelihood: Likelihood, guesses: Floats, misses: Floats, seed: int) 
 
 def _top(
     likelihood: Likelihood, centre: Floats, covariance: Floats, misses: Floats, seed: int, progress: Progress
-) -> Found:
+) -> Likeliest:
     """A parabola through noisy likelihoods around their top, in clouds that follow it."""
     from scipy.stats import norm, qmc
 
@@ -223,7 +223,7 @@ def _top(
         progress((number + 1) / CLOUDS)
         if number > 0 and far < 1.0:
             break
-    return Found(centre, found, misses)
+    return Likeliest(centre, found, misses)
 
 
 def _within(covariance: Floats, least: float, most: float) -> Floats:

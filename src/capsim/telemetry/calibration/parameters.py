@@ -17,7 +17,7 @@ from capsim.scenario.scenario import Scenario
 Floats = NDArray[np.float64]
 
 
-class Parameter(NamedTuple):
+class FitParameter(NamedTuple):
     """A key of ``[constants]`` that can be fitted: what it may be before any sample is seen, and what shows it."""
 
     key: str
@@ -27,14 +27,14 @@ class Parameter(NamedTuple):
 
 
 PARAMETERS = (
-    Parameter("live_base_mib", 3.0, 80.0, "level of the heap after collections"),
-    Parameter("allocated_request_kib", 4.0, 200.0, "load from which new space is large, and how soon it gets there"),
-    Parameter("promoted_request_kib", 0.4, 60.0, "slope of the heap between full collections, per request"),
-    Parameter("server_off_heap_mib", 0.5, 100.0, "resident memory less heapTotal"),
-    Parameter("server_file_mib", 5.0, 150.0, "resident memory less heapTotal"),
-    Parameter("event_row_bytes", 200.0, 20_000.0, "heap against rows in the buffer"),
-    Parameter("revenue_row_bytes", 100.0, 20_000.0, "heap against rows in the buffer"),
-    Parameter("heartbeat_row_bytes", 50.0, 20_000.0, "heap against rows in the buffer"),
+    FitParameter("live_base_mib", 3.0, 80.0, "level of the heap after collections"),
+    FitParameter("allocated_request_kib", 4.0, 200.0, "load from which new space is large, and how soon it gets there"),
+    FitParameter("promoted_request_kib", 0.4, 60.0, "slope of the heap between full collections, per request"),
+    FitParameter("server_off_heap_mib", 0.5, 100.0, "resident memory less heapTotal"),
+    FitParameter("server_file_mib", 5.0, 150.0, "resident memory less heapTotal"),
+    FitParameter("event_row_bytes", 200.0, 20_000.0, "heap against rows in the buffer"),
+    FitParameter("revenue_row_bytes", 100.0, 20_000.0, "heap against rows in the buffer"),
+    FitParameter("heartbeat_row_bytes", 50.0, 20_000.0, "heap against rows in the buffer"),
 )
 """Bounds are wide: a small program with small requests to one that loads much and copies every body. On the scale of
 logarithms every value between them is as likely as the next before a sample is seen."""
@@ -47,11 +47,11 @@ DEFAULT = (
     "event_row_bytes",
 )
 USAGE = (
-    Parameter("request_cpu_factor", 0.05, 50.0, "CPU against what the recorded requests cost the measured server"),
-    Parameter("server_idle_vcpu", 1e-4, 2.0, "CPU where no requests come"),
-    Parameter("server_cache_mib", 1.0, 1_000.0, "billed memory of the server less resident"),
-    Parameter("server_cache_request_bytes", 10.0, 200_000.0, "growth of it, per request"),
-    Parameter("event_stored_bytes", 100.0, 100_000.0, "growth of the memory of Postgres, per event"),
+    FitParameter("request_cpu_factor", 0.05, 50.0, "CPU against what the recorded requests cost the measured server"),
+    FitParameter("server_idle_vcpu", 1e-4, 2.0, "CPU where no requests come"),
+    FitParameter("server_cache_mib", 1.0, 1_000.0, "billed memory of the server less resident"),
+    FitParameter("server_cache_request_bytes", 10.0, 200_000.0, "growth of it, per request"),
+    FitParameter("event_stored_bytes", 100.0, 100_000.0, "growth of the memory of Postgres, per event"),
 )
 """Constants that Railway's metrics show (`capsim.telemetry.calibration.usage`)."""
 
@@ -66,7 +66,7 @@ UNTOLD = {
 """What no fit to these samples can tell, and why."""
 
 
-def chosen(keys: Sequence[str]) -> tuple[Parameter, ...]:
+def chosen(keys: Sequence[str]) -> tuple[FitParameter, ...]:
     """The parameters of these names.
 
     Raises
@@ -103,11 +103,11 @@ def published(scenario: Scenario) -> dict[str, float]:
     return {p.key: own.get(NAMES[p.key], value(NAMES[p.key])) for p in PARAMETERS}
 
 
-def merged(base: Mapping[str, float], parameters: Sequence[Parameter], logs: Floats) -> dict[str, float]:
+def merged(base: Mapping[str, float], parameters: Sequence[FitParameter], logs: Floats) -> dict[str, float]:
     """All constants, those that are fitted taken from their logarithms."""
     return {**base, **{p.key: float(np.exp(x)) for p, x in zip(parameters, logs, strict=True)}}
 
 
-def bounds(parameters: Sequence[Parameter]) -> Floats:
+def bounds(parameters: Sequence[FitParameter]) -> Floats:
     """Logarithms of the bounds, shape (2, n)."""
     return np.log([[p.low for p in parameters], [p.high for p in parameters]])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base import rng
-from capsim.telemetry.calibration.likelihood import FINER, Found, Likelihood
+from capsim.telemetry.calibration.likelihood import FINER, Likeliest, Likelihood
 from capsim.telemetry.calibration.parameters import merged
 
 Floats = NDArray[np.float64]
@@ -79,14 +79,14 @@ def _told(p: float) -> str:
     return f"= {p:.2f}" if p > 1 / (PAIRS + 1) else f"< {1 / PAIRS:.2g}"
 
 
-def likeness(likelihood: Likelihood, found: Found, seed: int) -> Likeness:
+def likeness(likelihood: Likelihood, found: Likeliest, seed: int) -> Likeness:
     """Compare a recording with such as the model makes.
 
     Parameters
     ----------
     likelihood : Likelihood
         Of the recording.
-    found : Found
+    found : Likeliest
         Constants and what the model misses, by `capsim.telemetry.calibration.likelihood.likeliest`.
     seed : int
         Address of the draws.

@@ -18,7 +18,7 @@ from capsim.workload.recordings.model import Recording
 from capsim.workload.recordings.read import find_recording
 
 
-class BesideFigure(Row):
+class RecordingFigure(Row):
     """One part of the memory, mean over all blocks [MiB]."""
 
     part: str
@@ -50,7 +50,7 @@ class BesideError(Row):
     share: float = Field(description="of the variance")
 
 
-class Beside(DocumentModel):
+class RecordingComparison(DocumentModel):
     """A recording beside a prediction."""
 
     schema_version: int = 1
@@ -64,7 +64,7 @@ class Beside(DocumentModel):
     samples: int
     missed: int
     rates_hz: dict[str, tuple[float, float, float]] = Field(description="mean, and 90 % interval, of each stream [1/s]")
-    figures: tuple[BesideFigure, ...]
+    figures: tuple[RecordingFigure, ...]
     drift: tuple[BesideDrift, ...]
     errors: tuple[BesideError, ...]
     notes: tuple[str, ...]
@@ -93,7 +93,7 @@ def is_recording(side: str) -> bool:
     return is_session(first) or "heap_used_mib" in first or is_answer(first)
 
 
-def beside(scenario: Scenario, recording: Recording, seed: int = 0) -> Beside:
+def beside(scenario: Scenario, recording: Recording, seed: int = 0) -> RecordingComparison:
     """Predict for the recorded load, and compare."""
     found = drift(scenario, recording, seed)
     errors = budget(scenario, recording, seed)
@@ -101,7 +101,7 @@ def beside(scenario: Scenario, recording: Recording, seed: int = 0) -> Beside:
     for part in PARTS:
         table = found.blocks[found.blocks["part"] == part]
         figures.append(
-            BesideFigure(
+            RecordingFigure(
                 part=part,
                 measured_mib=_short(table["measured"].mean()),
                 predicted_mib=_short(table["predicted"].mean()),
@@ -109,7 +109,7 @@ def beside(scenario: Scenario, recording: Recording, seed: int = 0) -> Beside:
                 outside=int((table["outside"] != 0).sum()),
             )
         )
-    return Beside(
+    return RecordingComparison(
         name=scenario.name,
         recording=recording.name,
         source=recording.source,
@@ -143,7 +143,7 @@ def beside(scenario: Scenario, recording: Recording, seed: int = 0) -> Beside:
     )
 
 
-def screen(document: Beside) -> str:
+def screen(document: RecordingComparison) -> str:
     """The document for people, at most 100 columns wide."""
     from tabulate import tabulate
 
@@ -183,7 +183,7 @@ def _sentence(one: BesideDrift) -> str:
     )
 
 
-schema_text = Beside.schema_text
+schema_text = RecordingComparison.schema_text
 
 
 def _short(number: float) -> float:

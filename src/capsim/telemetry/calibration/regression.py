@@ -16,7 +16,7 @@ FEWEST_FREE = 3.0
 
 
 @dataclass(frozen=True)
-class Line:
+class FittedLine:
     """Coefficients, their covariance, and how the errors are.
 
     Attributes
@@ -49,7 +49,7 @@ class Line:
         return float(t.ppf(0.95, self.free))
 
 
-def line(columns: Floats, told: Floats, instrument: Floats | None = None) -> Line:
+def line(columns: Floats, told: Floats, instrument: Floats | None = None) -> FittedLine:
     """Fit by least squares with errors of first order (D. Cochrane, G. H. Orcutt, JASA 44(245), 1949).
 
     Parameters
@@ -84,7 +84,7 @@ def line(columns: Floats, told: Floats, instrument: Floats | None = None) -> Lin
     shown = z @ _inverse(z.T @ z) @ (z.T @ x)  # of the columns, what the instrument shows
     sd = float(np.sqrt(variance / (1 - rho**2)))
     strength = math.inf if instrument is None else _strength(x, z)
-    return Line(values, variance * _inverse(shown.T @ shown), rho, sd, free, strength)
+    return FittedLine(values, variance * _inverse(shown.T @ shown), rho, sd, free, strength)
 
 
 def _independent(values: Floats, rho: float) -> Floats:

@@ -36,7 +36,7 @@ PUBLISHED = {c.name: c for c in CONSTANTS}
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ConstantEstimate:
     """One constant: its value and its 90 % interval; where it is not identified, the value that it had before."""
 
     key: str
@@ -47,7 +47,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Check:
+class PredictionCheck:
     """One figure of a part of the recording: measured, and predicted from the fitted constants [MiB]."""
 
     part: str
@@ -71,13 +71,13 @@ class Calibration:
     ----------
     scenario : Scenario
         The fitted one: ``[constants]`` as fitted, ``workload.mix`` as measured, ``[calibration]`` says which is which.
-    estimates : tuple of Estimate
+    estimates : tuple of ConstantEstimate
     rates : tuple of Rate
         Measured load.
     latency : Latency or None
         Of the flushes, where the totals show them.
     identified : Identified
-    checks : tuple of Check
+    checks : tuple of PredictionCheck
         Of the part that was fitted and of the part that was held out.
     notes : tuple of str
     usage : tuple of UsageFit
@@ -88,11 +88,11 @@ class Calibration:
     method: str
     recording: Recording = field(repr=False)
     cut_s: float
-    estimates: tuple[Estimate, ...]
+    estimates: tuple[ConstantEstimate, ...]
     rates: tuple[Rate, ...]
     latency: Latency | None
     identified: Identified = field(repr=False)
-    checks: tuple[Check, ...]
+    checks: tuple[PredictionCheck, ...]
     simulated: dict[str, Floats] = field(repr=False)
     notes: tuple[str, ...]
     usage: tuple[UsageFit, ...] = field(default=(), repr=False)
@@ -104,7 +104,7 @@ class Calibration:
         recording: Recording,
         cut_s: float,
         simulator: Simulator,
-        estimates: Sequence[Estimate],
+        estimates: Sequence[ConstantEstimate],
         found: Identified,
         *,
         method: str,
@@ -175,7 +175,7 @@ class Calibration:
         return pd.DataFrame(rows, columns=["key", "value", "low", "high", "status", "before"])
 
     def check_table(self) -> pd.DataFrame:
-        """`Check` rows: part, figure, measured, predicted, its 90 % band [MiB] and the error [%]."""
+        """`PredictionCheck` rows: part, figure, measured, predicted, its 90 % band [MiB] and the error [%]."""
         return pd.DataFrame(
             [(c.part, c.figure, c.measured, c.predicted, c.low, c.high, 100 * c.error) for c in self.checks],
             columns=["part", "figure", "measured", "predicted", "low", "high", "error_percent"],
@@ -190,7 +190,7 @@ class Calibration:
 
 
 def draws(
-    estimates: Sequence[Estimate], found: Identified, base: dict[str, float], seed: int, count: int = DRAWS
+    estimates: Sequence[ConstantEstimate], found: Identified, base: dict[str, float], seed: int, count: int = DRAWS
 ) -> list[dict[str, float]]:
     """Constants drawn from their joint estimate; those not identified stay as they are."""
     from capsim.telemetry.calibration.parameters import chosen, merged
@@ -208,9 +208,9 @@ def draws(
 
 def _checked(
     scenario: Scenario, recording: Recording, cut_s: float, drawn: Sequence[dict[str, float]], notes: list[str]
-) -> tuple[list[Check], dict[str, Floats]]:
+) -> tuple[list[PredictionCheck], dict[str, Floats]]:
     """Checks of both parts, and the simulated samples of each."""
-    checks: list[Check] = []
+    checks: list[PredictionCheck] = []
     simulated: dict[str, Floats] = {}
     for part, window in (("fitted", (0.0, cut_s)), ("held out", (cut_s, recording.span_s))):
         try:
@@ -227,7 +227,7 @@ def _checked(
     return checks, simulated
 
 
-def _checks(part: str, seen: Floats, runs: Floats) -> list[Check]:
+def _checks(part: str, seen: Floats, runs: Floats) -> list[PredictionCheck]:
     def figures(samples: Floats) -> list[float]:
         rss, total, used = samples
         return [float(rss.mean()), float(rss.max()), float(total.mean()), float(used.mean())]
@@ -236,7 +236,8 @@ def _checks(part: str, seen: Floats, runs: Floats) -> list[Check]:
     each = np.array([figures(run) for run in runs])
     low, middle, high = np.quantile(each, [0.05, 0.5, 0.95], axis=0)
     return [
-        Check(part, name, told[i], float(middle[i]), float(low[i]), float(high[i])) for i, name in enumerate(FIGURES)
+        PredictionCheck(part, name, told[i], float(middle[i]), float(low[i]), float(high[i]))
+        for i, name in enumerate(FIGURES)
     ]
 
 
@@ -244,10 +245,10 @@ def _fitted(
     scenario: Scenario,
     recording: Recording,
     part: Recording,
-    estimates: Sequence[Estimate | UsageEstimate],
+    estimates: Sequence[ConstantEstimate | UsageEstimate],
     load: Sequence[Rate],
     latency: Latency | None,
-    checks: Sequence[Check],
+    checks: Sequence[PredictionCheck],
     *,
     method: str,
     seed: int,
@@ -295,7 +296,7 @@ def _fitted(
     return validated(Scenario, data, source=f"{scenario.name}, fitted")
 
 
-def _model_error(checks: Sequence[Check]) -> float:
+def _model_error(checks: Sequence[PredictionCheck]) -> float:
     """What is left of the relative error of mean rss on the held-out part beyond constants and chance."""
     for check in checks:
         if check.part == "held out" and check.figure == "rss mean":

@@ -33,7 +33,7 @@ NEEDED = ("rss_mib", "heap_total_mib", "heap_used_mib")
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Part of one process's life.
 
     Attributes
@@ -76,7 +76,7 @@ class Stretch:
 
 def stretches(
     recording: Recording, budget: float, scenario: Scenario, from_s: float = 0.0, to_s: float = math.inf
-) -> list[Stretch]:
+) -> list[Segment]:
     """Stretches of a recording, evenly over its time.
 
     Parameters
@@ -115,7 +115,7 @@ def _insert_s(scenario: Scenario) -> tuple[float, float]:
     return law.call_ms / 1_000, law.row_ms / 1_000
 
 
-def _processes(recording: Recording, scenario: Scenario, from_s: float, to_s: float) -> list[list[Stretch]]:
+def _processes(recording: Recording, scenario: Scenario, from_s: float, to_s: float) -> list[list[Segment]]:
     out = []
     told = {part.process: part for part in arrivals(recording)}
     insert_s = _insert_s(scenario)
@@ -157,7 +157,7 @@ def _stretch(
     to_s: float,
     insert_s: tuple[float, float],
     batches: dict[str, tuple[float, float]],
-) -> Stretch:
+) -> Segment:
     times, requests = part.time_s, part.requests
     used = (times >= from_s - WARM_UP_S) & (times <= to_s)
     first = int(np.argmax(used))
@@ -195,7 +195,7 @@ def _stretch(
         rows = {s: np.append(np.full(ahead, r[0]), r) for s, r in rows.items()}
         out_rows = {s: np.append(np.zeros(ahead), r) for s, r in out_rows.items()}
         seen = np.append(np.zeros(ahead, bool), seen)
-    return Stretch(time_s, total, rows, out_rows, seen, memory[:, whole], young)
+    return Segment(time_s, total, rows, out_rows, seen, memory[:, whole], young)
 
 
 def _levelled(rows: Floats, out_rows: Floats, grew: Floats, batch_rows: float) -> Floats:
@@ -272,6 +272,6 @@ def _rate(times: Floats, requests: Floats) -> float:
     return float(requests[near][-1] - requests[0]) / span if span else 0.0
 
 
-def measured(parts: Sequence[Stretch]) -> Floats:
+def measured(parts: Sequence[Segment]) -> Floats:
     """rss, heapTotal, heapUsed of all stretches in a row [MiB], shape (3, n)."""
     return np.concatenate([part.measured for part in parts], axis=1)

@@ -15,7 +15,7 @@ from capsim.memory.heap import Process, simulate
 from capsim.memory.server import process_of
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
-from capsim.telemetry.calibration.segments import Stretch
+from capsim.telemetry.calibration.segments import Segment
 from capsim.telemetry.calibration.statistics import Statistics
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,7 @@ def process_with(scenario: Scenario, constants: Mapping[str, float], rate_hz: fl
     )
 
 
-def retained_mib(part: Stretch, constants: Mapping[str, float]) -> Floats:
+def retained_mib(part: Segment, constants: Mapping[str, float]) -> Floats:
     """Bytes that the recorded rows keep alive at each instant [MiB]."""
     text = value("insert_text_row")
     held = np.zeros(len(part.time_s))
@@ -70,12 +70,12 @@ class Simulator:
     ----------
     scenario : Scenario
         Cap, container, Node.
-    parts : sequence of Stretch
+    parts : sequence of Segment
     step_mib : float
         What the server rounds sizes to [MiB]; 0 for not at all.
     """
 
-    def __init__(self, scenario: Scenario, parts: Sequence[Stretch], step_mib: float) -> None:
+    def __init__(self, scenario: Scenario, parts: Sequence[Segment], step_mib: float) -> None:
         self.scenario, self.parts, self.step_mib = scenario, list(parts), step_mib
         self.statistics = Statistics(parts)
         self.rates_hz = [

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.scenario.workload import STREAMS
-from capsim.telemetry.calibration.segments import Stretch
+from capsim.telemetry.calibration.segments import Segment
 
 Floats = NDArray[np.float64]
 
@@ -29,11 +29,11 @@ class Statistics:
 
     Parameters
     ----------
-    parts : sequence of Stretch
+    parts : sequence of Segment
         Their load decides the groups; it is the same for what was measured and for every simulation.
     """
 
-    def __init__(self, parts: Sequence[Stretch]) -> None:
+    def __init__(self, parts: Sequence[Segment]) -> None:
         rate = np.concatenate([part.rate_hz for part in parts])
         self._first = np.concatenate([[True, *[False] * (int(part.seen.sum()) - 1)] for part in parts])
         early = np.concatenate([_early(part) for part in parts])
@@ -73,7 +73,7 @@ class Statistics:
         return np.array(out)
 
 
-def _early(part: Stretch) -> NDArray[np.bool_]:
+def _early(part: Segment) -> NDArray[np.bool_]:
     """Samples of the first five minutes of a process, while its new space grows."""
     times = part.time_s[part.seen]
     early: NDArray[np.bool_] = (times < part.time_s[0] + 300.0) & part.young

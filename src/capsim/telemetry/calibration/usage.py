@@ -25,8 +25,8 @@ from capsim.memory.constants import value
 from capsim.memory.uncertainty import overridden
 from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified
-from capsim.telemetry.calibration.parameters import USAGE, Parameter, published
-from capsim.telemetry.calibration.regression import Line, line
+from capsim.telemetry.calibration.parameters import USAGE, FitParameter, published
+from capsim.telemetry.calibration.regression import FittedLine, line
 from capsim.workload.recordings.load import load_trace, mix
 from capsim.workload.recordings.model import Recording
 
@@ -130,7 +130,7 @@ def fit_usage(scenario: Scenario, recording: Recording, sides: Sequence[str], cu
             f"{', '.join(sides)}: neither CPU nor memory of the server or of Postgres is in it; give server=FILE or "
             "postgres=FILE where rows carry no name"
         )
-    played = _Played(scenario, recording, min(_step_s(s) for s in wanted.values()))
+    played = _UsageRun(scenario, recording, min(_step_s(s) for s in wanted.values()))
     return tuple(_fit(key, series, played, scenario, recording, cut_s) for key, series in sorted(wanted.items()))
 
 
@@ -138,7 +138,7 @@ def _step_s(series: Series) -> float:
     return float(np.median(np.diff(series.at_s)))
 
 
-class _Played:
+class _UsageRun:
     """The recorded load under the scenario, bin by bin."""
 
     def __init__(self, scenario: Scenario, recording: Recording, step_s: float) -> None:
@@ -187,7 +187,7 @@ class _Played:
 
 
 def _fit(
-    key: tuple[str, str], series: Series, played: _Played, scenario: Scenario, recording: Recording, cut_s: float
+    key: tuple[str, str], series: Series, played: _UsageRun, scenario: Scenario, recording: Recording, cut_s: float
 ) -> UsageFit:
     figure, unit = FIGURES[key]
     at_s = series.at_s - recording.start_us / 1e6
@@ -225,7 +225,7 @@ def _fit(
     return UsageFit(figure, unit, estimates, tuple(checks), at_s, told - known, fitted, notes)
 
 
-def _cpu(played: _Played, at_s: Floats, step_s: float) -> tuple[Floats, Floats, Floats]:
+def _cpu(played: _UsageRun, at_s: Floats, step_s: float) -> tuple[Floats, Floats, Floats]:
     """What log lines, reads and collections cost beside; then by the factor on requests and by the idle part.
 
     Last, what the requests of other minutes would cost. Counters and buffers tell an arrival up to a flush late, which
@@ -243,7 +243,7 @@ def _cpu(played: _Played, at_s: Floats, step_s: float) -> tuple[Floats, Floats, 
     return played.mean_at(none, at_s, step_s), columns, np.nanmean(around, axis=0)
 
 
-def _cache(played: _Played, scenario: Scenario, recording: Recording, at_s: Floats) -> tuple[Floats, Floats]:
+def _cache(played: _UsageRun, scenario: Scenario, recording: Recording, at_s: Floats) -> tuple[Floats, Floats]:
     """Resident memory with the kernel's for it, and log files; then by the cache at the start and by requests."""
     samples = recording.samples
     rss = samples["rss_mib"].to_numpy(np.float64)
@@ -260,7 +260,7 @@ def _cache(played: _Played, scenario: Scenario, recording: Recording, at_s: Floa
     return known, np.column_stack([np.ones(len(at_s)), written * played.came_at(at_s) / MIB])
 
 
-def _stored(played: _Played, at_s: Floats, early: NDArray[np.bool_], told: Floats) -> tuple[Floats, Floats]:
+def _stored(played: _UsageRun, at_s: Floats, early: NDArray[np.bool_], told: Floats) -> tuple[Floats, Floats]:
     """Connections, WAL and other rows; then by the bytes of an event, and a level.
 
     Shared buffers fill up and limits are met sooner or later by the bytes, so the line is drawn where it is needed: at
@@ -296,7 +296,7 @@ def published_usage(scenario: Scenario) -> dict[str, float]:
 
 
 def _estimates(
-    parameters: Sequence[Parameter], found: Line, before: Mapping[str, float]
+    parameters: Sequence[FitParameter], found: FittedLine, before: Mapping[str, float]
 ) -> tuple[tuple[UsageEstimate, ...], tuple[str, ...]]:
     count = len(parameters)
     keys = tuple(p.key for p in parameters)
@@ -305,9 +305,7 @@ def _estimates(
     sd = np.sqrt(np.diag(covariance))
     low, high = values - found.t90 * sd, values + found.t90 * sd
     apart = found.strength >= STRONG
-    told = tuple(
-        p.key for i, p in enumerate(parameters) if apart and low[i] > 0 and p.low < values[i] < p.high
-    )
+    told = tuple(p.key for i, p in enumerate(parameters) if apart and low[i] > 0 and p.low < values[i] < p.high)
     alike = count > 1 and (not apart or abs(covariance[0, 1]) > ALIKE * sd[0] * sd[1])
     left = tuple(key for key in keys if key not in told)
     together = (left,) if alike else tuple((key,) for key in left)
@@ -330,7 +328,9 @@ def _estimates(
     return tuple(estimates), tuple(notes)
 
 
-def _check(part: str, figure: str, unit: str, columns: Floats, told: Floats, known: Floats, found: Line) -> UsageCheck:
+def _check(
+    part: str, figure: str, unit: str, columns: Floats, told: Floats, known: Floats, found: FittedLine
+) -> UsageCheck:
     mean = columns.mean(axis=0)
     own = found.sd**2 * (1 + found.rho) / (1 - found.rho) / len(columns)
     sd = float(np.sqrt(mean @ found.covariance @ mean + own))

@@ -23,7 +23,7 @@ MOST_RESTARTS = 1_000  # the most that a scenario can say
 
 
 @dataclass(frozen=True)
-class Setting:
+class AppliedSetting:
     """One value that applies, and where it comes from."""
 
     name: str
@@ -103,32 +103,36 @@ class Applied:
             return policy if isinstance(policy, Unknown) else most
         return policy, most
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[AppliedSetting]:
         """What applies besides the start and the pool."""
         limit, restarts, path = self.limit_mib, self.restarts, self.deploy.get("healthcheckPath")
         regions = "multiRegionConfig" if self.deploy.get("multiRegionConfig") else "numReplicas"
         policy, most = (restarts, restarts) if isinstance(restarts, Unknown) else restarts
         found = [
-            Setting(
+            AppliedSetting(
                 "memory limit [GB]",
                 limit if isinstance(limit, Unknown) else round(limit * MIB / GB, 3) if limit else "of the plan",
                 self.place("limitOverride"),
             ),
-            Setting("CPU limit [vCPU]", self.cpu or "of the plan", self.place("limitOverride")),
-            Setting("replicas", self.replicas, self.place(regions)),
-            Setting(
+            AppliedSetting("CPU limit [vCPU]", self.cpu or "of the plan", self.place("limitOverride")),
+            AppliedSetting("replicas", self.replicas, self.place(regions)),
+            AppliedSetting(
                 "health check",
                 path if isinstance(path, Unknown) else "at deploy only" if path else "none",
                 self.place("healthcheckPath"),
             ),
-            Setting("restart", policy, self.place("restartPolicyType")),
-            Setting(
+            AppliedSetting("restart", policy, self.place("restartPolicyType")),
+            AppliedSetting(
                 "restarts at most", "no end" if policy == "ALWAYS" else most, self.place("restartPolicyMaxRetries")
             ),
-            Setting("draining [s]", *self._seconds("drainingSeconds", "RAILWAY_DEPLOYMENT_DRAINING_SECONDS")),
-            Setting("overlap [s]", *self._seconds("overlapSeconds", "RAILWAY_DEPLOYMENT_OVERLAP_SECONDS")),
+            AppliedSetting("draining [s]", *self._seconds("drainingSeconds", "RAILWAY_DEPLOYMENT_DRAINING_SECONDS")),
+            AppliedSetting("overlap [s]", *self._seconds("overlapSeconds", "RAILWAY_DEPLOYMENT_OVERLAP_SECONDS")),
         ]
-        return [Setting("runs", "as a job, by its schedule", self.place("cronSchedule")), *found] if self.job else found
+        return (
+            [AppliedSetting("runs", "as a job, by its schedule", self.place("cronSchedule")), *found]
+            if self.job
+            else found
+        )
 
 
 def applied(declared: Declared, on: dt.date | None) -> Applied:

@@ -23,7 +23,7 @@ _LARGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderFile:
     """A further file of the folder: its text, and its name for messages."""
 
     text: str
@@ -71,14 +71,14 @@ class Declared:
                 return str(packages[name])
         return None
 
-    def further(self, path: str) -> Found | None:
+    def further(self, path: str) -> FolderFile | None:
         """A file by its path below the service's folder, or None if it is not there; never one outside of it."""
         for folder in self.folders:
             file = folder / path
             if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
-                return Found(text_of(file), str(file))
+                return FolderFile(text_of(file), str(file))
         named = self.named.get(path)
-        return Found(text_of(named), str(named)) if named else None
+        return FolderFile(text_of(named), str(named)) if named else None
 
 
 def text_of(path: Path) -> str:

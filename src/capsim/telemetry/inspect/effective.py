@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from capsim.telemetry.inspect.applied import RAILWAY, Applied, Setting, applied
+from capsim.telemetry.inspect.applied import RAILWAY, Applied, AppliedSetting, applied
 from capsim.telemetry.inspect.declared import Declared
-from capsim.telemetry.inspect.pool import Pool, declared_pool
+from capsim.telemetry.inspect.pool import DatabasePool, declared_pool
 from capsim.telemetry.inspect.start_command import Start, start_of
 from capsim.telemetry.inspect.started import Started
 from capsim.telemetry.inspect.unknown import Unknown
@@ -24,7 +24,7 @@ class Effective:
     applied: Applied
     origin: str  # the file that applies, or what stands in for it
     start: Start
-    pool: Pool
+    pool: DatabasePool
 
     @property
     def server(self) -> Started | None:
@@ -86,20 +86,20 @@ class Effective:
             return Unknown(f"whether {keeper} passes it on is not known", self.start.place)
         return self.server.sigterm
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[AppliedSetting]:
         """What is in effect, in the order in which it is printed; nothing of it is a secret."""
         start, server = self.start, self.server
         unread = Unknown(start.problem or "not read", start.place)
         unclear = Unknown(start.problem or "no Node server that is known", start.place)
         read_by = f"a shell ({start.read_by})" if start.read_by else "no shell (exec form)"
         return [
-            Setting("start: read by", read_by if start.found else unread, start.place),
-            Setting("start: steps", " · ".join(step.told for step in start.started) or unread, start.place),
-            Setting("server", server.told if server else unclear, start.place),
-            Setting("process 1", start.process_1 or unread, start.place),
-            Setting("SIGTERM reaches the server", self.sigterm, "the processes above it"),
-            Setting("heap cap [MiB]", self.heap_cap_mib or "none", "what the server's process gets"),
-            *(Setting(*row) for row in self.pool.settings()),
+            AppliedSetting("start: read by", read_by if start.found else unread, start.place),
+            AppliedSetting("start: steps", " · ".join(step.told for step in start.started) or unread, start.place),
+            AppliedSetting("server", server.told if server else unclear, start.place),
+            AppliedSetting("process 1", start.process_1 or unread, start.place),
+            AppliedSetting("SIGTERM reaches the server", self.sigterm, "the processes above it"),
+            AppliedSetting("heap cap [MiB]", self.heap_cap_mib or "none", "what the server's process gets"),
+            *(AppliedSetting(*row) for row in self.pool.settings()),
             *self.applied.settings(),
         ]
 

@@ -10,7 +10,7 @@ HARMS: tuple[Harm, ...] = ("loss", "outage", "bill", "note")
 
 
 @dataclass(frozen=True)
-class Finding:
+class ConfigFinding:
     """Something that an owner should know before a deploy."""
 
     kind: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capsim.telemetry.inspect.effective import Effective
-from capsim.telemetry.inspect.finding import HARMS, Finding
+from capsim.telemetry.inspect.finding import HARMS, ConfigFinding
 from capsim.telemetry.inspect.memory_findings import memory_findings
 from capsim.telemetry.inspect.platform_findings import platform_findings
 from capsim.telemetry.inspect.pool_findings import pool_findings
@@ -11,7 +11,7 @@ from capsim.telemetry.inspect.process_findings import process_findings
 from capsim.telemetry.inspect.unread_findings import unread_findings
 
 
-def findings(effective: Effective, plan: str = "hobby") -> list[Finding]:
+def findings(effective: Effective, plan: str = "hobby") -> list[ConfigFinding]:
     """All findings of a configuration.
 
     Parameters

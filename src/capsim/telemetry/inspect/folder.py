@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from posixpath import normpath
 
 from capsim.base.errors import CapsimError
-from capsim.telemetry.inspect.declared import Declared, Found
+from capsim.telemetry.inspect.declared import Declared, FolderFile
 
 
 @dataclass(frozen=True)
 class Folder:
     """Looks up files; each is read once at most, and none outside of the folder."""
 
-    find: Callable[[str], Found | None]
+    find: Callable[[str], FolderFile | None]
     locks: tuple[str, ...] = ()  # names of lock files that are there
     dockerfile: str | None = None  # name of one that was given
-    _found: dict[str, Found | None] = field(default_factory=dict)
+    _found: dict[str, FolderFile | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, declared: Declared) -> Folder:
@@ -33,9 +33,9 @@ class Folder:
         >>> Folder.holding({"a/package.json": "{}"}).look("a/package.json")
         '{}'
         """
-        return cls(lambda path: Found(texts[path], path) if path in texts else None)
+        return cls(lambda path: FolderFile(texts[path], path) if path in texts else None)
 
-    def _file(self, path: str) -> Found | None:
+    def _file(self, path: str) -> FolderFile | None:
         if path not in self._found:
             fits = "\0" not in path and len(path) < 1_000 and not path.startswith(("/", ".."))
             self._found[path] = self.find(path) if fits else None

@@ -33,7 +33,7 @@ _EXEC = {"npm": ("exec", "x"), "pnpm": ("exec", "dlx"), "yarn": ("exec", "dlx", 
 
 
 @dataclass(frozen=True)
-class Asked:
+class ScriptCall:
     """What the words after a package manager ask it for."""
 
     folder: str | None = ""  # from where it is called; None: several packages, or one that was not found by its name
@@ -43,7 +43,7 @@ class Asked:
     step: bool = False  # nothing that stays
 
 
-def asked(manager: str, words: Sequence[str]) -> Asked:
+def asked(manager: str, words: Sequence[str]) -> ScriptCall:
     """The request behind ``npm``, ``pnpm``, ``yarn`` or ``bun``.
 
     Examples
@@ -81,7 +81,7 @@ def asked(manager: str, words: Sequence[str]) -> Asked:
                 break
     found = _request(manager, plain)
     where = None if several or (name is not None and re.search(r"[*!{}\[\]^]|\.\.\.", name)) else folder
-    return Asked(where, name, found.script, found.program, found.step) if found.name is None else found
+    return ScriptCall(where, name, found.script, found.program, found.step) if found.name is None else found
 
 
 def _ends_options(manager: str, plain: list[str]) -> bool:
@@ -90,25 +90,25 @@ def _ends_options(manager: str, plain: list[str]) -> bool:
     return manager != "npm" and plain[0] not in ("run", "run-script", "workspace", "workspaces")
 
 
-def _request(manager: str, plain: list[str]) -> Asked:
+def _request(manager: str, plain: list[str]) -> ScriptCall:
     """The request of the words that are no options."""
     if not plain:
-        return Asked(step=manager == "yarn")  # yarn alone installs
+        return ScriptCall(step=manager == "yarn")  # yarn alone installs
     first, rest = plain[0], tuple(plain[1:])
     if manager == "yarn" and first == "workspace" and len(rest) > 1:
         inner = asked("yarn", rest[1:])
-        return Asked(inner.folder, rest[0], inner.script, inner.program, inner.step)
+        return ScriptCall(inner.folder, rest[0], inner.script, inner.program, inner.step)
     if manager == "yarn" and first == "workspaces":
-        return Asked(None, "all workspaces", rest[-1] if rest else None)
+        return ScriptCall(None, "all workspaces", rest[-1] if rest else None)
     if first in _EXEC[manager]:
-        return Asked(program=("node", *rest) if first == "node" else rest)
+        return ScriptCall(program=("node", *rest) if first == "node" else rest)
     if first in ("run", "run-script"):
         first, rest = (rest[0], rest[1:]) if rest else ("", ())
     elif first in _STEPS:
-        return Asked(step=True)
+        return ScriptCall(step=True)
     if manager == "bun" and re.search(r"\.[cm]?[jt]sx?$|/", first):
-        return Asked(program=("bun", first))
-    return Asked(script=first or None, program=(first, *rest) if first else ())
+        return ScriptCall(program=("bun", first))
+    return ScriptCall(script=first or None, program=(first, *rest) if first else ())
 
 
 @dataclass

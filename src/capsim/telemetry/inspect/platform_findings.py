@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from capsim.telemetry.inspect.applied import OLD_FORMAT_ENDS, RAILWAY
 from capsim.telemetry.inspect.effective import Effective
-from capsim.telemetry.inspect.finding import Finding
+from capsim.telemetry.inspect.finding import ConfigFinding
 from capsim.telemetry.inspect.unknown import Unknown
 
 # What `railway config migrate` (CLI 5.43.1) keeps; everything else of deploy is lost (facts: railway §4)
 _MIGRATED = ("startCommand", "healthcheckPath", "healthcheckTimeout", "numReplicas", "multiRegionConfig", "region")
 
 
-def platform_findings(e: Effective) -> Iterator[Finding]:
+def platform_findings(e: Effective) -> Iterator[ConfigFinding]:
     """All of them; a job has no health check, and is not started again."""
     yield from _format(e)
     yield from _environments(e)
     if e.applied.job:
-        yield Finding(
+        yield ConfigFinding(
             "a job, not a server",
             "note",
             e.applied.place("cronSchedule"),
@@ -29,7 +29,7 @@ def platform_findings(e: Effective) -> Iterator[Finding]:
     yield from _health(e)
     yield from _restarts(e)
     if e.applied.deploy.get("sleepApplication") is True:
-        yield Finding(
+        yield ConfigFinding(
             "will not sleep",
             "bill",
             e.origin,
@@ -39,12 +39,12 @@ def platform_findings(e: Effective) -> Iterator[Finding]:
         )
 
 
-def _format(e: Effective) -> Iterator[Finding]:
+def _format(e: Effective) -> Iterator[ConfigFinding]:
     d = e.declared
     if d.old is None or d.old_file is None:
         return
     if d.new_file:
-        yield Finding(
+        yield ConfigFinding(
             "rest of a former time",
             "note",
             d.old_file,
@@ -55,7 +55,7 @@ def _format(e: Effective) -> Iterator[Finding]:
         return
     lost = sorted(key for key in d.old.deploy if key not in _MIGRATED)
     ended = e.on is not None and e.on >= OLD_FORMAT_ENDS
-    yield Finding(
+    yield ConfigFinding(
         "format ends on 2026-12-01",
         "outage",
         d.old_file,
@@ -69,7 +69,7 @@ def _format(e: Effective) -> Iterator[Finding]:
     )
 
 
-def _environments(e: Effective) -> Iterator[Finding]:
+def _environments(e: Effective) -> Iterator[ConfigFinding]:
     d = e.declared
     blocks = d.old.environments if d.old is not None and e.applied.origin == d.old_file else ()
     asked = d.environment is not None and d.old is not None and e.applied.origin == d.old_file
@@ -81,15 +81,15 @@ def _environments(e: Effective) -> Iterator[Finding]:
         if d.environment is None
         else f"has no block for {d.environment} (has {told}), so the file's own tables apply"
     )
-    yield Finding("environments", "note", f"{d.old_file}: environments", what, "choose one by --environment NAME")
+    yield ConfigFinding("environments", "note", f"{d.old_file}: environments", what, "choose one by --environment NAME")
 
 
-def _health(e: Effective) -> Iterator[Finding]:
+def _health(e: Effective) -> Iterator[ConfigFinding]:
     path = e.applied.deploy.get("healthcheckPath")
     if isinstance(path, Unknown):
         return
     if path:
-        yield Finding(
+        yield ConfigFinding(
             "health check at deploy only",
             "note",
             e.origin,
@@ -98,7 +98,7 @@ def _health(e: Effective) -> Iterator[Finding]:
             "watch it from outside",
         )
     elif e.applied.origin != RAILWAY:
-        yield Finding(
+        yield ConfigFinding(
             "no health check",
             "loss",
             e.origin,
@@ -107,13 +107,13 @@ def _health(e: Effective) -> Iterator[Finding]:
         )
 
 
-def _restarts(e: Effective) -> Iterator[Finding]:
+def _restarts(e: Effective) -> Iterator[ConfigFinding]:
     restarts = e.applied.restarts
     if isinstance(restarts, Unknown):
         return
     policy, most = restarts
     if policy == "NEVER":
-        yield Finding(
+        yield ConfigFinding(
             "never restarted",
             "outage",
             e.origin,
@@ -121,7 +121,7 @@ def _restarts(e: Effective) -> Iterator[Finding]:
             "set restartPolicyType to ON_FAILURE",
         )
     elif policy == "ON_FAILURE":
-        yield Finding(
+        yield ConfigFinding(
             "restarts run out",
             "note",
             e.origin,
@@ -129,7 +129,7 @@ def _restarts(e: Effective) -> Iterator[Finding]:
             "alert on restarts; a crash that comes back uses them up",
         )
     if e.applied.draining_s == 0:
-        yield Finding(
+        yield ConfigFinding(
             "draining 0 s",
             "loss",
             e.origin,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from capsim.telemetry.inspect.declared import Declared
 from capsim.telemetry.inspect.unknown import Unknown
-from capsim.telemetry.inspect.url import Address, address_of
+from capsim.telemetry.inspect.url import DatabaseUrl, address_of
 
 CPUS_VISIBLE = 48  # seen in containers, 32 to 64 (facts: railway §6)
 NEWEST_WITH_ENGINE = 6  # of Prisma: the last major version whose own engine makes the pool
@@ -60,7 +60,7 @@ _ADAPTERS = {
 
 
 @dataclass(frozen=True)
-class Value:
+class PoolNumber:
     """One number of the pool, and where it comes from; None: no timeout."""
 
     number: Number
@@ -68,7 +68,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Pool:
+class DatabasePool:
     """The pool as it is made.
 
     Attributes
@@ -79,11 +79,11 @@ class Pool:
         0: Prisma is not there; its major version; None: it is there, and its version is not known.
     engine : bool or None
         Prisma's own engine makes the pool, by parameters of the address; None: that depends on the version.
-    address : Address or None
+    address : DatabaseUrl or None
         None: no DATABASE_URL was given.
     place : str
         Where the address stands.
-    limit, acquire, connect : Value
+    limit, acquire, connect : PoolNumber
         Connections; longest wait for one, and for opening one [s].
     remedy : str
         How size and timeouts are set with this driver.
@@ -98,11 +98,11 @@ class Pool:
     driver: str | Unknown
     prisma: int | None
     engine: bool | None
-    address: Address | None
+    address: DatabaseUrl | None
     place: str
-    limit: Value
-    acquire: Value
-    connect: Value
+    limit: PoolNumber
+    acquire: PoolNumber
+    connect: PoolNumber
     remedy: str
     ignored: tuple[str, ...] = ()
     idle_s: float | None = None
@@ -155,14 +155,16 @@ def major(version: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
-def pool_of(packages: Mapping[str, str] | None, address: Address | None, place: str, runs_prisma: bool = False) -> Pool:
+def pool_of(
+    packages: Mapping[str, str] | None, address: DatabaseUrl | None, place: str, runs_prisma: bool = False
+) -> DatabasePool:
     """The pool of a configuration.
 
     Parameters
     ----------
     packages : mapping or None
         Packages that package.json depends on, with their versions; None: package.json was not given.
-    address : Address or None
+    address : DatabaseUrl or None
         DATABASE_URL.
     place : str
         Where that stands.
@@ -190,11 +192,13 @@ def pool_of(packages: Mapping[str, str] | None, address: Address | None, place: 
         driver = Unknown("package.json was not given", place)
     else:
         driver = Unknown("package.json depends on none of the Postgres drivers that are known here", place)
-    unknown = Value(Unknown("the driver decides it, and is not known", place), place)
-    return Pool(driver, 0, None, address, place, unknown, unknown, unknown, "set them where the program makes its pool")
+    unknown = PoolNumber(Unknown("the driver decides it, and is not known", place), place)
+    return DatabasePool(
+        driver, 0, None, address, place, unknown, unknown, unknown, "set them where the program makes its pool"
+    )
 
 
-def _of_prisma(packages: Mapping[str, str], address: Address | None, place: str) -> Pool:
+def _of_prisma(packages: Mapping[str, str], address: DatabaseUrl | None, place: str) -> DatabasePool:
     version = major(packages.get("@prisma/client")) or major(packages.get("prisma"))
     adapters = [name for name in _ADAPTERS if name in packages]
     if adapters:
@@ -202,20 +206,22 @@ def _of_prisma(packages: Mapping[str, str], address: Address | None, place: str)
         name = f"Prisma {version or ''}".strip() + f" with {adapters[0]}"
         made = next((driver for driver in _DRIVERS.values() if driver.name == beneath), None)
         if made is None:
-            unknown = Value(Unknown(f"{adapters[0]} decides it", place), adapters[0])
-            return Pool(name, version, False, address, place, unknown, unknown, unknown, "set it on the adapter")
+            unknown = PoolNumber(Unknown(f"{adapters[0]} decides it", place), adapters[0])
+            return DatabasePool(
+                name, version, False, address, place, unknown, unknown, unknown, "set it on the adapter"
+            )
         remedy = "new PrismaPg({ connectionString, max: 10, connectionTimeoutMillis: 10_000 })"
         if "neon" in adapters[0]:
             remedy = remedy.replace("PrismaPg", "PrismaNeon")
         return _of_driver(made, name, version, address, place, remedy)
     if version is not None and version > NEWEST_WITH_ENGINE:
-        unknown = Value(Unknown("its driver adapter decides it, and package.json names none", place), place)
+        unknown = PoolNumber(Unknown("its driver adapter decides it, and package.json names none", place), place)
         remedy = "set them on the driver adapter: new PrismaPg({ max, connectionTimeoutMillis })"
-        return Pool(f"Prisma {version}", version, False, address, place, unknown, unknown, unknown, remedy)
+        return DatabasePool(f"Prisma {version}", version, False, address, place, unknown, unknown, unknown, remedy)
     return _of_engine(version, address, place)
 
 
-def _of_engine(version: int | None, address: Address | None, place: str) -> Pool:
+def _of_engine(version: int | None, address: DatabaseUrl | None, place: str) -> DatabasePool:
     """Prisma's own engine, up to version 6; where the version is not known, its values are only those of such a one."""
     name = f"Prisma {version}" if version is not None else "Prisma of an unknown version"
     values = []
@@ -228,34 +234,36 @@ def _of_engine(version: int | None, address: Address | None, place: str) -> Pool
         if isinstance(given, int):
             number: Number = None if given == 0 and least == 0 else given  # 0 switches a timeout off
             doubt = "" if version is not None else ", if it is Prisma up to 6"
-            values.append(Value(number, f"{place}{doubt}"))
+            values.append(PoolNumber(number, f"{place}{doubt}"))
         elif given is None and version is None:
             none = "10" if parameter == "connection_limit" else "no timeout"
-            values.append(Value(Unknown(f"{said} with Prisma up to 6, {none} with 7 on pg.Pool", place), place))
+            values.append(PoolNumber(Unknown(f"{said} with Prisma up to 6, {none} with 7 on pg.Pool", place), place))
         else:
-            values.append(Value(default if given is None else given, f"default of Prisma up to 6 ({said})"))
+            values.append(PoolNumber(default if given is None else given, f"default of Prisma up to 6 ({said})"))
     limit, acquire, connect = values
     remedy = "add connection_limit=10 to DATABASE_URL"
-    return Pool(name, version, True if version is not None else None, address, place, limit, acquire, connect, remedy)
+    return DatabasePool(
+        name, version, True if version is not None else None, address, place, limit, acquire, connect, remedy
+    )
 
 
 def _of_driver(
-    made: Driver, name: str, prisma: int | None, address: Address | None, place: str, remedy: str = ""
-) -> Pool:
+    made: Driver, name: str, prisma: int | None, address: DatabaseUrl | None, place: str, remedy: str = ""
+) -> DatabasePool:
     """A pool that a driver makes: of the address it takes next to nothing."""
     given = {key: address.number(parameter, 0, place) if address and address.kind != "unread" else None
              for key, parameter in made.from_address.items()}  # fmt: skip
     origin = f"default of {made.name}, {_CODE}"
 
-    def value(key: str, default: float | None) -> Value:
+    def value(key: str, default: float | None) -> PoolNumber:
         found = given.get(key)
-        return Value(default, origin) if found is None else Value(found, place)
+        return PoolNumber(default, origin) if found is None else PoolNumber(found, place)
 
     ignored: tuple[str, ...] = ()
     if address is not None:
         names = ("connection_limit", "pool_timeout", "connect_timeout")
         ignored = tuple(n for n, _ in address.parameters if n in names and n not in made.from_address.values())
-    return Pool(
+    return DatabasePool(
         driver=name,
         prisma=prisma,
         engine=False,
@@ -270,12 +278,12 @@ def _of_driver(
     )
 
 
-def declared_pool(declared: Declared, runs_prisma: bool) -> Pool:
+def declared_pool(declared: Declared, runs_prisma: bool) -> DatabasePool:
     """The pool of what the files declare; ``runs_prisma`` as in `pool_of`."""
     text = declared.variables.get("DATABASE_URL")
     place = declared.variable_places.get("DATABASE_URL", "DATABASE_URL")
     if isinstance(text, Unknown):
-        address: Address | None = Address("unread", text.why, complete=False)
+        address: DatabaseUrl | None = DatabaseUrl("unread", text.why, complete=False)
     else:
         address = address_of(text) if isinstance(text, str) else None
     packages: dict[str, str] | None = None

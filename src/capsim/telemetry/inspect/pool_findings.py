@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 from capsim.scenario.database import DatabaseSpec
 from capsim.telemetry.inspect.effective import Effective
-from capsim.telemetry.inspect.finding import Finding
-from capsim.telemetry.inspect.pool import CPUS_VISIBLE, NEWEST_WITH_ENGINE, Pool
+from capsim.telemetry.inspect.finding import ConfigFinding
+from capsim.telemetry.inspect.pool import CPUS_VISIBLE, NEWEST_WITH_ENGINE, DatabasePool
 from capsim.telemetry.inspect.unknown import Unknown
 from capsim.telemetry.inspect.url import OWN_ADDRESS
 
 FREE_CONNECTIONS = DatabaseSpec().clients_max  # as Postgres comes; a platform that changed it would say so
 
 
-def pool_findings(e: Effective) -> Iterator[Finding]:
+def pool_findings(e: Effective) -> Iterator[ConfigFinding]:
     """Findings about the pool; of Prisma only where Prisma is, and none where no Postgres is seen."""
     pool = e.pool
     address = pool.address
     if not pool.postgres:
         what = f"the database is {address.what}, not Postgres" if address else pool.unseen
-        yield Finding(
+        yield ConfigFinding(
             "no Postgres",
             "note",
             pool.place,
@@ -29,7 +29,7 @@ def pool_findings(e: Effective) -> Iterator[Finding]:
         )
         return
     if address is None:
-        yield Finding(
+        yield ConfigFinding(
             "DATABASE_URL unknown",
             "note",
             pool.place,
@@ -41,7 +41,7 @@ def pool_findings(e: Effective) -> Iterator[Finding]:
     if address is not None and address.kind == "elsewhere":
         return
     if isinstance(pool.driver, Unknown):
-        yield Finding(
+        yield ConfigFinding(
             "pool not known",
             "note",
             pool.place,
@@ -55,13 +55,13 @@ def pool_findings(e: Effective) -> Iterator[Finding]:
     yield from _timeouts(pool)
 
 
-def _address(pool: Pool) -> Iterator[Finding]:
+def _address(pool: DatabasePool) -> Iterator[ConfigFinding]:
     address, place = pool.address, pool.place
     assert address is not None  # for the type checker: asked before
     if address.kind == "broken":
-        yield Finding("not a valid address", "outage", place, f"DATABASE_URL: {address.problem}", address.remedy)
+        yield ConfigFinding("not a valid address", "outage", place, f"DATABASE_URL: {address.problem}", address.remedy)
     elif address.kind == "unread":
-        yield Finding(
+        yield ConfigFinding(
             "DATABASE_URL not read",
             "note",
             place,
@@ -69,7 +69,7 @@ def _address(pool: Pool) -> Iterator[Finding]:
             "give the address itself as well, as an argument",
         )
     elif address.kind == "elsewhere":
-        yield Finding(
+        yield ConfigFinding(
             "pool elsewhere",
             "note",
             place,
@@ -77,7 +77,7 @@ def _address(pool: Pool) -> Iterator[Finding]:
             "look at the limits of that service's plan",
         )
     if address.pooler:
-        yield Finding(
+        yield ConfigFinding(
             "behind a pooler",
             "note",
             place,
@@ -86,7 +86,7 @@ def _address(pool: Pool) -> Iterator[Finding]:
             "compare replicas x pool size with the pooler's limit on clients",
         )
     if address.public:
-        yield Finding(
+        yield ConfigFinding(
             "database over the public proxy",
             "bill",
             place,
@@ -97,12 +97,12 @@ def _address(pool: Pool) -> Iterator[Finding]:
         if isinstance(value.number, Unknown) and address.kind == "postgres":
             why = value.number.why
             if "reference" in why or "whole number" in why:
-                yield Finding(f"pool {name} not read", "note", place, why, "write the number itself")
+                yield ConfigFinding(f"pool {name} not read", "note", place, why, "write the number itself")
 
 
-def _size(pool: Pool) -> Iterator[Finding]:
+def _size(pool: DatabasePool) -> Iterator[ConfigFinding]:
     if pool.ignored:
-        yield Finding(
+        yield ConfigFinding(
             "address does not set the pool",
             "note",
             pool.place,
@@ -121,9 +121,9 @@ def _size(pool: Pool) -> Iterator[Finding]:
         opens = f"DATABASE_URL refers to {OWN_ADDRESS}; {opens}"
     pooler = bool(pool.address and pool.address.pooler)
     if pool.engine:
-        yield Finding("pool limit missing", "note" if pooler else "outage", pool.place, opens, pool.remedy)
+        yield ConfigFinding("pool limit missing", "note" if pooler else "outage", pool.place, opens, pool.remedy)
     else:
-        yield Finding(
+        yield ConfigFinding(
             "pool limit missing",
             "note",
             pool.place,
@@ -132,7 +132,7 @@ def _size(pool: Pool) -> Iterator[Finding]:
         )
 
 
-def _connections(e: Effective) -> Iterator[Finding]:
+def _connections(e: Effective) -> Iterator[ConfigFinding]:
     limit, replicas = e.pool.limit.number, e.replicas
     if not isinstance(limit, int) or not isinstance(replicas, int):
         return
@@ -140,7 +140,7 @@ def _connections(e: Effective) -> Iterator[Finding]:
     engine = e.pool.engine is not False and e.pool.prisma != 0
     size = "replicas x connection_limit" if engine else "replicas x pool size"
     if opened > FREE_CONNECTIONS:
-        yield Finding(
+        yield ConfigFinding(
             "more connections than Postgres lets in",
             "outage",
             e.pool.place,
@@ -149,7 +149,7 @@ def _connections(e: Effective) -> Iterator[Finding]:
             f"keep {size} at {FREE_CONNECTIONS // 2} or less",
         )
     elif 2 * opened > FREE_CONNECTIONS:
-        yield Finding(
+        yield ConfigFinding(
             "connections during a deploy",
             "outage",
             e.pool.place,
@@ -159,13 +159,13 @@ def _connections(e: Effective) -> Iterator[Finding]:
         )
 
 
-def _timeouts(pool: Pool) -> Iterator[Finding]:
+def _timeouts(pool: DatabasePool) -> Iterator[ConfigFinding]:
     given = dict(pool.address.parameters) if pool.address else {}
     engine = pool.engine is not False and pool.prisma != 0
     for name, value, default in (("pool_timeout", pool.acquire, 10), ("connect_timeout", pool.connect, 5)):
         if engine and pool.address is not None and pool.address.kind == "postgres" and pool.address.complete:
             if name not in given:
-                yield Finding(
+                yield ConfigFinding(
                     f"{name} missing",
                     "note",
                     pool.place,
@@ -174,7 +174,7 @@ def _timeouts(pool: Pool) -> Iterator[Finding]:
                     f"say {name}=... in DATABASE_URL, knowing that longer waits let a writer's buffer fill up",
                 )
             elif value.number is None:
-                yield Finding(
+                yield ConfigFinding(
                     f"{name} is 0",
                     "outage",
                     pool.place,
@@ -182,7 +182,7 @@ def _timeouts(pool: Pool) -> Iterator[Finding]:
                     f"set {name} to some seconds",
                 )
     if not engine and pool.acquire.number is None:
-        yield Finding(
+        yield ConfigFinding(
             "no timeout of the pool",
             "outage",
             pool.place,

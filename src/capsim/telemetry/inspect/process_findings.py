@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from capsim.telemetry.inspect import programs
 from capsim.telemetry.inspect.effective import Effective
-from capsim.telemetry.inspect.finding import Finding
+from capsim.telemetry.inspect.finding import ConfigFinding
 from capsim.telemetry.inspect.start_command import Start
 from capsim.telemetry.inspect.started import Started
 
 
-def process_findings(e: Effective) -> Iterator[Finding]:
+def process_findings(e: Effective) -> Iterator[ConfigFinding]:
     """Findings about the start command and who gets SIGTERM, in the order in which they are looked for."""
     yield from _unknown(e.start)
     if e.start.unshelled:
-        yield Finding(
+        yield ConfigFinding(
             "no shell reads it",
             "outage",
             e.start.place,
@@ -26,7 +26,7 @@ def process_findings(e: Effective) -> Iterator[Finding]:
     if e.server is not None:
         yield from _heap_cap(e, e.server)
         if e.server.if_failed:
-            yield Finding(
+            yield ConfigFinding(
                 "server starts on failure only",
                 "outage",
                 e.start.place,
@@ -37,13 +37,13 @@ def process_findings(e: Effective) -> Iterator[Finding]:
     yield from _variable(e)
 
 
-def _unknown(start: Start) -> Iterator[Finding]:
+def _unknown(start: Start) -> Iterator[ConfigFinding]:
     if start.note:
         kind = "builder not certain" if start.read_by else "Dockerfile not given"
-        yield Finding(kind, "note", start.place, start.note, "name the builder, or give its files")
+        yield ConfigFinding(kind, "note", start.place, start.note, "name the builder, or give its files")
     beside = [step for step in start.started if step.beside and step.serves]
     if start.server is not None and beside:
-        yield Finding(
+        yield ConfigFinding(
             "another program beside it",
             "note",
             start.place,
@@ -52,7 +52,7 @@ def _unknown(start: Start) -> Iterator[Finding]:
             "start each as a service of its own",
         )
     if start.problem:
-        yield Finding("start command unknown", "note", start.place, start.problem, start.remedy)
+        yield ConfigFinding("start command unknown", "note", start.place, start.problem, start.remedy)
     elif start.server is None:
         main, serving = start.main, [step for step in start.started if step.serves]
         if main is None and len(serving) > 1:
@@ -68,14 +68,14 @@ def _unknown(start: Start) -> Iterator[Finding]:
             told = f"{main.told} is" if main is not None else "none of the commands is"
             what = f"{told} not known to be a Node server, so its SIGTERM and its heap cap are not known"
             remedy = "set the knobs in the scenario"
-        yield Finding("server unknown", "note", start.place, what, remedy)
+        yield ConfigFinding("server unknown", "note", start.place, what, remedy)
 
 
-def _heap_cap(e: Effective, server: Started) -> Iterator[Finding]:
+def _heap_cap(e: Effective, server: Started) -> Iterator[ConfigFinding]:
     cap, place = server.heap_cap, e.start.place
     others = [step for step in e.start.started if step is not server and step.cap_given]
     if cap.refused:
-        yield Finding(
+        yield ConfigFinding(
             "Node refuses an option",
             "outage",
             place,
@@ -83,7 +83,7 @@ def _heap_cap(e: Effective, server: Started) -> Iterator[Finding]:
             "write --max-old-space-size=...",
         )
     elif not cap.known:
-        yield Finding(
+        yield ConfigFinding(
             "heap cap unknown",
             "note",
             place,
@@ -91,7 +91,7 @@ def _heap_cap(e: Effective, server: Started) -> Iterator[Finding]:
             "write the number, or set server.node.heap_cap_mib in the scenario",
         )
     elif cap.mib is None and cap.percent is None and others:
-        yield Finding(
+        yield ConfigFinding(
             "heap cap misses the server",
             "outage",
             place,
@@ -101,7 +101,7 @@ def _heap_cap(e: Effective, server: Started) -> Iterator[Finding]:
         )
 
 
-def _sigterm(place: str, server: Started) -> Iterator[Finding]:
+def _sigterm(place: str, server: Started) -> Iterator[ConfigFinding]:
     if server.sigterm or (server.sigterm is None and server.keeps_sigterm is None):
         return
     keeper = server.keeps_sigterm or ""
@@ -109,7 +109,7 @@ def _sigterm(place: str, server: Started) -> Iterator[Finding]:
     what = f"a package manager ({keeper})" if is_manager else f"a shell or wrapper ({keeper})"
     remedy = f"end the start command with: exec {server.told}"
     if server.sigterm is None:
-        yield Finding(
+        yield ConfigFinding(
             "SIGTERM may be swallowed",
             "loss",
             place,
@@ -118,7 +118,7 @@ def _sigterm(place: str, server: Started) -> Iterator[Finding]:
             remedy,
         )
         return
-    yield Finding(
+    yield ConfigFinding(
         "SIGTERM swallowed",
         "loss",
         place,
@@ -128,10 +128,10 @@ def _sigterm(place: str, server: Started) -> Iterator[Finding]:
     )
 
 
-def _variable(e: Effective) -> Iterator[Finding]:
+def _variable(e: Effective) -> Iterator[ConfigFinding]:
     place, value = e.declared.variable_places.get("NODE_OPTIONS", ""), e.declared.variable("NODE_OPTIONS")
     if ".env" in place and "max" in (value or ""):
-        yield Finding(
+        yield ConfigFinding(
             "NODE_OPTIONS from a file",
             "note",
             place,

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from capsim.base.document import DocumentModel, Row
-from capsim.telemetry.inspect.applied import Setting
+from capsim.telemetry.inspect.applied import AppliedSetting
 from capsim.telemetry.inspect.effective import Effective
 from capsim.telemetry.inspect.finding import Harm
 from capsim.telemetry.inspect.findings import findings
@@ -48,7 +48,7 @@ class Inspection(DocumentModel):
     findings: tuple[FindingRow, ...]
 
 
-def _row(setting: Setting) -> SettingRow:
+def _row(setting: AppliedSetting) -> SettingRow:
     value = setting.value
     if isinstance(value, Unknown):
         return SettingRow(name=setting.name, value=None, unknown=value.why, origin=value.place)

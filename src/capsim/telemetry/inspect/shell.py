@@ -16,7 +16,7 @@ from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect.grammar import parsed, shallow
 from capsim.telemetry.inspect.node_options import UNREAD
 from capsim.telemetry.inspect.process_tree import UNKNOWN_SHELL, Position, stays
-from capsim.telemetry.inspect.shell_state import Container, State
+from capsim.telemetry.inspect.shell_state import ShellState, StartContainer
 from capsim.telemetry.inspect.started import Started
 from capsim.telemetry.inspect.unwrap import Chain, Follower
 
@@ -30,22 +30,24 @@ _GROUPS = ("program", "list", "compound_statement", "redirected_statement", "neg
 _NOTHING = ("comment", "file_redirect", "herestring_redirect", "heredoc_redirect", "file_descriptor", "heredoc_body")
 
 
-def exec_form(words: Sequence[str], env: Mapping[str, str], source: str, container: Container) -> list[Started]:
+def exec_form(words: Sequence[str], env: Mapping[str, str], source: str, container: StartContainer) -> list[Started]:
     """The one command of a start command that no shell reads (Dockerfile and image deployments).
 
     A package manager still runs its script in a shell.
 
     Examples
     --------
-    >>> [step.told for step in exec_form(["dumb-init", "--", "node", "a.js"], {}, "Dockerfile: CMD", Container())]
+    >>> [step.told for step in exec_form(["dumb-init", "--", "node", "a.js"], {}, "Dockerfile: CMD", StartContainer())]
     ['node a.js']
     """
     with shallow(source):
-        return Reader(container, source).follow(tuple(words), State(dict(env), folder=container.folder), Chain(), ())
+        return Reader(container, source).follow(
+            tuple(words), ShellState(dict(env), folder=container.folder), Chain(), ()
+        )
 
 
 def shell_form(
-    command: str, env: Mapping[str, str], source: str, container: Container, shell: str = "bash"
+    command: str, env: Mapping[str, str], source: str, container: StartContainer, shell: str = "bash"
 ) -> list[Started]:
     """All commands that a start command comes to, in order.
 
@@ -57,7 +59,7 @@ def shell_form(
         Variables of the service.
     source : str
         File and key, for errors. The text itself is in no message: it may hold a secret.
-    container : Container
+    container : StartContainer
         What ``/bin/sh`` is, and the package.json files.
     shell : str
         The shell that reads it: Railpack's image has ``/bin/bash -c``, Nixpacks' is taken to.
@@ -71,20 +73,20 @@ def shell_form(
     --------
     >>> from capsim.telemetry.inspect.package_scripts import table_of
     >>> steps = shell_form("NODE_OPTIONS='--max-old-space-size=512' npx prisma migrate deploy && npm start", {},
-    ...                    "railway.json", Container(packages=table_of({"start": "node dist/index.js"})))
+    ...                    "railway.json", StartContainer(packages=table_of({"start": "node dist/index.js"})))
     >>> [(step.told, step.heap_cap.mib, step.above) for step in steps]
     [('prisma migrate deploy', None, ('bash', 'npx', 'dash')), ('node dist/index.js', None, ('npm', 'dash'))]
     """
     with shallow(source):
         return Reader(container, source).text(
-            command, State(dict(env), folder=container.folder), (), container.shell(shell), ()
+            command, ShellState(dict(env), folder=container.folder), (), container.shell(shell), ()
         )
 
 
 class Reader:
     """Walks over the tree of a shell text; `Follower` takes each command on to what it starts."""
 
-    def __init__(self, container: Container, source: str) -> None:
+    def __init__(self, container: StartContainer, source: str) -> None:
         self.container, self.source = container, source
         self._left = _MOST_READ
         self._follower = Follower(self)
@@ -95,14 +97,14 @@ class Reader:
         if self._left < 0:
             raise CapsimError(f"{self.source}: comes to more than {_MOST_READ:,} characters; name the server's command")
 
-    def follow(self, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
+    def follow(self, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
         """What the words of one command start."""
         return self._follower.follow(words, state, chain, trail)
 
     def text(
         self,
         command: str,
-        state: State,
+        state: ShellState,
         above: tuple[str, ...],
         shell: str,
         trail: tuple[str, ...],
@@ -116,7 +118,7 @@ class Reader:
             raise CapsimError(f"{self.source}: is no shell command; check quotes, parentheses and operators")
         return self.node(root, state, Chain(above, shell), Position(last=ends), trail)
 
-    def node(self, node: Node, state: State, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
+    def node(self, node: Node, state: ShellState, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
         """What a part of the text starts; changes ``state`` as the shell would."""
         if not node.is_named or node.type in _NOTHING:
             return []
@@ -144,7 +146,9 @@ class Reader:
             "use plain commands with &&, ||, ; and ( )"
         )
 
-    def _parts(self, node: Node, state: State, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
+    def _parts(
+        self, node: Node, state: ShellState, chain: Chain, at: Position, trail: tuple[str, ...]
+    ) -> list[Started]:
         found: list[Started] = []
         parts = [part for part in node.children if part.type not in _NOTHING]
         last = max((number for number, part in enumerate(parts) if part.is_named), default=-1)
@@ -161,7 +165,7 @@ class Reader:
             if_failed = part.type == "||" or (if_failed and part.type not in ("&&", ";", "\n"))
         return found
 
-    def _pipeline(self, node: Node, state: State, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
+    def _pipeline(self, node: Node, state: ShellState, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
         """Of commands side by side the first one that can be a server is what the others read from."""
         found: list[Started] = []
         for part in node.children:
@@ -170,7 +174,9 @@ class Reader:
             found += [replace(step, step=True) for step in steps] if behind else steps
         return found
 
-    def _command(self, node: Node, state: State, chain: Chain, at: Position, trail: tuple[str, ...]) -> list[Started]:
+    def _command(
+        self, node: Node, state: ShellState, chain: Chain, at: Position, trail: tuple[str, ...]
+    ) -> list[Started]:
         own = state.copy()
         words: list[str] = []
         for part in node.children:
@@ -192,7 +198,7 @@ class Reader:
         held = chain if chain.shell is None or stays(chain.shell, at) else Chain(chain.above, None)
         return self.follow(tuple(words), own, held, trail)
 
-    def _declare(self, node: Node, state: State) -> None:
+    def _declare(self, node: Node, state: ShellState) -> None:
         parts = [node] if node.type == "variable_assignment" else node.children
         exports = node.type == "declaration_command" and node.children[0].type in ("export", "declare", "typeset")
         for part in parts:
@@ -205,15 +211,15 @@ class Reader:
             elif exports and (name := _raw(part)) in state.shell:
                 state.env[name] = state.shell[name]
 
-    def _assigned(self, node: Node, state: State) -> tuple[str, str]:
+    def _assigned(self, node: Node, state: ShellState) -> tuple[str, str]:
         name, _, value = _raw(node).partition("=")
         text = " ".join(self._split(value, state, whole=True))
         return (name[:-1], state.env.get(name[:-1], "") + text) if name.endswith("+") else (name, text)
 
-    def _words(self, node: Node, state: State) -> list[str]:
+    def _words(self, node: Node, state: ShellState) -> list[str]:
         return self._split(_raw(node), state, whole=node.type in ("string", "raw_string"))
 
-    def _split(self, text: str, state: State, *, whole: bool) -> list[str]:
+    def _split(self, text: str, state: ShellState, *, whole: bool) -> list[str]:
         if not text.startswith("'"):
             text = _expanded(text, state)
         self.read(text)
@@ -224,7 +230,7 @@ class Reader:
         return [" ".join(words)] if whole else words
 
 
-def _expanded(text: str, state: State) -> str:
+def _expanded(text: str, state: ShellState) -> str:
     """A word with its variables; what only a run would know is marked."""
     text = re.sub(r"\$\(\(.*?\)\)|\$\(.*\)|`[^`]*`", UNREAD, text, flags=re.DOTALL)
 

@@ -9,7 +9,7 @@ from capsim.telemetry.inspect.process_tree import NO_SHELL, UNKNOWN_SHELL
 
 
 @dataclass(frozen=True)
-class Container:
+class StartContainer:
     """Where a start command is run."""
 
     sh: str = "dash"  # what /bin/sh is there
@@ -26,13 +26,13 @@ class Container:
 
 
 @dataclass
-class State:
+class ShellState:
     """What commands leave behind for those after them."""
 
     env: dict[str, str]
     shell: dict[str, str] = field(default_factory=dict)
     folder: str | None = ""  # from the service's root; None: not known
 
-    def copy(self) -> State:
+    def copy(self) -> ShellState:
         """For a part that changes only its own."""
-        return State(dict(self.env), dict(self.shell), self.folder)
+        return ShellState(dict(self.env), dict(self.shell), self.folder)

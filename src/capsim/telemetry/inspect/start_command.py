@@ -23,7 +23,7 @@ from capsim.telemetry.inspect.package_scripts import Packages, manager_of
 from capsim.telemetry.inspect.plain import json_of, toml_table
 from capsim.telemetry.inspect.process_tree import UNKNOWN_SHELL
 from capsim.telemetry.inspect.shell import exec_form, shell_form
-from capsim.telemetry.inspect.shell_state import Container
+from capsim.telemetry.inspect.shell_state import StartContainer
 from capsim.telemetry.inspect.started import Started, main_of, server_of, unshelled
 from capsim.telemetry.inspect.unknown import Unknown
 
@@ -132,7 +132,7 @@ def _docker(given: Given, folder: Folder, name: str, text: str | None) -> Start:
     shown = folder.shown(name)
     base = stage.package if stage else ""
     packages = Packages(folder.below(base)) if base is not None else Packages()
-    container = Container(
+    container = StartContainer(
         sh=stage.sh if stage else UNKNOWN_SHELL,
         packages=packages,
         node_image=stage is not None and stage.of_node,
@@ -158,7 +158,7 @@ def _docker(given: Given, folder: Folder, name: str, text: str | None) -> Start:
 
 
 def _exec(
-    command: object, env: Mapping[str, str], place: str, container: Container, stage: Stage | None, note: str
+    command: object, env: Mapping[str, str], place: str, container: StartContainer, stage: Stage | None, note: str
 ) -> Start:
     problem = _unreadable(command)
     if problem is not None:
@@ -198,7 +198,7 @@ def _built(given: Given, folder: Folder, builder: str) -> Start:
     if problem is not None:
         return Start(place, True, "bash", problem=problem[0], remedy=problem[1], note=note)
     try:
-        started = shell_form(str(command), _environment(given.variables), place, Container(packages=packages))
+        started = shell_form(str(command), _environment(given.variables), place, StartContainer(packages=packages))
     except CapsimError as error:
         return _refused(error, place, "bash", None, note)
     return Start(place, True, "bash", tuple(started), note=note)

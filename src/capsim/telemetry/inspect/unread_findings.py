@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from capsim.telemetry.inspect.effective import Effective
-from capsim.telemetry.inspect.finding import Finding
+from capsim.telemetry.inspect.finding import ConfigFinding
 from capsim.telemetry.inspect.typescript_values import KEPT
 from capsim.telemetry.inspect.unknown import Unknown
 
@@ -41,14 +41,14 @@ _FIELDS_USED = (
 _MOST_SHOWN = 12
 
 
-def unread_findings(e: Effective) -> Iterator[Finding]:
+def unread_findings(e: Effective) -> Iterator[ConfigFinding]:
     """Values, variables and keys."""
     yield from _values(e)
     yield from _variables(e)
     yield from _keys(e)
 
 
-def _values(e: Effective) -> Iterator[Finding]:
+def _values(e: Effective) -> Iterator[ConfigFinding]:
     """One line for each reason, whatever the number of values."""
     groups: dict[tuple[str, str], list[str]] = {}
     limits = e.applied.deploy.get("limitOverride")
@@ -60,30 +60,30 @@ def _values(e: Effective) -> Iterator[Finding]:
             groups.setdefault((value.place, value.why), []).append(key)
     for (place, why), keys in groups.items():
         what = f"{', '.join(keys)}: {why}"
-        yield Finding("not read", "note", place, what, "write a plain value, or set the knob in the scenario")
+        yield ConfigFinding("not read", "note", place, what, "write a plain value, or set the knob in the scenario")
 
 
-def _variables(e: Effective) -> Iterator[Finding]:
+def _variables(e: Effective) -> Iterator[ConfigFinding]:
     unread = {name: value for name, value in e.declared.variables.items() if isinstance(value, Unknown)}
     spread = unread.pop("...", None)
     if spread is not None:
         what = f"there may be further variables: {spread.why}"
-        yield Finding("not read", "note", spread.place, what, _GIVE)
+        yield ConfigFinding("not read", "note", spread.place, what, _GIVE)
     kept = [name for name, value in unread.items() if value.why == KEPT]
     computed = [name for name in unread if name not in kept]
     if kept:
         what = f"kept in Railway: {_counted(kept)}"
         place = unread[kept[0]].place.rpartition(":")[0]
         remedy = _GIVE if any(map(_matters, kept)) else "nothing to do"
-        yield Finding("variables kept in Railway", "note", place, what, remedy)
+        yield ConfigFinding("variables kept in Railway", "note", place, what, remedy)
     for name in filter(_matters, computed):
         if name == "DATABASE_URL":  # `pool_findings` has it
             continue
-        yield Finding("not read", "note", unread[name].place, f"{name}: {unread[name].why}", _GIVE)
+        yield ConfigFinding("not read", "note", unread[name].place, f"{name}: {unread[name].why}", _GIVE)
     rest = [name for name in computed if not _matters(name)]
     if rest:
         what = f"not read, and nothing here depends on them: {_counted(rest)}"
-        yield Finding("variables not read", "note", unread[rest[0]].place, what, "nothing to do")
+        yield ConfigFinding("variables not read", "note", unread[rest[0]].place, what, "nothing to do")
 
 
 def _counted(names: list[str]) -> str:
@@ -102,7 +102,7 @@ def _matters(name: str) -> bool:
 _GIVE = "give it here in a .env that you do not commit"
 
 
-def _keys(e: Effective) -> Iterator[Finding]:
+def _keys(e: Effective) -> Iterator[ConfigFinding]:
     d = e.declared
     file = d.new_file or (e.applied.origin if d.old is not None and e.applied.origin == d.old_file else None)
     if file is None:
@@ -111,17 +111,17 @@ def _keys(e: Effective) -> Iterator[Finding]:
     if strange:
         whose = "the package railway" if d.new_file else "Railway"
         what = f"{_listed(strange)}: no key of {whose}, so it has no effect"
-        yield Finding("key without effect", "note", file, what, "write the key that is meant, or delete it")
+        yield ConfigFinding("key without effect", "note", file, what, "write the key that is meant, or delete it")
     tables = {**e.applied.build, **e.applied.deploy}
     written = (*d.new.get("fields", ()), *(key for key, value in tables.items() if not isinstance(value, Unknown)))
     known = {key for key in written if key not in (*_USED, *_FIELDS_USED)}
     known -= {key.partition(" ")[0].rpartition(".")[2] for key in strange}
     if known:
         what = f"known, and not used here: {_listed(sorted(known))}"
-        yield Finding("keys not used", "note", file, what, "nothing to do")
+        yield ConfigFinding("keys not used", "note", file, what, "nothing to do")
     if isinstance(e.applied.deploy.get("preDeployCommand"), str | list):
         what = "it runs to its end before the deployment starts, so a migration in it does not delay the server's start"
-        yield Finding("pre-deploy command", "note", e.applied.place("preDeployCommand"), what, "nothing to do")
+        yield ConfigFinding("pre-deploy command", "note", e.applied.place("preDeployCommand"), what, "nothing to do")
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -11,9 +11,9 @@ from typing import Protocol
 from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect import programs
 from capsim.telemetry.inspect.node_options import UNREAD, arguments
-from capsim.telemetry.inspect.package_scripts import Asked, asked, joined
+from capsim.telemetry.inspect.package_scripts import ScriptCall, asked, joined
 from capsim.telemetry.inspect.process_tree import Position, stays
-from capsim.telemetry.inspect.shell_state import Container, State
+from capsim.telemetry.inspect.shell_state import ShellState, StartContainer
 from capsim.telemetry.inspect.started import Started, name_of
 from capsim.telemetry.inspect.wrappers import SAME, WRAPPERS, unwrapped
 
@@ -48,13 +48,13 @@ class Chain:
 class ReadsText(Protocol):
     """What reads the texts on the way, as `capsim.telemetry.inspect.shell.Reader` does."""
 
-    container: Container
+    container: StartContainer
     source: str
 
     def text(
         self,
         command: str,
-        state: State,
+        state: ShellState,
         above: tuple[str, ...],
         shell: str,
         trail: tuple[str, ...],
@@ -75,7 +75,7 @@ class Follower:
         plain = [word for word in words if word not in ("--", "-P", "-L")]
         return joined(folder, plain[0], self.reader.container.root) if len(plain) == 1 else None
 
-    def follow(self, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
+    def follow(self, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
         """What a command starts in the end."""
         if len(trail) > _DEEPEST:
             raise CapsimError(f"{self.reader.source}: scripts start others more than {_DEEPEST} deep; name the server")
@@ -97,13 +97,13 @@ class Follower:
         if name == "concurrently":
             return self._side_by_side(words, state, chain, trail)
         if name in ("node", "nodejs") and (script := arguments(words[1:]).runs) is not None:
-            return self._script(Asked(script=script), state.folder, "node --run", words, state, chain, trail)
+            return self._script(ScriptCall(script=script), state.folder, "node --run", words, state, chain, trail)
         if name.endswith(".sh"):
             return self._file(words, "", state, chain, trail)
         return [Started(words, state.env, chain.all)]
 
     def _wrapped(
-        self, name: str, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]
+        self, name: str, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]
     ) -> list[Started]:
         inner = unwrapped(name, words[1:])
         if inner is None or not (inner.words or inner.text):
@@ -123,12 +123,14 @@ class Follower:
         shell = self.reader.container.shell("sh")
         return chain.under(shell) if stays(shell, Position()) else chain.within()
 
-    def _text(self, text: str, state: State, chain: Chain, trail: tuple[str, ...], name: str = "sh") -> list[Started]:
+    def _text(
+        self, text: str, state: ShellState, chain: Chain, trail: tuple[str, ...], name: str = "sh"
+    ) -> list[Started]:
         shell = self.reader.container.shell(name)
         return self.reader.text(text, state, chain.all, shell, (*trail, name))
 
     def _shell(
-        self, name: str, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]
+        self, name: str, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]
     ) -> list[Started]:
         left = list(words[1:])
         while left and left[0].startswith(("-", "+")):
@@ -141,7 +143,7 @@ class Follower:
         return self._file((left[0], *left[1:]), name, state, chain, trail) if left else []
 
     def _file(
-        self, words: tuple[str, ...], shell: str, state: State, chain: Chain, trail: tuple[str, ...]
+        self, words: tuple[str, ...], shell: str, state: ShellState, chain: Chain, trail: tuple[str, ...]
     ) -> list[Started]:
         """A script file: read if it was given; its shell stays above all that it does not exec."""
         container = self.reader.container
@@ -158,14 +160,16 @@ class Follower:
         text = _with_arguments(text.replace("\r\n", "\n"), words[1:])
         return self.reader.text(text, state.copy(), chain.all, kind, (*trail, words[0]), ends=False)
 
-    def _node_image(self, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]) -> list[Started]:
+    def _node_image(
+        self, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]
+    ) -> list[Started]:
         """The entrypoint of the official image: it execs the command, or node with it where that is an option."""
         if words and words[0].startswith("-"):
             words = ("node", *words)
         return self.follow(words or ("node",), state, chain, (*trail, "entrypoint"))
 
     def _manager(
-        self, name: str, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]
+        self, name: str, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]
     ) -> list[Started]:
         request = asked(name, words[1:])
         itself = [Started(words, state.env, chain.all, step=request.step)]
@@ -185,11 +189,11 @@ class Follower:
 
     def _script(
         self,
-        request: Asked,
+        request: ScriptCall,
         folder: str | None,
         manager: str,
         words: tuple[str, ...],
-        state: State,
+        state: ShellState,
         chain: Chain,
         trail: tuple[str, ...],
     ) -> list[Started]:
@@ -219,7 +223,7 @@ class Follower:
         return found + self.reader.text(scripts[script], own, below.all, shell, (*trail, here))
 
     def _side_by_side(
-        self, words: tuple[str, ...], state: State, chain: Chain, trail: tuple[str, ...]
+        self, words: tuple[str, ...], state: ShellState, chain: Chain, trail: tuple[str, ...]
     ) -> list[Started]:
         """The commands of ``concurrently``."""
         found: list[Started] = []

@@ -26,7 +26,7 @@ _LONGEST = 10_000  # characters; no address has a hundredth of them
 
 
 @dataclass(frozen=True)
-class Address:
+class DatabaseUrl:
     """A DATABASE_URL, as far as it says anything of a pool.
 
     Attributes
@@ -73,7 +73,7 @@ class Address:
         return int(found)
 
 
-def address_of(text: str) -> Address:
+def address_of(text: str) -> DatabaseUrl:
     """Read an address; a reference such as ``${{Postgres.DATABASE_URL}}?...`` keeps its own parameters.
 
     Examples
@@ -94,26 +94,26 @@ def address_of(text: str) -> Address:
     if scheme == "jdbc":
         base, driver = rest.partition(":")[0].lower(), "JDBC"
     if scheme in ("prisma", "prisma+postgres"):
-        return Address("elsewhere", "Prisma's own service (Accelerate or Prisma Postgres)", public=False)
+        return DatabaseUrl("elsewhere", "Prisma's own service (Accelerate or Prisma Postgres)", public=False)
     if base in _DATABASES and separator:
-        return Address("other", _DATABASES[base])
+        return DatabaseUrl("other", _DATABASES[base])
     if base not in ("postgres", "postgresql", "cockroachdb") or not rest.startswith(("//", "postgresql:")):
         what = "it is empty" if not text else "a placeholder, or no address"
-        return Address("unread", what, complete=False)
+        return DatabaseUrl("unread", what, complete=False)
     return _of_postgres(text.partition("://")[2], driver)
 
 
-def _of_reference(text: str, reference: re.Match[str]) -> Address:
+def _of_reference(text: str, reference: re.Match[str]) -> DatabaseUrl:
     rest = text[reference.end() :]
     name = reference[1] if reference.re is _REFERENCE else ""
     service, _, variable = name.rpartition(".")
     for other in ("mysql", "mongo", "redis", "mariadb"):
         if other in name.lower():
-            return Address("other", _DATABASES[other])
+            return DatabaseUrl("other", _DATABASES[other])
     # Railway's own address has no parameters; that of another service or of shared variables may have some.
     own = bool(_POSTGRES_SERVICE.search(service.lower())) and variable in _OWN
     what = OWN_ADDRESS if own else "a reference to a variable that is not given"
-    found = Address(
+    found = DatabaseUrl(
         "postgres" if own else "unread",
         what,
         complete=own,
@@ -134,26 +134,26 @@ def _of_reference(text: str, reference: re.Match[str]) -> Address:
     return replace(found, parameters=query, pooler=pooler)
 
 
-def _of_postgres(rest: str, driver: str) -> Address:
+def _of_postgres(rest: str, driver: str) -> DatabaseUrl:
     """The part behind ``postgresql://``."""
     if problem := _problem(rest):
-        return Address("broken", driver=driver, problem=problem[0], remedy=problem[1])
+        return DatabaseUrl("broken", driver=driver, problem=problem[0], remedy=problem[1])
     try:
         parts = urlsplit("postgresql://" + _REFERENCE.sub("reference", rest))
         host = parts.netloc.rpartition("@")[2].lower()
         host, _, port = host.rpartition(":") if re.search(r":\d+$", host) else (host, "", "")
     except ValueError:
-        return Address(
+        return DatabaseUrl(
             "broken", driver=driver, problem="its host cannot be read", remedy="write an IPv6 address in [ ] and "
             "encode special characters of the password"
         )  # fmt: skip
     query, problem = _query(parts.query)
     if problem:
-        return Address("broken", driver=driver, problem=problem[0], remedy=problem[1])
+        return DatabaseUrl("broken", driver=driver, problem=problem[0], remedy=problem[1])
     before = rest.partition("?")[0]
     public = ".proxy.rlwy.net" in host or "TCP_PROXY_DOMAIN" in before or "PUBLIC" in before
     pooler = "PgBouncer's" if ("pgbouncer", "true") in query else _pooler(host, port)
-    return Address("postgres", parameters=query, public=public, pooler=pooler, driver=driver)
+    return DatabaseUrl("postgres", parameters=query, public=public, pooler=pooler, driver=driver)
 
 
 def _problem(rest: str) -> tuple[str, str] | None:

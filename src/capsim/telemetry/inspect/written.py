@@ -16,7 +16,7 @@ from capsim.scenario.file import dumps, load
 from capsim.scenario.scenario import Scenario
 from capsim.telemetry.inspect.effective import Effective
 from capsim.telemetry.inspect.node_version import MODELLED, node_version
-from capsim.telemetry.inspect.pool import CPUS_VISIBLE, Value
+from capsim.telemetry.inspect.pool import CPUS_VISIBLE, PoolNumber
 from capsim.telemetry.inspect.unknown import Unknown
 
 BASE = "after-as-deployed"  # what no such file says (load, writers, database, prices) is this scenario's
@@ -112,7 +112,7 @@ def _container(e: Effective) -> list[Written]:
 def _pool(e: Effective) -> list[Written]:
     pool = e.pool
 
-    def seconds(key: str, value: Value, bad_s: float, bad: str) -> Written:
+    def seconds(key: str, value: PoolNumber, bad_s: float, bad: str) -> Written:
         if isinstance(value.number, Unknown):
             return Written(key, bad_s, _bad(value.number, bad))
         if value.number is None:

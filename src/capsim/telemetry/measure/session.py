@@ -30,7 +30,7 @@ SILENCE_S = 20.0  # without a sample after the load has begun: the process hangs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class MeasureSettings:
     """What to measure.
 
     Parameters
@@ -67,7 +67,7 @@ class Settings:
 
 
 @dataclass
-class Recording:
+class NodeRecording:
     """What was seen."""
 
     node: Node
@@ -84,12 +84,14 @@ class Recording:
     interrupted: bool = False
 
 
-def measure(settings: Settings, node: Node, progress: Callable[[float], None] = lambda share: None) -> Recording:
+def measure(
+    settings: MeasureSettings, node: Node, progress: Callable[[float], None] = lambda share: None
+) -> NodeRecording:
     """Run one server under one load.
 
     Parameters
     ----------
-    settings : Settings
+    settings : MeasureSettings
     node : Node
         From `capsim.telemetry.measure.node.find_node`.
     progress : callable
@@ -97,7 +99,7 @@ def measure(settings: Settings, node: Node, progress: Callable[[float], None] = 
 
     Returns
     -------
-    Recording
+    NodeRecording
         Also after Ctrl-C, with what there is until then. Takes ``seconds`` and a few more, at most ``seconds``
         and two minutes; every process that it starts has ended when it returns.
 
@@ -112,14 +114,14 @@ def measure(settings: Settings, node: Node, progress: Callable[[float], None] = 
         made, reason = stack.enter_context(group(settings.memory_limit_mib))
         notes = [f"{reason}; memory is sampled per process only, without a limit"] if reason else []
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capsim-measure-")))
-        recording = Recording(node, _flags(settings), {}, row_bytes, made is not None, notes)
+        recording = NodeRecording(node, _flags(settings), {}, row_bytes, made is not None, notes)
         server, pipe = stack.enter_context(_server(settings, recording, made, folder))
         own_end = _watch(recording, settings, server, pipe, made, progress, stack)
         _tell_end(recording, server.returncode if own_end else 0, folder)
     return recording
 
 
-def _flags(settings: Settings) -> tuple[str, ...]:
+def _flags(settings: MeasureSettings) -> tuple[str, ...]:
     flags = []
     if settings.heap_cap_mib is not None:
         flags.append(f"--max-old-space-size={settings.heap_cap_mib}")
@@ -153,7 +155,7 @@ def _last_line(text: str) -> str:
 
 @contextmanager
 def _server(
-    settings: Settings, recording: Recording, made: Group | None, folder: Path
+    settings: MeasureSettings, recording: NodeRecording, made: Group | None, folder: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     reading, writing = os.pipe()
     given = {
@@ -190,8 +192,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _watch(
-    recording: Recording,
-    settings: Settings,
+    recording: NodeRecording,
+    settings: MeasureSettings,
     server: subprocess.Popen[bytes],
     pipe: IO[bytes],
     made: Group | None,
@@ -254,7 +256,7 @@ def _lines(pipe: IO[bytes]) -> Iterator[bytes | None]:
             yield from whole
 
 
-def _take(recording: Recording, said: dict[str, Any], pid: int, made: Group | None) -> None:
+def _take(recording: NodeRecording, said: dict[str, Any], pid: int, made: Group | None) -> None:
     loaded_s = said.pop("loaded_s")
     if loaded_s is not None:
         recording.loaded_s = loaded_s
@@ -281,7 +283,7 @@ def _seen_from_outside(pid: int) -> dict[str, float]:
 
 
 @contextmanager
-def _load(recording: Recording, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def _load(recording: NodeRecording, settings: MeasureSettings) -> Iterator[subprocess.Popen[bytes]]:
     given = {
         "port": recording.hello["port"],
         "rate": settings.rate_hz,
@@ -307,7 +309,7 @@ def _told(load: subprocess.Popen[bytes]) -> dict[str, Any]:
     return told
 
 
-def _tell_end(recording: Recording, code: int, folder: Path) -> None:
+def _tell_end(recording: NodeRecording, code: int, folder: Path) -> None:
     if code == -signal.SIGKILL:
         recording.ended = "killed"
     elif code != 0 and not recording.interrupted:

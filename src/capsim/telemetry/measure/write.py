@@ -13,7 +13,7 @@ from capsim.base.errors import CapsimError
 from capsim.base.files import write_text
 from capsim.base.units import GIB
 from capsim.telemetry.measure.program import kit_program
-from capsim.telemetry.measure.session import RECORD_BYTES, Recording, Settings
+from capsim.telemetry.measure.session import RECORD_BYTES, MeasureSettings, NodeRecording
 from capsim.workload.companion import Companion, RowBytes, Run, Stall, Writer, companion_path, dumps
 
 COLUMNS = {
@@ -37,13 +37,13 @@ def check_out(out: Path) -> None:
         raise CapsimError(f"{out}: cannot be written; choose another --out")
 
 
-def write(recording: Recording, settings: Settings, out: Path) -> None:
+def write(recording: NodeRecording, settings: MeasureSettings, out: Path) -> None:
     """Write series and companion, each whole.
 
     Parameters
     ----------
-    recording : Recording
-    settings : Settings
+    recording : NodeRecording
+    settings : MeasureSettings
         As given to `capsim.telemetry.measure.session.measure`.
     out : Path
         The series; the companion goes beside it (``<name>.run.toml``).
@@ -62,7 +62,7 @@ def write(recording: Recording, settings: Settings, out: Path) -> None:
     write_text(out, "\n".join(lines) + "\n")
 
 
-def _run(recording: Recording, settings: Settings, name: str) -> Run:
+def _run(recording: NodeRecording, settings: MeasureSettings, name: str) -> Run:
     semi = _semi_space_mib(recording, settings)
     shift = recording.loaded_s or 0.0
     weights = recording.row_bytes
@@ -93,7 +93,7 @@ def _run(recording: Recording, settings: Settings, name: str) -> Run:
     )
 
 
-def _semi_space_mib(recording: Recording, settings: Settings) -> float:
+def _semi_space_mib(recording: NodeRecording, settings: MeasureSettings) -> float:
     """Largest half of new space [MiB]: V8's limit is the old generation's and three halves of new space."""
     limit: float = recording.hello["heap_size_limit_mib"]
     if settings.heap_cap_mib is not None:

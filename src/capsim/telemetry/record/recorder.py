@@ -22,7 +22,7 @@ CLOCK_STEP_S = 1.0  # a wall clock that moves by more against the steady one was
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class RecordSettings:
     """What to record.
 
     Parameters
@@ -60,12 +60,12 @@ class Tally:
     totals: bool = True  # whether the last answer had totals of writers
 
 
-def record(settings: Settings, out: Path, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
+def record(settings: RecordSettings, out: Path, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
     """Record into a file until the time is over or Ctrl-C.
 
     Parameters
     ----------
-    settings : Settings
+    settings : RecordSettings
     out : Path
         Ends in .jsonl. An earlier recording of the same server is continued.
     progress : callable
@@ -104,7 +104,7 @@ def record(settings: Settings, out: Path, progress: Callable[[Tally], None] = la
     return tally
 
 
-def _try(settings: Settings, within_s: float) -> None:
+def _try(settings: RecordSettings, within_s: float) -> None:
     """A wrong address is found now, and not in a week."""
     address = settings.address
     try:
@@ -124,7 +124,7 @@ def _try(settings: Settings, within_s: float) -> None:
 
 
 def _loop(
-    settings: Settings,
+    settings: RecordSettings,
     journal: Journal,
     tally: Tally,
     progress: Callable[[Tally], None],
@@ -171,7 +171,7 @@ def _count(line: dict[str, Any], tally: Tally) -> None:
         tally.why = line["why"]
 
 
-def _sample(settings: Settings, within_s: float) -> dict[str, Any]:
+def _sample(settings: RecordSettings, within_s: float) -> dict[str, Any]:
     asked = time.monotonic()
     try:
         answer = read_answer(ask(settings.address, within_s), settings.unit, time.time())
