@@ -17,6 +17,7 @@ from nbconvert import MarkdownExporter
 
 import capsim
 from capsim import cli
+from capsim.results.metrics import METRICS
 from capsim.scenario import columns as tables
 from capsim.scenario.file import keys as scenario_keys
 
@@ -50,6 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made["reference/python.md"] = python()
     made["reference/keys.md"] = keys()
     made["reference/columns.md"] = columns()
+    made["reference/figures.md"] = figures()
     for place, content in made.items():
         if files.get_file_from_path(place) is None:
             files.append(File.generated(config, place, content=content))
@@ -154,6 +156,18 @@ def columns() -> str:
                   "", "| column | type | meaning |", "|---|---|---|"]
         lines += [f"| `{c.name}` | {c.dtype} | {_cell(c.meaning)} |" for c in getattr(tables, name)]
         lines.append("")
+    return "\n".join(lines)
+
+
+def figures() -> str:
+    """Every figure of a summary."""
+    worse = {True: "worse", False: "better", None: ""}
+    lines = ["# Figures of a run", "", "Rows of `Run.summary`; a sweep calls each by the name of its column.", ""]
+    lines += ["| figure | column | unit | meaning | more is |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{f.name}` | `{f.column}` | {f.unit} | {_cell(f.meaning)} | {worse[f.more_is_worse]} |"
+        for f in METRICS.values()
+    ]
     return "\n".join(lines)
 
 

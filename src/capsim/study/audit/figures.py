@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.units import BILLED_MONTH_MINUTES, KIB, MIB
-from capsim.results.metrics import METRICS, MetricSpec
+from capsim.results.metrics import METRICS, SOME_RUNS, MetricSpec
 from capsim.results.window_tables import items
 from capsim.scenario.columns import LOSSES, SERVICES
 from capsim.scenario.scenario import Scenario
@@ -275,7 +275,10 @@ def _in(fault: str, of: Callable[[Played], Value | float]) -> Callable[[Played],
 BUFFERS = [f"{stream}_buffer_max_rows" for stream in STREAMS]
 FIGURES: dict[str, Figure] = {
     # over the load, once: those of every run, then those of the audit alone
-    **{spec.name: Figure(spec.unit, spec.meaning, _of_run(spec)) for spec in METRICS.values() if spec.when is None},
+    **{
+        spec.name: Figure(spec.unit, spec.meaning, _of_run(spec))
+        for spec in METRICS.values() if spec.name not in SOME_RUNS
+    },
     "server_billed_mean": Figure("MiB", "billed memory of the server, mean", _billed("server", "mean")),
     "server_billed_peak": Figure("MiB", "billed memory of the server, peak", _billed("server", "peak")),
     "held_mean": Figure("MiB", "memory of the three services without file cache, mean", _held(SERVICES, "mean")),
