@@ -28,7 +28,7 @@ import capsim.workload.access_log
 import capsim.workload.parquet  # noqa: F401
 from capsim.base.errors import CapsimError, TraceError
 from capsim.cost import billed
-from capsim.memory.uncertainty import overridden
+from capsim.memory.constants import with_constants
 from capsim.results import document
 from capsim.scenario import file as scenario
 from capsim.scenario import prices as pricing
@@ -226,8 +226,7 @@ def _swept(text: str) -> object:
         0,
     )
     knobs, constants = split(dict(zip(made.keys, made.point(made.size - 1), strict=True)))
-    with overridden(constants):
-        return changed(scenario.load("after"), knobs)
+    return with_constants(changed(scenario.load("after"), knobs), constants)
 
 
 def _posted(data: bytes) -> object:

@@ -15,7 +15,7 @@ from capsim.base.errors import CapsimError
 from capsim.base.paths import data_dir
 from capsim.cli import main
 from capsim.cost.bill import bill as billed
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.results.stress_test import stress
 from capsim.scenario.plan import KNOBS
 from capsim.show.audit_drift import drift

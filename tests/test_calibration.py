@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from capsim.base.errors import CapsimError
 from capsim.cli import main
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.memory.server import process_of
 from capsim.scenario.file import dumps, loads
 from capsim.scenario.workload import STREAMS

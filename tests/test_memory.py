@@ -1,5 +1,6 @@
 """Memory: counts become bytes by rules that were measured; the expected numbers are recordings, not ours."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from capsim import memory
 from capsim.memory import component_memory as parts
 from capsim.memory import limits, postgres, sawtooth, server
 from capsim.memory import live_set as live
-from capsim.memory.constants import assuming, value
+from capsim.memory.constants import PUBLISHED, Values, with_constants
 from capsim.scenario.columns import MEMORY, SAMPLES
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
@@ -287,14 +288,14 @@ def test_an_old_space_that_is_asked_for_again_is_the_one_that_is_followed(monkey
     with pytest.raises(TypeError):
         sawtooth.scan(*args, 512, 262)
     for name in ("marking", "pages_kept", "growing_step", "growing_factor_max"):
-        with assuming(name, 0.9 * value(name)), pytest.raises(TypeError):
-            sawtooth.scan(*args, 4096, 262)
+        with pytest.raises(TypeError):
+            sawtooth.scan(*args, 4096, 262, Values(((name, 0.9 * PUBLISHED(name)),)))
     with pytest.raises(TypeError):
         sawtooth.scan(width, low, high + 1e-9, growth, np.ones(50), 4096, 262)
 
 
 def test_sessions_that_a_run_of_the_cleanup_loads_are_held_at_the_peak():
-    rows = 100 * 1024 * value("result_row") / 2**20
+    rows = 100 * 1024 * PUBLISHED("result_row") / 2**20
     due = table(3, sessions_due_max=[0, 50, 100_000])
 
     held = {limit: parts.held(due, scenario(cleanup={"limit_rows": limit})) for limit in ("none", 100)}
@@ -355,3 +356,15 @@ def test_an_old_space_is_what_its_rules_make_of_it(seed):
     assert found.collections.tolist() == counts and sum(counts) > 20 and max(counts) < 64
     assert found.mean_mib == pytest.approx(means, rel=1e-12)
     assert found.peak_mib == pytest.approx(peaks, rel=1e-12)
+
+
+def test_runs_with_other_constants_in_two_threads_give_what_they_give_alone():
+    bins = table(400, requests=60 * 300.0, events_buffer_max_rows=900, db_rows=18_000, db_calls=180, pool_open_max=5)
+    changes = [{}, {"event_row": 9_000.0, "pg_data_event": 4_000.0}, {"live_base": 30.0}, {"collector_speed": 90.0}]
+    sides = [with_constants(scenario(), one) for one in changes]
+    alone = [memory.resident(bins, side) for side in sides]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda side: memory.resident(bins, side), sides * 5))
+
+    assert all(got.equals(alone[n % len(sides)]) for n, got in enumerate(together))
+    assert len({round(float(one[[c.name for c in MEMORY]].to_numpy().sum()), 6) for one in alone}) == len(sides)

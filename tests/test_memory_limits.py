@@ -3,6 +3,7 @@
 import pytest
 
 from capsim.memory import server
+from capsim.memory.constants import PUBLISHED
 from capsim.memory.limits import ending_of_a_leak, heap_limit_mib, heap_notes, node_defaults, safe_heap_cap_mib
 from capsim.scenario.columns import SAMPLES, empty
 from capsim.scenario.scenario import Scenario
@@ -104,7 +105,8 @@ def test_a_small_container_keeps_new_space_small():
     """1 MiB a half up to 512 MiB of container, also with a cap set by hand; 16 MiB on a large plan."""
     minute = empty(SAMPLES).reindex(range(3)).fillna(0)
     minute = minute.assign(time_s=[0.0, 60.0, 120.0], width_s=60.0, requests=30_000)
-    heaps = {plan: server.columns(minute, on(plan, 256))[0]["server_heap_mib"][-1] for plan in ("free", "hobby")}
+    plans = {plan: server.columns(minute, on(plan, 256), PUBLISHED)[0] for plan in ("free", "hobby")}
+    heaps = {plan: columns["server_heap_mib"][-1] for plan, columns in plans.items()}
 
     assert heaps["hobby"] - heaps["free"] == pytest.approx(30, abs=3)
 

@@ -13,7 +13,7 @@ from capsim.base.errors import PriceError
 from capsim.cost.bill import bucket, either
 from capsim.cost.spending_limit import hard_limit, stop_notes
 from capsim.cost.usage import Quantity, Usage
-from capsim.memory.constants import CONSTANTS, bracket
+from capsim.memory.constants import CONSTANTS
 from capsim.results.continued import continued, how
 from capsim.scenario.columns import MEMORY, SAMPLES
 from capsim.scenario.prices import prices_on, readings
@@ -137,7 +137,7 @@ def test_a_size_in_another_currency_or_with_a_number_is_refused(tmp_path: Path) 
 
 
 def test_brackets_of_constants_hold_their_values() -> None:
-    found = {c.name: bracket(c) for c in CONSTANTS}
+    found = {c.name: c.bracket for c in CONSTANTS}
 
     assert all(b is None or b[0] <= c.value <= b[1] for c, b in zip(CONSTANTS, found.values(), strict=True))
     assert found["marking_share"] == (0.00065, 0.0026)

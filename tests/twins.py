@@ -9,7 +9,7 @@ import pandas as pd
 
 from capsim.base.units import MIB
 from capsim.engine.simulation import play
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.memory.heap import simulate
 from capsim.scenario.columns import empty
 from capsim.scenario.scenario import Scenario

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from capsim.base.errors import CapsimError
 from capsim.engine.law import Rates
 from capsim.engine.log import with_lines
+from capsim.memory.constants import varied
 from capsim.memory.pauses import pauses
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
@@ -71,7 +72,8 @@ def loop_law(scenario: Scenario) -> LoopLaw:
     >>> loop_law(Scenario(name="x", workload=load, billing={"from": "2026-02-03"})).utilisation < 0.1
     True
     """
-    http, rates = with_lines(scenario.server.http, scenario.server.logger), rates_of(scenario, 0, 0).hz
+    http = with_lines(scenario.server.http, scenario.server.logger, varied(scenario))
+    rates = rates_of(scenario, 0, 0).hz
     gc = pauses(scenario)
     work = second = 0.0  # per second: work [s], and sum of its squares [s^2]
     for stream in STREAMS:

@@ -29,6 +29,7 @@ from capsim.engine.sampler import CoveredBlock, Sampler
 from capsim.engine.sessions import Cleanup, OpenSessions
 from capsim.engine.timeline import Level, Timeline, connections
 from capsim.engine.visits import Source
+from capsim.memory.constants import varied
 from capsim.memory.pauses import pauses
 from capsim.scenario.redis import RedisFaultSpec
 from capsim.scenario.scenario import Scenario
@@ -233,7 +234,7 @@ class Fleet:
             spec.pool,
             spec.pool_limit,
             self._database(replica),
-            http=with_lines(spec.http, spec.logger),
+            http=with_lines(spec.http, spec.logger, varied(self._scenario)),
             pauses=pauses(self._scenario),
             begins_us=life.accepts_from_us,
             first_items={s: self._share(n, replica) for s, n in earlier.items()},

@@ -24,6 +24,7 @@ from capsim.engine.log import Log, with_lines
 from capsim.engine.model import Block, Server
 from capsim.engine.poisson import PoissonArrivals
 from capsim.engine.sampler import CoveredBlock, Sampler, Step, edges_of
+from capsim.memory.constants import varied
 from capsim.memory.pauses import pauses
 from capsim.scenario.database import DatabaseSpec, LatencySpec
 from capsim.scenario.scenario import Scenario
@@ -159,6 +160,7 @@ class LawSampler(Sampler):
     ) -> None:
         super().__init__(width_us, cut_us, scenario, log)
         self._server, self._uniform = scenario.server, draws
+        self._constants = varied(scenario)
         self._paused_us = pauses(scenario).mean_us
         self._logs = log.logs
         self._levels = dict.fromkeys(STREAMS, 0)
@@ -168,7 +170,7 @@ class LawSampler(Sampler):
         assert isinstance(server, LawServer)
         happened = super().play(server, block)
         edges = edges_of(block.from_us, block.to_us, self._width_us, self._cut_us)
-        row, http = self._bins.last, with_lines(self._server.http, self._server.logger)
+        row, http = self._bins.last, with_lines(self._server.http, self._server.logger, self._constants)
         width_us = np.diff(edges).astype(np.float64)
         requests, work_us = np.zeros(len(width_us), np.int64), np.zeros(len(width_us))
         longest_us, said = np.zeros(len(width_us)), np.zeros(len(width_us), np.int64)

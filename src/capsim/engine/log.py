@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from capsim.base.units import US_PER_S
 from capsim.engine.jobs import CLASSES
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 from capsim.scenario.parts import LoggerSpec
 from capsim.scenario.server import HttpSpec
 
@@ -25,7 +25,7 @@ KEPT_HZ = 500  # lines a second and replica that Railway keeps
 LEVELS = ("debug", "info", "warn", "error")
 
 
-def with_lines(http: HttpSpec, logger: LoggerSpec) -> HttpSpec:
+def with_lines(http: HttpSpec, logger: LoggerSpec, value: Values = PUBLISHED) -> HttpSpec:
     """The loop of a server that also writes the lines of its requests.
 
     Examples

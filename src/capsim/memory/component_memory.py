@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.base.units import KIB, MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 from capsim.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ class Held(NamedTuple):
     lasting_mib: Floats  # at most, but for results, which are gone as soon as their text is written
 
 
-def held(samples: pd.DataFrame, scenario: Scenario) -> Held:
+def held(samples: pd.DataFrame, scenario: Scenario, value: Values = PUBLISHED) -> Held:
     """Live heap of results, cached responses, sessions to be closed, commands for Redis, and lines for their reader.
 
     Parameters
@@ -81,7 +81,7 @@ def log_files_mib(samples: pd.DataFrame, scenario: Scenario) -> Floats:
     return most
 
 
-def cpu_vcpu(samples: pd.DataFrame, scenario: Scenario) -> Floats:
+def cpu_vcpu(samples: pd.DataFrame, scenario: Scenario, value: Values = PUBLISHED) -> Floats:
     """CPU of log lines and of reads, on top of that of the requests [vCPU].
 
     Examples

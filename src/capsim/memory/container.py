@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.errors import CapsimError
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED
 
 Number = TypeVar("Number", float, NDArray[np.float64])
 
@@ -72,7 +72,7 @@ class Usage:
     @property
     def usage_mib(self) -> float:
         """All of it, with 0.22 MiB that the kernel counts ahead (C1)."""
-        return self.anon_mib + self.shmem_mib + self.kernel_mib + self.cache_mib + value("group_overhead")
+        return self.anon_mib + self.shmem_mib + self.kernel_mib + self.cache_mib + PUBLISHED("group_overhead")
 
 
 @dataclass
@@ -82,7 +82,7 @@ class _Chunk:
 
     @property
     def kernel_mib(self) -> float:
-        return self.mib * value("kernel_written" if self.written else "kernel_read")
+        return self.mib * PUBLISHED("kernel_written" if self.written else "kernel_read")
 
 
 class Container:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capsim.base.errors import CapsimError
 from capsim.base.units import GB, MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import varied
 from capsim.memory.postgres import memory_limit_mib, volume_limit_mib
 from capsim.memory.redis import Content
 from capsim.scenario.prices import limits_on
@@ -27,10 +27,11 @@ def check_fits(scenario: Scenario) -> None:
     Traceback (most recent call last):
     capsim.base.errors.CapsimError: [database] rows_at_start = 1,000,000,000 are ... GB on disk, and the volume has ...
     """
+    value = varied(scenario)
     problems = []
     billing, database, redis = scenario.billing, scenario.database, scenario.redis
     limits = limits_on(billing.plan, billing.from_date)
-    keys_gb = Content(redis.keys, redis.value_bytes).memory_mib * MIB / GB
+    keys_gb = Content(redis.keys, redis.value_bytes, value=value).memory_mib * MIB / GB
     if limits is not None and keys_gb > limits.ram_gb:
         problems.append(
             f"[redis] keys = {redis.keys:,} of {redis.value_bytes:,} bytes are {keys_gb:,.4g} GB, and plan "

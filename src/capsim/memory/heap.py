@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.base import rng
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 
 Floats = NDArray[np.float64]
 
@@ -93,26 +93,29 @@ class Process:
         process hangs before it fills the container; if not, the kernel kills it at the limit.
     speed_sigma : float
         Spread of the logarithm of the collector's speed [1]; 0 for the middle of what may happen.
+    value : Values
+        The constants of the memory model.
     """
 
     cap_mib: float = 4096.0
     semi_space_mib: float = 16.0
-    live_mib: float = value("live_base")
-    allocated_kib: float = value("allocated_request")
-    promoted_kib: float = value("promoted_request")
-    file_mib: float = value("server_file")
-    off_heap_mib: float = value("server_off_heap")
+    live_mib: float = PUBLISHED("live_base")
+    allocated_kib: float = PUBLISHED("allocated_request")
+    promoted_kib: float = PUBLISHED("promoted_request")
+    file_mib: float = PUBLISHED("server_file")
+    off_heap_mib: float = PUBLISHED("server_off_heap")
     off_heap_share: float = 0.0
     cpu_share: float = 1.0
     keeps_new_pages: bool = False
     container_mib: float = math.inf
     own_files: bool = True
-    speed_sigma: float = value("speed_sigma")
+    speed_sigma: float = PUBLISHED("speed_sigma")
+    value: Values = PUBLISHED
 
     @property
     def room_mib(self) -> float:
         """What may be held: the container, less the pages of its own files without which a program does not get on."""
-        return self.container_mib - (value("files_in_use") if self.own_files else 0.0)
+        return self.container_mib - (self.value("files_in_use") if self.own_files else 0.0)
 
 
 class Heap:
@@ -129,15 +132,15 @@ class Heap:
         self.new = 0.5
         self.active = self.resting = self.semi  # resident pages of the half that is filled, and of the other
         if process.keeps_new_pages:
-            loaded = max(process.live_mib - value("live_base"), 0.0) * value("loading_touches") / 2
+            loaded = max(process.live_mib - self.p.value("live_base"), 0.0) * self.p.value("loading_touches") / 2
             self.active = self.resting = min(max(self.semi, loaded), process.semi_space_mib)
         self.since_kib = 0.0  # allocated since the last scavenge
         self.survived = 0.0  # since new space grew
         self.retained = 0.0  # rows held, as far as they have reached the old generation
         self.old = process.live_mib
-        self.committed = process.live_mib + value("pages_idle")
+        self.committed = process.live_mib + self.p.value("pages_idle")
         self.pressed = False
-        self.limit = self.old + value("first_step") + self.semi
+        self.limit = self.old + self.p.value("first_step") + self.semi
         self.marked_at = math.inf
         self.reduce_at = math.inf
         self.reduced_to = 0.0
@@ -150,14 +153,14 @@ class Heap:
         """A heap amid its life, between two collections."""
         heap = cls(process, at.seed)
         heap.t = at.t_s
-        heap.semi = min(max(at.semi_mib, value("new_space_low") / 2), process.semi_space_mib)
+        heap.semi = min(max(at.semi_mib, process.value("new_space_low") / 2), process.semi_space_mib)
         heap.active = heap.resting = heap.semi
         heap.retained = at.retained_mib
         heap.old = process.live_mib + at.retained_mib
-        heap.committed = max(at.committed_mib, heap.old + value("pages_idle"))
+        heap.committed = max(at.committed_mib, heap.old + process.value("pages_idle"))
         heap.collections = at.collections
         if at.collections:
-            heap._bound(_factor(at.growth_mib_s, process.cap_mib, heap._speed()))
+            heap._bound(_factor(at.growth_mib_s, process.cap_mib, heap._speed(), process.value))
         return heap
 
     @property
@@ -168,6 +171,7 @@ class Heap:
     def held_mib(self) -> float:
         """What the kernel cannot take back from the container: anonymous memory, and its own for it."""
         anon = self.rss - self.p.file_mib
+        value = self.p.value
         return anon * (1 + value("node_kernel_share")) + value("node_kernel_base") + value("group_overhead")
 
     def pass_to(self, t_s: float, rate_kib_s: float) -> None:
@@ -181,7 +185,7 @@ class Heap:
 
     @property
     def total(self) -> float:
-        return self.committed + 2 * self.semi + value("heap_overhead")
+        return self.committed + 2 * self.semi + self.p.value("heap_overhead")
 
     @property
     def rss(self) -> float:
@@ -189,11 +193,11 @@ class Heap:
         return self.p.file_mib + self.p.off_heap_mib + self.total * (1 + self.p.off_heap_share) - untouched
 
     def trigger(self) -> float:
-        return value("scavenge_at") * self.semi
+        return self.p.value("scavenge_at") * self.semi
 
     def _bound(self, factor: float) -> None:
         """Set how far the old generation may grow before the next collection."""
-        limit = max(factor * self.old, self.old + value("growing_step")) + self.semi
+        limit = max(factor * self.old, self.old + self.p.value("growing_step")) + self.semi
         halfway = (self.old + self.p.cap_mib) / 2
         self.pressed = halfway < limit
         self.limit = min(limit, halfway)
@@ -215,19 +219,19 @@ class Heap:
         if self.old >= self.p.cap_mib:
             self.marked_at = self.t
         elif self.marked_at == math.inf and self.old >= self.start:
-            marking = value("marking_share") * self.old * (1 + self.old / value("marking_doubles"))
+            marking = self.p.value("marking_share") * self.old * (1 + self.old / self.p.value("marking_doubles"))
             # Near the cap V8 marks at once; otherwise it waits for a task, and marks beside the program.
-            wait = 0.0 if self.pressed else value("marking_base")
+            wait = 0.0 if self.pressed else self.p.value("marking_base")
             self.marked_at = self.t + (wait + marking) / self.p.cpu_share
 
     def empty(self, retained_mib: float) -> None:
         """Move on what new space holds: garbage that has survived once, and the rows that have been kept since."""
         kept = max(retained_mib - self.retained, 0.0)
         self.retained = max(retained_mib, self.retained)
-        stays = value("scavenge_stays") * self.since_kib / 1024
+        stays = self.p.value("scavenge_stays") * self.since_kib / 1024
         self.old += self.since_kib / self.p.allocated_kib * self.p.promoted_kib / 1024 + kept
-        self.committed = max(self.committed, self.old + value("pages_idle"))
-        share = value("survived_13" if self.p.keeps_new_pages else "survived")
+        self.committed = max(self.committed, self.old + self.p.value("pages_idle"))
+        share = self.p.value("survived_13" if self.p.keeps_new_pages else "survived")
         self.survived += share * self.since_kib / 1024 + kept
         self.new = min(stays, 0.5 * self.semi)
         self.since_kib = 0.0
@@ -237,7 +241,7 @@ class Heap:
         self.empty(retained_mib)
         self._flip()
         self.scavenges += 1
-        if rate_kib_s * 1024 < value("shrinks_below"):
+        if rate_kib_s * 1024 < self.p.value("shrinks_below"):
             self._shrink()
         else:
             self._grow()
@@ -256,7 +260,7 @@ class Heap:
             self.survived = 0.0
 
     def _shrink(self) -> None:
-        self.semi = min(self.semi, value("new_space_low") / 2)
+        self.semi = min(self.semi, self.p.value("new_space_low") / 2)
         self.new = min(self.new, 0.5 * self.semi)
         if not self.p.keeps_new_pages:
             self.active, self.resting = min(self.active, self.semi), min(self.resting, self.semi)
@@ -267,34 +271,34 @@ class Heap:
         self.old = self.p.live_mib + retained_mib
         self.retained = retained_mib
         slack = self.committed - self.old
-        keep = value("slack_kept") - value("slack_kept_less") * max(slack - 40, 0)
-        left = max(min(slack, value("slack_always")), max(keep, value("slack_kept_min")) * slack)
+        keep = self.p.value("slack_kept") - self.p.value("slack_kept_less") * max(slack - 40, 0)
+        left = max(min(slack, self.p.value("slack_always")), max(keep, self.p.value("slack_kept_min")) * slack)
         if reduce:
             self._shrink()
             left = 0.0
-        self.committed = self.old + max(left, value("pages_idle"))
+        self.committed = self.old + max(left, self.p.value("pages_idle"))
         self.collections += 1
         self.marked_at = math.inf
-        if self.old >= self.p.cap_mib - value("death_margin"):
+        if self.old >= self.p.cap_mib - self.p.value("death_margin"):
             # V8 gives up now, if the pages of its own code are there to do so.
             self.ended = "hang" if self.held_mib > self.p.room_mib else "abort"
             return
-        if self.old >= value("shrinks_near_cap") * self.p.cap_mib:
+        if self.old >= self.p.value("shrinks_near_cap") * self.p.cap_mib:
             self._shrink()
         elif self.p.keeps_new_pages and not reduce:
             self._grow()
-        self._bound(_factor(growth_mib_s, self.p.cap_mib, self._speed()))
+        self._bound(_factor(growth_mib_s, self.p.cap_mib, self._speed(), self.p.value))
         if not reduce and self.total >= max(1.1 * self.reduced_to, self.reduced_to + 10):
-            self.looks = int(value("reducer_looks"))
-            self.reduce_at = self.t + value("reducer_tick")
+            self.looks = int(self.p.value("reducer_looks"))
+            self.reduce_at = self.t + self.p.value("reducer_tick")
 
     def _speed(self) -> float:
         """Speed of full collections as V8 knows it [MiB/s]: nothing at first, then an average of ever more of them."""
         if self.collections == 1:
             return 0.0
-        young = value("speed_missing") * math.exp((2 - self.collections) / value("speed_learned"))
+        young = self.p.value("speed_missing") * math.exp((2 - self.collections) / self.p.value("speed_learned"))
         noise = math.exp(self.p.speed_sigma * self.draw[self.collections])
-        return self.p.cpu_share * value("speed_median") * (1 - young) * noise
+        return self.p.cpu_share * self.p.value("speed_median") * (1 - young) * noise
 
     def tick(self, retained_mib: float, rate_kib_s: float) -> None:
         """V8's memory reducer looks at the program a while after a full collection.
@@ -303,15 +307,15 @@ class Heap:
         """
         self.ticks += 1
         self.looks -= 1
-        self.reduce_at = self.t + value("reducer_tick") if self.looks else math.inf
-        idle = rate_kib_s == 0 and self.chance[self.ticks] < value("reducer_chance")
-        if idle or 0 < rate_kib_s * 1024 < value("shrinks_below"):
+        self.reduce_at = self.t + self.p.value("reducer_tick") if self.looks else math.inf
+        idle = rate_kib_s == 0 and self.chance[self.ticks] < self.p.value("reducer_chance")
+        if idle or 0 < rate_kib_s * 1024 < self.p.value("shrinks_below"):
             self.collect(retained_mib, 0.0, reduce=True)
             self.reduced_to = self.total
             self.reduce_at = math.inf
 
 
-def _factor(growth_mib_s: float, cap_mib: float, speed_mib_s: float) -> float:
+def _factor(growth_mib_s: float, cap_mib: float, speed_mib_s: float, value: Values) -> float:
     largest = 4.0 if cap_mib >= 2048 else 1.3 + 0.7 * max(0.0, cap_mib - 256) / 1792
     ratio = 0.03 * speed_mib_s / max(growth_mib_s, 1e-9)
     return max(1.1, ratio / (ratio - 0.97)) if ratio * (largest - 1) > 0.97 * largest else largest

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capsim.base.units import GB, MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, varied
 from capsim.memory.heap import Ending
 from capsim.scenario.prices import limits_on
 from capsim.scenario.scenario import Scenario
@@ -96,6 +96,7 @@ def ending_of_a_leak(heap_cap_mib: float | None, container_mib: float | None, *,
     >>> [ending_of_a_leak(cap, 512, own_files=False) for cap in (448, 464, 480)]
     ['abort', 'abort', 'kill']
     """
+    value = PUBLISHED
     cap = node_defaults(container_mib).heap_cap_mib if heap_cap_mib is None else heap_cap_mib
     if container_mib is None:
         return "abort"
@@ -115,6 +116,7 @@ def safe_heap_cap_mib(container_mib: float) -> float:
     >>> safe_heap_cap_mib(512), safe_heap_cap_mib(2048)
     (448.0, 1908.0)
     """
+    value = PUBLISHED
     room = container_mib - value("beyond_cap") - value("files_in_use") - value("files_margin")
     return float(max(room // (1 + value("beyond_cap_share")), 0.0))
 
@@ -203,6 +205,7 @@ def hung_columns(last: pd.Series | None, scenario: Scenario) -> dict[str, float]
     dict of str to float
         Measured: usage at the limit throughout, 0.4 to 0.5 CPU spent on reading program files again.
     """
+    value = varied(scenario)
     limit = container_mib(scenario) or 0.0
     kept = ("server_heap_mib", "server_rss_mib", "server_rss_peak_mib")
     billed = ("server_billed_lower_mib", "server_billed_mib", "server_billed_upper_mib")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from capsim.base.units import MIB
 from capsim.memory import component_memory as parts
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 
@@ -28,7 +28,7 @@ class Live:
     lasting_mib: Floats  # the largest but for results, which are gone in the time that their text takes
 
 
-def row_bytes(scenario: Scenario) -> dict[str, float]:
+def row_bytes(scenario: Scenario, value: Values = PUBLISHED) -> dict[str, float]:
     """Bytes of heap that one buffered row of each stream holds.
 
     The writers with semantics ``fixed`` and ``recommended`` keep heartbeats in a Map, which costs more than an array.
@@ -47,13 +47,13 @@ def row_bytes(scenario: Scenario) -> dict[str, float]:
     }
 
 
-def base_mib(scenario: Scenario) -> float:
+def base_mib(scenario: Scenario, value: Values = PUBLISHED) -> float:
     """Live bytes of the idle program, with what it has loaded for good [MiB]."""
     node = scenario.server.node
     return value("live_base") + (node.version == 24) * value("node24_live") + node.loaded_mib
 
 
-def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
+def retained(samples: pd.DataFrame, scenario: Scenario, value: Values = PUBLISHED) -> Live:
     """Bytes that buffers and flushes keep alive, bin by bin.
 
     Parameters
@@ -70,7 +70,7 @@ def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
         665, 162 bytes instead.
     """
     text = value("insert_text_row")
-    rows = row_bytes(scenario)
+    rows = row_bytes(scenario, value)
     mean, low, high = (np.zeros(len(samples)) for _ in range(3))
     for stream in STREAMS:
         out = rows[stream] + text
@@ -79,7 +79,7 @@ def retained(samples: pd.DataFrame, scenario: Scenario) -> Live:
         mean += column["buffer_mean_rows"] * rows[stream] + flying
         low += column["buffer_min_rows"] * rows[stream]
         high += column["buffer_max_rows"] * rows[stream] + column["in_flight_max_rows"] * out
-    others = parts.held(samples, scenario)
+    others = parts.held(samples, scenario, value)
     lasting = np.maximum(high / MIB + others.lasting_mib, mean / MIB)
     mean, low, high = mean / MIB + others.mean_mib, low / MIB, high / MIB + others.max_mib
     high = np.maximum(high, mean)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.units import KIB, MIB, us_from_ms
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values, varied
 from capsim.memory.limits import cpu_quota, semi_space_mib
 from capsim.scenario.scenario import Scenario
 
@@ -91,14 +91,15 @@ def pauses(scenario: Scenario) -> Pauses:
     >>> pauses(s.replace("server.container.memory_limit_mib", 512)).scavenge_every
     21
     """
+    value = varied(scenario)
     paused_ms = scenario.server.http.gc_pause_ms
-    longer = scavenge_pause_ms(scenario) / _alone_ms(GROWN_MIB)
+    longer = scavenge_pause_ms(scenario, value) / _alone_ms(GROWN_MIB, value)
     loaded = 1 + scenario.server.node.loaded_mib / value("full_pause_doubles")
     return Pauses(
-        scavenge_every=_requests(scavenge_interval_bytes(scenario)),
+        scavenge_every=_requests(scavenge_interval_bytes(scenario, value), value),
         full_every=round(value("full_every")),
         scavenge_us=us_from_ms(paused_ms * longer),
-        full_us=us_from_ms(paused_ms * loaded * _quota_factor(scenario)),
+        full_us=us_from_ms(paused_ms * loaded * _quota_factor(scenario, value)),
     )
 
 
@@ -110,26 +111,27 @@ def grown(paused_ms: float) -> Pauses:
     >>> grown(6.0).scavenge_us
     6000
     """
-    every = _requests(float(interval_mib(GROWN_MIB)) * MIB)
+    value = PUBLISHED
+    every = _requests(float(interval_mib(GROWN_MIB, value)) * MIB, value)
     return Pauses(every, round(value("full_every")), us_from_ms(paused_ms), us_from_ms(paused_ms))
 
 
-def _requests(interval_bytes: float) -> int:
+def _requests(interval_bytes: float, value: Values) -> int:
     return max(1, round(interval_bytes / (value("allocated_request") * KIB)))
 
 
-def _alone_ms(semi_mib: float) -> float:
+def _alone_ms(semi_mib: float, value: Values) -> float:
     return float(value("scavenge_pause") * min(semi_mib, GROWN_MIB) ** value("scavenge_pause_power"))
 
 
-def _quota_factor(scenario: Scenario) -> float:
+def _quota_factor(scenario: Scenario, value: Values) -> float:
     """How much longer a pause is with less than one CPU [1]."""
     quota = cpu_quota(scenario)
     short = 1 / min(1.0, quota) - 1 if quota else 0.0
     return float(1 + value("scavenge_pause_quota") * short)
 
 
-def interval_mib(semi_mib: float | Floats) -> float | Floats:
+def interval_mib(semi_mib: float | Floats, value: Values = PUBLISHED) -> float | Floats:
     """Allocated from one collection of new space to the next [MiB], by the size of one half of it [MiB].
 
     It fills to 0.8, of which 0.19 is still there from the allocation before (`constants`).
@@ -142,7 +144,7 @@ def interval_mib(semi_mib: float | Floats) -> float | Floats:
     return value("scavenge_at") * semi_mib / (1 + value("scavenge_stays"))
 
 
-def scavenge_interval_bytes(scenario: Scenario) -> float:
+def scavenge_interval_bytes(scenario: Scenario, value: Values = PUBLISHED) -> float:
     """Bytes that the server allocates from one collection of a fully grown new space to the next.
 
     A request allocates some 33 KiB (``allocated_request``): every 334th waits for a collection with a half of 16 MiB,
@@ -155,10 +157,10 @@ def scavenge_interval_bytes(scenario: Scenario) -> float:
     >>> [round(scavenge_interval_bytes(x) / 33 / 1024) for x in (s, small)]
     [334, 21]
     """
-    return float(interval_mib(semi_space_mib(scenario))) * MIB
+    return float(interval_mib(semi_space_mib(scenario), value)) * MIB
 
 
-def scavenge_pause_ms(scenario: Scenario) -> float:
+def scavenge_pause_ms(scenario: Scenario, value: Values = PUBLISHED) -> float:
     """How long one collection of a fully grown new space stops the program [ms].
 
     Measured, one run each: 0.70, 2.43 and 6.1 ms with a half of 1, 4 and 16 MiB (the power law is 15 % low at 4), and
@@ -173,7 +175,7 @@ def scavenge_pause_ms(scenario: Scenario) -> float:
     >>> [round(scavenge_pause_ms(x), 1) for x in (s, small, small.replace("server.container.cpu", 0.5))]
     [6.1, 0.7, 0.8]
     """
-    return _alone_ms(semi_space_mib(scenario)) * _quota_factor(scenario)
+    return _alone_ms(semi_space_mib(scenario), value) * _quota_factor(scenario, value)
 
 
 def collector_share(scenario: Scenario, used_vcpu: float) -> float:
@@ -192,7 +194,7 @@ def collector_share(scenario: Scenario, used_vcpu: float) -> float:
     return 1.0 if quota is None else float(np.clip(quota - used_vcpu, 0.05, 1.0))
 
 
-def extra_cpu_vcpu(scenario: Scenario, rate_hz: Floats, new_mib: Floats) -> Floats:
+def extra_cpu_vcpu(scenario: Scenario, rate_hz: Floats, new_mib: Floats, value: Values) -> Floats:
     """CPU of collections that come only because new space is held smaller than Node's largest default [vCPU].
 
     Parameters
@@ -212,6 +214,7 @@ def extra_cpu_vcpu(scenario: Scenario, rate_hz: Floats, new_mib: Floats) -> Floa
     usual = value("new_space_max") / 2
     allocated = rate_hz * value("allocated_request") / 1024
     busy = allocated * MIB > value("shrinks_below")
-    more = np.maximum(allocated / interval_mib(np.minimum(new_mib / 2, small)) - allocated / interval_mib(usual), 0.0)
+    at_now, at_usual = interval_mib(np.minimum(new_mib / 2, small), value), interval_mib(usual, value)
+    more = np.maximum(allocated / at_now - allocated / at_usual, 0.0)
     held = busy & (small < usual)
     return np.where(held, more * value("scavenge_cpu") / 1e3, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.base.units import GB, MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values, varied
 from capsim.memory.container import cached_mib
 from capsim.scenario.prices import limits_on
 from capsim.scenario.scenario import Scenario
@@ -33,14 +33,15 @@ class Files:
     data_written: Floats
     wal_written: Floats  # WAL still in the page cache
     wal: Floats
+    own_share: float  # of the file system, on top
 
     @property
     def volume(self) -> Floats:
         """What the volume holds, with the file system's own share [MiB]."""
-        return (self.old + self.data_written + self.wal) * (1 + value("pg_volume_metadata"))
+        return (self.old + self.data_written + self.wal) * (1 + self.own_share)
 
 
-def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
+def columns(samples: pd.DataFrame, scenario: Scenario, value: Values) -> dict[str, Floats]:
     """Postgres' part of `capsim.scenario.columns.MEMORY`.
 
     Parameters
@@ -66,21 +67,21 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
     rows = samples["db_rows"].to_numpy(np.float64)
     updates = samples["db_updates"].to_numpy(np.float64)
     connections = np.maximum.accumulate(samples["pool_open_max"].to_numpy(np.float64))
-    files = _stored(_wanted(samples, scenario), volume_limit_mib(scenario))
+    files = _stored(_wanted(samples, scenario, value), volume_limit_mib(scenario))
 
     inserted = np.minimum(connections, np.cumsum(samples["db_calls"].to_numpy(np.float64)))
     met = np.minimum(connections, 1.0)
     used = value("pg_shmem_connected") * met + files.data_written
     active = samples["pool_in_use_mean"].to_numpy(np.float64)
     buffers = float(scenario.database.shared_buffers_mib)
-    anon, shmem, kernel = held_mib(connections - inserted, inserted, active, used, buffers)
+    anon, shmem, kernel = held_mib(connections - inserted, inserted, active, used, buffers, value)
     held = anon + shmem + kernel + value("group_overhead")
     programs = value("pg_cache_start") + value("pg_cache_connected") * met
     written = files.data_written + files.wal_written
     everything = np.maximum(files.old + files.data_written + files.wal - value("pg_cache_offset"), 0.0)
     limit = memory_limit_mib(scenario)
     billed = [
-        _billed(held, programs + touched, written, limit) for touched in (written + files.old_read, everything)
+        _billed(held, programs + touched, written, limit, value) for touched in (written + files.old_read, everything)
     ]
     return {
         "postgres_cpu_vcpu": (
@@ -98,7 +99,8 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
 
 
 def held_mib(
-    idle: Number, wrote: Number, active: Number, buffers_used_mib: Number, buffers_mib: float
+    idle: Number, wrote: Number, active: Number, buffers_used_mib: Number, buffers_mib: float,
+    value: Values = PUBLISHED,
 ) -> tuple[Number, Number, Number]:
     """Memory that no limit can take back: anonymous, shared, kernel [MiB].
 
@@ -145,10 +147,10 @@ def volume_limit_mib(scenario: Scenario) -> float:
 
 def volume_wanted_mib(samples: pd.DataFrame, scenario: Scenario) -> Floats:
     """What the volume would hold at the end of each bin if it had no end [MiB]."""
-    return _wanted(samples, scenario).volume
+    return _wanted(samples, scenario, varied(scenario)).volume
 
 
-def wal_directory_mib(wal_written_mib: Floats, width_s: Floats) -> Floats:
+def wal_directory_mib(wal_written_mib: Floats, width_s: Floats, value: Values = PUBLISHED) -> Floats:
     """Largest size that the WAL directory has wanted so far [MiB].
 
     Postgres recycles segments for about twice the WAL of one checkpoint interval (five minutes by default)
@@ -176,32 +178,35 @@ def wal_directory_mib(wal_written_mib: Floats, width_s: Floats) -> Floats:
     return np.maximum.accumulate(np.clip(wanted, segment, value("pg_wal_max")))
 
 
-def _billed(held: Floats, touched: Floats, written: Floats, limit: float) -> Floats:
+def _billed(held: Floats, touched: Floats, written: Floats, limit: float, value: Values) -> Floats:
     """Held memory and as much of the touched files as the limit leaves room for, with their kernel memory."""
     dirty = np.minimum(written / np.maximum(touched, 1e-9), 1.0)
     share = value("kernel_written") * dirty
     return held + cached_mib(touched, held, limit, share) * (1 + share)
 
 
-def _wanted(samples: pd.DataFrame, scenario: Scenario) -> Files:
+def _wanted(samples: pd.DataFrame, scenario: Scenario, value: Values) -> Files:
     """Files as the load makes them grow, on a volume without end."""
     width = samples["width_s"].to_numpy(np.float64)
     rows = samples["db_rows"].to_numpy(np.float64)
-    data_row, wal_row = _row_bytes(samples, scenario)
+    data_row, wal_row = _row_bytes(samples, scenario, value)
     written = np.cumsum(rows * data_row) / MIB
     wal = np.cumsum(rows * wal_row + samples["db_updates"].to_numpy(np.float64) * value("pg_wal_update")) / MIB
-    directory = wal_directory_mib(wal, width)
+    directory = wal_directory_mib(wal, width, value)
     before = scenario.database.rows_at_start * value("pg_data_event") / MIB
     old = np.full(len(samples), value("pg_data_start") + before)
     dumped = np.cumsum(_backups(samples, scenario)) > 0
-    read = np.where(dumped, before, before * _analyzed(rows, scenario.database.rows_at_start))
-    return Files(old, read, written, np.minimum(wal, directory), np.minimum(value("pg_wal_start") + wal, directory))
+    read = np.where(dumped, before, before * _analyzed(rows, scenario.database.rows_at_start, value))
+    return Files(
+        old, read, written, np.minimum(wal, directory), np.minimum(value("pg_wal_start") + wal, directory),
+        value("pg_volume_metadata"),
+    )  # fmt: skip
 
 
 def _stored(wanted: Files, volume_mib: float) -> Files:
     """The same on a volume that fills up: from then on no row finds room."""
-    room = np.maximum(volume_mib / (1 + value("pg_volume_metadata")) - wanted.old - wanted.wal, 0.0)
-    return Files(wanted.old, wanted.old_read, np.minimum(wanted.data_written, room), wanted.wal_written, wanted.wal)
+    room = np.maximum(volume_mib / (1 + wanted.own_share) - wanted.old - wanted.wal, 0.0)
+    return replace(wanted, data_written=np.minimum(wanted.data_written, room))
 
 
 def _backups(samples: pd.DataFrame, scenario: Scenario) -> Floats:
@@ -214,7 +219,7 @@ def _backups(samples: pd.DataFrame, scenario: Scenario) -> Floats:
     return np.floor(end + 1e-9) - np.floor(start + 1e-9)
 
 
-def _analyzed(rows: Floats, rows_at_start: int) -> Floats:
+def _analyzed(rows: Floats, rows_at_start: int, value: Values) -> Floats:
     """Share of the old table that autovacuum's analyze has read by the end of each bin.
 
     It comes each time the table has grown by a tenth (and 50 rows) and reads 30,000 pages at random.
@@ -231,7 +236,7 @@ def _analyzed(rows: Floats, rows_at_start: int) -> Floats:
     return np.asarray(1 - missed**times, dtype=np.float64)
 
 
-def _row_bytes(samples: pd.DataFrame, scenario: Scenario) -> tuple[Floats, Floats]:
+def _row_bytes(samples: pd.DataFrame, scenario: Scenario, value: Values) -> tuple[Floats, Floats]:
     """Bytes of table with indexes, and of WAL, for an inserted row of each bin: events and revenue as they
     were written.
 

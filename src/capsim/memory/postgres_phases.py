@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capsim.base.units import MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.memory.container import Container, Usage
 from capsim.memory.postgres import held_mib
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from capsim.base.units import GB, MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 from capsim.memory.container import cached_mib
 from capsim.scenario.prices import limits_on
 from capsim.scenario.scenario import Scenario
@@ -29,6 +29,8 @@ class Content:
     compressed : float
         Size of a value in a file, as a share of its size in memory: 1 for random values, 0.2 for values of a
         few repeated letters (measured).
+    value : Values
+        The constants of the memory model.
 
     Examples
     --------
@@ -40,23 +42,24 @@ class Content:
     keys: int
     value_bytes: float
     compressed: float = 1.0
+    value: Values = PUBLISHED
 
     @property
     def memory_mib(self) -> float:
         """Memory of the keys in the server [MiB]."""
-        return self.keys * (self.value_bytes + value("redis_key")) / MIB
+        return self.keys * (self.value_bytes + self.value("redis_key")) / MIB
 
     @property
     def rdb_mib(self) -> float:
         """Size of a snapshot, or of an append-only file just rewritten [MiB]."""
-        return self.keys * (self.value_bytes + value("redis_rdb_key")) * self.compressed / MIB
+        return self.keys * (self.value_bytes + self.value("redis_rdb_key")) * self.compressed / MIB
 
     def aof_mib(self, writes: int) -> float:
         """What so many writes add to the append-only file [MiB]; they are never compressed."""
-        return writes * (self.value_bytes + value("redis_aof_command")) / MIB
+        return writes * (self.value_bytes + self.value("redis_aof_command")) / MIB
 
 
-def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
+def columns(samples: pd.DataFrame, scenario: Scenario, value: Values) -> dict[str, Floats]:
     """Redis' part of `capsim.scenario.columns.MEMORY`: the same in every bin.
 
     Parameters
@@ -74,7 +77,7 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> dict[str, Floats]:
         a snapshot under writes copies for seconds is in `capsim.memory.redis_phases`, not here.
     """
     spec = scenario.redis
-    content = Content(spec.keys, spec.value_bytes)
+    content = Content(spec.keys, spec.value_bytes, value=value)
     files = {"none": (0.0, 0.0), "rdb": (1.0, 2.0), "aof": (1.5, 3.0)}[spec.persistence]
     limits = limits_on(scenario.billing.plan, scenario.billing.from_date)
     limit = float("inf") if limits is None else float(limits.ram_gb) * GB / MIB

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class OldSpace:
     collections: Floats
 
 
-def growing_factor(growth_mib_s: Floats, cap_mib: float, speed_mib_s: float) -> Floats:
+def growing_factor(growth_mib_s: Floats, cap_mib: float, speed_mib_s: float, value: Values = PUBLISHED) -> Floats:
     """How far the old space may grow over what survived: 1.1 to 4.
 
     Parameters
@@ -77,6 +77,7 @@ def scan(
     kept: Floats,
     cap_mib: float,
     speed_mib_s: float,
+    value: Values = PUBLISHED,
 ) -> OldSpace:
     """Follow the old space through the bins.
 
@@ -102,7 +103,7 @@ def scan(
     # Tables price one server under many plans, limits and constants of other services: the old space is the same in
     # most of them, and following it is most of their time. So the last answers are kept, by all that they depend on.
     step, lag, pages = value("growing_step"), value("marking"), value("pages_kept")
-    factors = growing_factor(growth_mib_s, cap_mib, speed_mib_s)
+    factors = growing_factor(growth_mib_s, cap_mib, speed_mib_s, value)
     arrays = (width_s, live_start_mib, live_end_mib, growth_mib_s, kept, factors)
     content = hashlib.blake2b(repr((len(width_s), cap_mib, step, lag, pages)).encode())
     for array in arrays:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from capsim.base.units import MIB
 from capsim.memory import component_memory as parts
 from capsim.memory import live_set as live_rows
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED, Values
 from capsim.memory.heap import Process
 from capsim.memory.heap_stepping import Bins, End, follow
 from capsim.memory.limits import container_mib, cpu_quota, heap_limit_mib, semi_space_mib
@@ -30,7 +30,7 @@ _CPU_RATE_HZ = (0.0, 5.0, 20.0, 35.0, 200.0, 500.0, 1000.0)
 _CPU_MS = (0.78, 0.78, 0.78, 0.73, 0.56, 0.35, 0.32)
 
 
-def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats], End | None]:
+def columns(samples: pd.DataFrame, scenario: Scenario, value: Values) -> tuple[dict[str, Floats], End | None]:
     """The server's part of `capsim.scenario.columns.MEMORY`, and whether and how its memory ends the process.
 
     Parameters
@@ -49,14 +49,14 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats
     width = samples["width_s"].to_numpy(np.float64)
     requests = samples["requests"].to_numpy(np.float64)
     rate = requests / width
-    mean, peak, new, rows = _old_spaces(samples, scenario, width, rate)
+    mean, peak, new, rows = _old_spaces(samples, scenario, width, rate, value)
     # Near the cap V8 shrinks new space, so that both together keep below it.
-    process = process_of(scenario, float(rate.max(initial=0.0)))
+    process = process_of(scenario, float(rate.max(initial=0.0)), value)
     new = np.clip(process.cap_mib - mean.mean_mib, np.minimum(new, value("new_space_low")), new)
     above = process.off_heap_mib + process.file_mib
     heap = mean.mean_mib + new + value("heap_overhead")
     rss = heap + above
-    tooth = np.where(rate > 0, value("promoted_request") / value("allocated_request") * _scavenge_mib(new), 0.0)
+    tooth = np.where(rate > 0, value("promoted_request") / value("allocated_request") * _scavenge_mib(new, value), 0.0)
     rss_peak = np.maximum(peak.peak_mib + new + value("heap_overhead") + above + tooth, rss)
     stepped = follow(
         Bins(
@@ -86,7 +86,8 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats
     upper = held + np.minimum(value("server_files_read") + logs, room)
     # Of the logs all, of the program half of what is not mapped.
     billed = held + np.minimum((value("server_mapped") + value("server_files_read")) / 2 + logs, room)
-    cpu = cpu_vcpu(requests, width) + parts.cpu_vcpu(samples, scenario) + extra_cpu_vcpu(scenario, rate, new)
+    cpu = cpu_vcpu(requests, width, value) + parts.cpu_vcpu(samples, scenario, value)
+    cpu = cpu + extra_cpu_vcpu(scenario, rate, new, value)
     columns = {
         "server_heap_mib": heap,
         "server_rss_mib": rss,
@@ -99,7 +100,7 @@ def columns(samples: pd.DataFrame, scenario: Scenario) -> tuple[dict[str, Floats
     return columns, stepped.end
 
 
-def process_of(scenario: Scenario, rate_hz: float = 0.0) -> Process:
+def process_of(scenario: Scenario, rate_hz: float = 0.0, value: Values = PUBLISHED) -> Process:
     """The server's process as the stepped heap takes it, while it serves so many requests a second.
 
     Examples
@@ -109,12 +110,12 @@ def process_of(scenario: Scenario, rate_hz: float = 0.0) -> Process:
     1.0
     """
     later = scenario.server.node.version == 24
-    used = float(cpu_vcpu(np.array([rate_hz * 3600]), np.array([3600.0]))[0])
+    used = float(cpu_vcpu(np.array([rate_hz * 3600]), np.array([3600.0]), value)[0])
     container = container_mib(scenario)
     return Process(
         cap_mib=heap_limit_mib(scenario),
         semi_space_mib=semi_space_mib(scenario),
-        live_mib=live_rows.base_mib(scenario),
+        live_mib=live_rows.base_mib(scenario, value),
         allocated_kib=value("allocated_request"),
         promoted_kib=value("promoted_request"),
         file_mib=value("server_file") + later * value("node24_file"),
@@ -124,10 +125,11 @@ def process_of(scenario: Scenario, rate_hz: float = 0.0) -> Process:
         keeps_new_pages=later,
         container_mib=np.inf if container is None else container,
         speed_sigma=0.0,
+        value=value,
     )
 
 
-def cpu_vcpu(requests: Floats, width_s: Floats) -> Floats:
+def cpu_vcpu(requests: Floats, width_s: Floats, value: Values = PUBLISHED) -> Floats:
     """CPU of the process, average over each bin [vCPU]: user and system time, collector threads included.
 
     A request costs less at a higher rate, and more until the code is warm (some 3,000 requests after a
@@ -151,19 +153,20 @@ def cpu_vcpu(requests: Floats, width_s: Floats) -> Floats:
     return seconds / width_s + value("server_idle_cpu")
 
 
-def _scavenge_mib(new_mib: Floats) -> Floats:
+def _scavenge_mib(new_mib: Floats, value: Values) -> Floats:
     return value("scavenge_every") * new_mib / value("new_space_max")
 
 
 def _old_spaces(
-    samples: pd.DataFrame, scenario: Scenario, width: Floats, rate: Floats
+    samples: pd.DataFrame, scenario: Scenario, width: Floats, rate: Floats,
+    value: Values,
 ) -> tuple[OldSpace, OldSpace, Floats, Live]:
     """The old space as expected and at its highest, new space, and the rows held.
 
     A bin with an excursion of live bytes inside becomes two half bins, up and down.
     """
-    rows = live_rows.retained(samples, scenario)
-    base, cap = live_rows.base_mib(scenario), heap_limit_mib(scenario)
+    rows = live_rows.retained(samples, scenario, value)
+    base, cap = live_rows.base_mib(scenario, value), heap_limit_mib(scenario)
     inside = rows.max_mib > np.maximum(rows.start_mib, rows.end_mib) + 1.0
     halves = np.where(inside, 2, 1)
     first = np.cumsum(halves) - halves
@@ -175,19 +178,19 @@ def _old_spaces(
     part = (width / halves)[owner]
     climb = np.maximum(end - start, 0.0) / part
     growth = np.maximum(rate[owner] * value("promoted_request") / 1024 + climb, 1e-6)
-    kept = _kept(rate, width)
+    kept = _kept(rate, width, value)
     arguments = (part, base + np.minimum(start, cap), base + np.minimum(end, cap), growth, kept[owner], cap)
-    used = cpu_vcpu(np.array([rate.mean() * 3600]), np.array([3600.0]))[0] if len(rate) else 0.0
+    used = cpu_vcpu(np.array([rate.mean() * 3600]), np.array([3600.0]), value)[0] if len(rate) else 0.0
     share = collector_share(scenario, float(used))
-    mean = scan(*arguments, share * value("collector_speed"))
-    peak = scan(*arguments, share * value("collector_speed_slow"))
+    mean = scan(*arguments, share * value("collector_speed"), value)
+    peak = scan(*arguments, share * value("collector_speed_slow"), value)
     if size > len(samples):
         mean, peak = (_joined(o, first, part, width) for o in (mean, peak))
     largest = 2 * semi_space_mib(scenario)
-    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept, largest), rows
+    return mean, peak, _new_space(samples["requests"].to_numpy(np.float64), rate, kept, largest, value), rows
 
 
-def _kept(rate: Floats, width: Floats) -> Floats:
+def _kept(rate: Floats, width: Floats, value: Values) -> Floats:
     """Share of what an idle process could give back that it still holds after each bin, on average.
 
     V8 looks three times after a full collection, every 8 s. Those looks are in time only if the last collection
@@ -209,7 +212,7 @@ def _joined(old: OldSpace, first: NDArray[np.intp], part: Floats, width: Floats)
     )
 
 
-def _new_space(requests: Floats, rate: Floats, kept: Floats, largest: float) -> Floats:
+def _new_space(requests: Floats, rate: Floats, kept: Floats, largest: float, value: Values) -> Floats:
     """New space [MiB]: small while little is allocated, else at its largest; given back by chance when idle.
 
     V8 shrinks new space in a full collection when less than 1 MB/s was allocated; measured for 15 minutes

@@ -6,14 +6,10 @@ that could be read, a quarter either way is *assumed*, and the table says so.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from typing import Literal, NamedTuple
 
-from capsim.base.errors import CapsimError
-from capsim.memory.constants import CONSTANTS, Constant, assuming, bracket
+from capsim.memory.constants import CONSTANTS, Constant
 
 ASSUMED_SHARE = 0.25  # either way, where no error is known
 SIGMAS = 2  # an rms residual is taken twice, about 95 % of normal errors
@@ -45,7 +41,7 @@ def residual(constant: Constant) -> Residual | None:
     value, error = constant.value, constant.error
     if any(word in error for word in FIXED) or constant.error == f"{constant.value:.4f}":
         return None
-    found = bracket(constant) or _rms(value, error)
+    found = constant.bracket or _rms(value, error)
     if found is None:
         return Residual(value * (1 - ASSUMED_SHARE), value * (1 + ASSUMED_SHARE), "assumed")
     low, high = min(found[0], value), max(found[1], value)
@@ -71,36 +67,3 @@ def residuals() -> dict[str, Residual]:
     """
     found = {constant.name: residual(constant) for constant in CONSTANTS}
     return {name: span for name, span in found.items() if span is not None}
-
-
-@contextmanager
-def overridden(values: Mapping[str, float]) -> Iterator[None]:
-    """Let several constants have other values for a while, in this process.
-
-    How often a request of the HTTP loop waits for a collection is worked out once, when the loop is imported, and
-    does not follow.
-
-    Raises
-    ------
-    CapsimError
-        If there is no constant of that name.
-
-    Examples
-    --------
-    >>> from capsim.memory.constants import value
-    >>> with overridden({"event_row": 2400.0}):
-    ...     value("event_row")
-    2400.0
-    >>> value("event_row")
-    2387
-    """
-    known = [constant.name for constant in CONSTANTS]
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "cs.constants() lists them"
-            raise CapsimError(f"constants.{name}: there is no such constant; {hint}")
-    with ExitStack() as stack:
-        for name, number in values.items():
-            stack.enter_context(assuming(name, number))
-        yield

@@ -16,7 +16,7 @@ from capsim.base.units import MIB
 from capsim.cost.bill import bill
 from capsim.cost.usage import Window
 from capsim.memory import postgres
-from capsim.memory.constants import value
+from capsim.memory.constants import varied
 from capsim.scenario.columns import SERVICES
 from capsim.scenario.prices import prices_on
 
@@ -68,7 +68,7 @@ def cache_share(run: Run, window: Span = "month") -> pd.DataFrame:
     other_usd = float((usage["quantity"] * usage["price_usd"])[usage["line"] != "memory"].sum())
     priced = Window.of(samples)
     price = float(prices_on(run.scenario.billing.from_date).unit_price("memory")) * MIB / run.scenario.billing.gb_bytes
-    mapped_mib = value("server_mapped") * priced.priced_minutes
+    mapped_mib = varied(run.scenario)("server_mapped") * priced.priced_minutes
     held_mib = sum(priced.integral(f"{service}_billed_lower_mib") for service in SERVICES) - mapped_mib
     rows = []
     for name, (amount, column) in _BRACKETS.items():
@@ -115,7 +115,8 @@ def limit_savings(run: Run, limits_mib: Sequence[int], window: Span = "month") -
     rows = [{"limit_mib": "as it is", **_memory_usd(samples, run.scenario)}]
     for limit in limits_mib:
         limited = run.scenario.replace("database.memory_limit_mib", limit)
-        rows.append({"limit_mib": limit, **_memory_usd(samples.assign(**postgres.columns(samples, limited)), limited)})
+        under = samples.assign(**postgres.columns(samples, limited, varied(limited)))
+        rows.append({"limit_mib": limit, **_memory_usd(under, limited)})
     table = pd.DataFrame(rows).set_index("limit_mib")
     return table.assign(saves_usd=table.expected_usd.iloc[0] - table.expected_usd)
 

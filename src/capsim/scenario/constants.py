@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from capsim.scenario.base import NotNegative, Positive, Spec
 
@@ -69,6 +69,15 @@ class ConstantsSpec(Spec):
     event_stored_bytes: Positive | None = Field(
         default=None, description="what a game event leaves in table and indexes of Postgres, WAL apart"
     )
+    others: dict[str, float] | None = Field(
+        default=None, description="further constants of the memory model, by the names that capsim.constants() lists"
+    )
+
+    @model_serializer(mode="wrap")
+    def _only_given(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the others where there are none: what was saved before they could be given is still the same."""
+        found: dict[str, Any] = dumped(self)
+        return {key: value for key, value in found.items() if key != "others" or value is not None}
 
     def given(self) -> dict[str, float]:
         """Those that are set, by the names of `capsim.memory.constants`.
@@ -78,8 +87,8 @@ class ConstantsSpec(Spec):
         >>> ConstantsSpec(live_base_mib=9.5).given()
         {'live_base': 9.5}
         """
-        values = {key: value for key, value in self.model_dump().items() if value is not None}
-        return {name: value for key, value in values.items() for name in names_of(key)}
+        values = self.model_dump(exclude={"others"}, exclude_none=True)
+        return {name: value for key, value in values.items() for name in names_of(key)} | (self.others or {})
 
 
 class FittedSpec(Spec):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.memory.fitted import FITTED
 from capsim.validation.series import RecordedSeries
 

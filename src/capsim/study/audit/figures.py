@@ -234,7 +234,7 @@ def _buffers_full(side: Played) -> float:
 
 
 def _cleanup_held(side: Played) -> float:
-    from capsim.memory.constants import value
+    from capsim.memory.constants import PUBLISHED as value
 
     cleanup = side.scenario.server.cleanup
     due = float(side.samples["sessions_due_max"].max())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from capsim.base.intervals import t_quantile
 from capsim.base.rng import generator
 from capsim.cost.bill import bill
-from capsim.memory.constants import CONSTANTS, assuming, bracket
+from capsim.memory.constants import CONSTANTS, with_constants
 from capsim.results.continued import continued
 from capsim.scenario.columns import SERVICES
 from capsim.scenario.file import load
@@ -133,19 +133,18 @@ def narrowing(runs: Runs) -> Published:
     ends = [at(scenario.replace("billing.response_bytes", response_bytes * factor)) for factor in (0.5, 2)]
     add("bytes of a response", HALF_TO_DOUBLE, *ends)
     for constant in CONSTANTS:
-        between, text = bracket(constant), constant.error
+        between, text = constant.bracket, constant.error
         if between is None and constant.status == "assumed":
             between, text = (constant.value / 2, constant.value * 2), HALF_TO_DOUBLE
         if between is None or between[0] == between[1]:
             continue
         values = []
         for value in between:
-            with assuming(constant.name, value):
-                values.append(at(scenario))
+            values.append(at(with_constants(scenario, {constant.name: value})))
         if max(abs(value - expected) for value in values) >= SAME_USD:
             add(constant.name, f"{text} ({constant.status})", *values)
     table = pd.DataFrame(rows).sort_values("width_usd", ascending=False, kind="stable")
-    unread = ", ".join(c.name for c in CONSTANTS if bracket(c) is None and c.status != "assumed")
+    unread = ", ".join(c.name for c in CONSTANTS if c.bracket is None and c.status != "assumed")
     return Published(
         "what_to_measure",
         "Which single input, if measured, would narrow the bill most?",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capsim.base.document import rounded
 from capsim.base.errors import CapsimError, MachineError, ScenarioError
-from capsim.memory.uncertainty import overridden
+from capsim.memory.constants import constant_of, with_constants
 from capsim.results.metrics import METRICS
 from capsim.results.page_cache import cache_share
 from capsim.results.window_tables import Window
@@ -70,11 +70,10 @@ class Job:
         from capsim.results.run import simulate
 
         knobs, constants = split(changes)
-        scenario = _without_own(changed(self.scenario, knobs), constants)
+        scenario = with_constants(_without_own(changed(self.scenario, knobs), constants), constants)
         trace = self.trace or self.traces.get(scenario.workload.trace or "")
-        with overridden(constants):
-            run = simulate(scenario, trace, seed=self.seed, replicate=replicate, month=self.month)
-            return figures(run, "month" if self.month else "trace")
+        run = simulate(scenario, trace, seed=self.seed, replicate=replicate, month=self.month)
+        return figures(run, "month" if self.month else "trace")
 
 
 def run_task(job: Job, task: Task) -> Outcome:
@@ -169,10 +168,7 @@ def key_of(name: str) -> Parameter:
     capsim.base.errors.CapsimError: server.pool.limt: there is no such key; did you mean server.pool.limit?
     """
     if name.startswith(CONSTANTS):
-        from capsim.memory.constants import CONSTANTS as ALL
-
-        with overridden({name.removeprefix(CONSTANTS): 0.0}):  # words the error
-            constant = next(c for c in ALL if c.name == name.removeprefix(CONSTANTS))
+        constant = constant_of(name.removeprefix(CONSTANTS))
         return Parameter(name, "a number", f"{constant.value:g}", constant.unit, constant.source)
     known = {key.name: key for key in keys()}
     if name in known:

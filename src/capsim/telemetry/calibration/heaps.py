@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.compiled import compiled
-from capsim.memory.constants import value
 from capsim.memory.heap import Process
 
 Floats = NDArray[np.float64]
@@ -48,7 +47,7 @@ _PROCESS = (
 
 def numbers_of(process: Process) -> Floats:
     """A process and the constants of the collector, as one row."""
-    rules = [float(value(name)) for name in _RULES]
+    rules = [float(process.value(name)) for name in _RULES]
     return np.array(rules + [float(getattr(process, name)) for name in _PROCESS])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsim.base.errors import CapsimError
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.scenario.constants import NAMES
 from capsim.scenario.scenario import Scenario
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from capsim.base import rng
 from capsim.base.units import MIB
-from capsim.memory.constants import value
+from capsim.memory.constants import PUBLISHED as value
 from capsim.memory.heap import Process, simulate
 from capsim.memory.server import process_of
 from capsim.scenario.scenario import Scenario

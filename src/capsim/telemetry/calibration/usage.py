@@ -21,8 +21,8 @@ from capsim.base.units import MIB
 from capsim.cost.billed import Series, read_series
 from capsim.memory import ended, of_services
 from capsim.memory.component_memory import log_files_mib
-from capsim.memory.constants import value
-from capsim.memory.uncertainty import overridden
+from capsim.memory.constants import PUBLISHED as value
+from capsim.memory.constants import with_constants
 from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified
 from capsim.telemetry.calibration.parameters import USAGE, FitParameter, published
@@ -160,10 +160,8 @@ class _UsageRun:
 
     def column(self, name: str, constants: Mapping[str, float]) -> Floats:
         """A column of `capsim.scenario.columns.MEMORY` under these constants."""
-        own = self.scenario.constants.given() if self.scenario.constants else {}
-        bare = self.scenario.replace("constants", None)
-        with overridden({**own, **constants}):
-            table = of_services(self.samples, bare) if name.startswith("postgres") else ended(self.samples, bare)[0]
+        under = with_constants(self.scenario, constants)
+        table = of_services(self.samples, under) if name.startswith("postgres") else ended(self.samples, under)[0]
         return table[name].to_numpy(np.float64)
 
     def mean_at(self, values: Floats, at_s: Floats, step_s: float) -> Floats:
