@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from capsim.study.explore import State, explore, is_stuck
+from schedule_explorer import State, explore, is_stuck
 
 SMALL = [(b, c, f) for b, c, f in product((1, 2, 3), range(1, 7), range(4))]
 

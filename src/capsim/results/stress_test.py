@@ -81,16 +81,23 @@ def cases(scenario: Scenario, peak_hz: float) -> dict[str, tuple[float, Scenario
     if envelope.deploys:
         deploys = [{"kind": "deploy", "at_s": CALM_S + DEPLOY_EVERY_S * n} for n in range(envelope.deploys)]
         tests["deploys"] = DEPLOY_EVERY_S * envelope.deploys, {"server.lifecycle": deploys}
-    load_only = {"trace": None, "runs": (), "rate_hz": rate_hz, "scale": 1.0}
-    calm = {"database.faults": (), "database.bursts": None, "redis.faults": (), "server.lifecycle": ()}
     scenario, found = applied(scenario), {}
     for test, (length_s, changes) in tests.items():
-        whole_s = CALM_S + length_s + RECOVERY_S
-        tested = scenario.replace("workload", scenario.workload.model_dump() | load_only | {"duration_s": whole_s})
-        for knob, value in (calm | changes).items():
+        tested = steady(scenario, rate_hz, CALM_S + length_s + RECOVERY_S)
+        for knob, value in changes.items():
             tested = tested.replace(knob, value)
         found[test] = length_s, tested
     return found
+
+
+def steady(scenario: Scenario, rate_hz: float, duration_s: float) -> Scenario:
+    """The scenario under a steady Poisson load, with nothing that disturbs."""
+    load = {"trace": None, "runs": (), "rate_hz": rate_hz, "duration_s": duration_s, "scale": 1.0}
+    changed = scenario.replace("workload", scenario.workload.model_dump(mode="python") | load)
+    calm = {"database.faults": (), "database.bursts": None, "redis.faults": (), "server.lifecycle": ()}
+    for knob, value in calm.items():
+        changed = changed.replace(knob, value)
+    return changed
 
 
 def _healed(tested: Scenario, length_s: float, seed: int, replicate: int) -> list[tuple[str, float, str]]:

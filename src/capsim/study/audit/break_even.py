@@ -10,10 +10,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from capsim.results.stress_test import CALM_S, RECOVERY_S, steady
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
 from capsim.study.audit.claims import ClaimSpec, NeedSpec
-from capsim.study.audit.figures import BINS_S, CALM_S, MONTH_DAYS, RECOVERY_S, Played, read, steady
+from capsim.study.audit.figures import BINS_S, MONTH_DAYS, Played, read
 from capsim.study.audit.variants import Side, pair, scenario_of
 from capsim.study.audit.verdict import Range, holds, measured
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from capsim.base.units import BILLED_MONTH_MINUTES, KIB, MIB
+from capsim.results import stress_test
 from capsim.results.metrics import METRICS, SOME_RUNS, MetricSpec
 from capsim.results.window_tables import items
 from capsim.scenario.columns import LOSSES, SERVICES
@@ -22,8 +23,6 @@ if TYPE_CHECKING:  # pandas takes longer to import than the command line may
     from capsim.workload import Trace
 
 MONTH_DAYS = 30.0
-CALM_S, RECOVERY_S = 30.0, 300.0  # before and after a fault, as in capsim.stress
-FAILURE_MS = 1.0
 BINS_S = 300.0  # of what is continued to a month
 
 
@@ -106,29 +105,23 @@ class Played:
 
     @cached_property
     def stall(self) -> Played:
-        """The stall of the stress envelope, as `capsim.stress` plays it."""
-        return self._fault("stall", self.scenario.stress.stall_s)
+        """The stall of the stress envelope."""
+        return self._stressed("stall")
 
     @cached_property
     def outage(self) -> Played:
         """The outage of the stress envelope."""
-        return self._fault("fail", self.scenario.stress.outage_s, duration_ms=FAILURE_MS)
+        return self._stressed("outage")
 
-    def _fault(self, kind: str, length_s: float, **more: Any) -> Played:
-        rate_hz = self.peak_hz * self.scenario.stress.load_factor
-        calm = steady(self.scenario, rate_hz, CALM_S + length_s + RECOVERY_S)
-        faults = [{"kind": kind, "from_s": CALM_S, "to_s": CALM_S + length_s, **more}] if length_s else ()
-        return replace(self, scenario=calm.replace("database.faults", faults), trace=None, resolution_s=1.0)
-
-
-def steady(scenario: Scenario, rate_hz: float, duration_s: float) -> Scenario:
-    """The scenario under a steady Poisson load, with nothing that disturbs."""
-    load = {"trace": None, "runs": (), "rate_hz": rate_hz, "duration_s": duration_s, "scale": 1.0}
-    changed = scenario.replace("workload", scenario.workload.model_dump(mode="python") | load)
-    calm = {"database.faults": (), "database.bursts": None, "redis.faults": (), "server.lifecycle": ()}
-    for knob, value in calm.items():
-        changed = changed.replace(knob, value)
-    return changed
+    def _stressed(self, test: str) -> Played:
+        """A case of the envelope; without one of that kind its load alone."""
+        cases = stress_test.cases(self.scenario, self.peak_hz)
+        if test in cases:
+            scenario = cases[test][1]
+        else:
+            rate_hz = self.peak_hz * self.scenario.stress.load_factor
+            scenario = stress_test.steady(self.scenario, rate_hz, stress_test.CALM_S + stress_test.RECOVERY_S)
+        return replace(self, scenario=scenario, trace=None, resolution_s=1.0)
 
 
 def read(side: Played, name: str) -> Value:
