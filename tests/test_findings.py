@@ -40,7 +40,9 @@ from capsim.study.findings.schedule import (
 from capsim.study.findings.search import bisect, triggers
 from capsim.study.findings.troubleshooting import jobs_of, ranked
 from capsim.study.slo import SloSpec, read
-from capsim.validation.reference_runs import ArrivalTimes, play_model, play_virtual
+from capsim.validation.matrix_sides import ArrivalTimes
+from capsim.validation.model_side import run_model
+from capsim.validation.reference_sides import run_virtual
 from capsim.workload import load_of
 
 STALL, FAST, SLOW = DISTURBANCES[0], BY_NAME["outage that fails fast"], BY_NAME["outage that fails slowly"]
@@ -369,8 +371,8 @@ def test_the_running_reference_replays_a_schedule(name, disturbance, writer, rat
     assert {d.kind for d in outcome.detections if d.part == writer} >= ({kind} if kind else set())
     scenario = loads(dumps_scenario(outcome.scenario))
     arrivals = ArrivalTimes(load_of(scenario).blocks())
-    reference = play_virtual(scenario, arrivals, LatencyDatabase(scenario.database, 0, 0))
-    model = play_model(scenario, arrivals, LatencyDatabase(scenario.database, 0, 0))
+    reference = run_virtual(scenario, arrivals, LatencyDatabase(scenario.database, 0, 0))
+    model = run_model(scenario, arrivals, LatencyDatabase(scenario.database, 0, 0))
     assert reference.counts == model.counts and reference.stuck == model.stuck
     counts, stuck = reference.counts[writer], reference.stuck[writer]
     wedged = bool(stuck) and stuck[-1][1] < 0 and counts["dropped_cap"] > 0

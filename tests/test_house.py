@@ -66,7 +66,6 @@ LONG_MODULES: set[str] = {
     "scenario/prices.py",
     "show/console.py",
     "study/sweeps/run.py",
-    "validation/reference_runs.py",
     "workload/recordings/read.py",
 }
 LONG_FUNCTIONS: set[str] = {
@@ -81,7 +80,6 @@ LONG_FUNCTIONS: set[str] = {
     "study/findings/tail_probability.py:tails",
     "study/sweeps/run.py:sweep",
     "study/sweeps/sensitivity.py:sensitivity",
-    "validation/reference_virtual.py:play",
     "workload/load.py:load_of",
     "workload/model.py:from_counts",
     "workload/recordings/read.py:_read_lines",
@@ -147,7 +145,7 @@ LAZY: set[str] = {
     "validation/memory.py: capsim.memory.heap",
     "validation/memory.py: capsim.validation.buffers",
     "validation/reference/recorder.py: capsim.scenario",
-    "validation/reference_checks.py: capsim.validation.reference.rows",
+    "validation/matrix_cells.py: capsim.validation.reference.rows",
     "validation/theory.py: capsim.validation.little",
 }
 # Imported inside of functions, as users may have left them out ([project.optional-dependencies]).

@@ -23,7 +23,7 @@ from capsim.validation.reference.recorder import Recorder
 from capsim.validation.reference.server import Ingestion
 from capsim.validation.reference.service import Service
 from capsim.validation.reference.virtual import VirtualLoop
-from capsim.validation.reference_virtual import Read, ReferenceInputs, play
+from capsim.validation.virtual_time import Read, ReferenceInputs, run_reference
 from test_model_twin import SEED, facts_of_model
 from test_model_twin import played_by_model as writers_by_model
 from test_visits_twin import Visited, blocks_of, random_visited, visits_of_model
@@ -94,7 +94,7 @@ def test_model_and_reference_agree_item_for_item(fifty: int) -> None:
         case = random_case(random.Random(f"reference {number}"))
         sessions = case.sessions or list(range(len(case.arrivals["heartbeats"])))
         played = ReferenceInputs(case.scenario, case.arrivals, sessions, case.end_us, shutdown_us=case.shutdown_us)
-        service, table = play(played, LatencyDatabase(case.scenario.database, SEED, 0))
+        service, table = run_reference(played, LatencyDatabase(case.scenario.database, SEED, 0))
         server, happened = writers_by_model(case, blocks=1 + number % 4)
         model = facts_of_model(server, happened, case.end_us) | {"items": items_of_model(happened), "visits": []}
         differs = differences(model, facts_of_reference(service.ingestion, table))
@@ -136,7 +136,7 @@ def test_after_sigterm_both_exit_in_the_same_instant_and_leave_the_same_items(fo
 
             clock.at(told_us, Phase.SHUTDOWN, lambda: keep.add(clock.create_task(end())))  # noqa: B023
 
-        play(
+        run_reference(
             ReferenceInputs(case.scenario, case.arrivals, sessions, end_us + 1),
             LatencyDatabase(case.scenario.database, SEED, 0),
             begun=begun,
@@ -247,7 +247,7 @@ def check(number: int, seen: Counter[str]) -> dict[str, Any]:
     redis = RedisClient(spec.redis_client, case.scenario.redis.faults)
     queries = Queries(spec.queries, spec.cache, seed=SEED, replicate=0, redis=redis.answered_us)
     played = played_of(visited, queries)
-    service, table = play(played, LatencyDatabase(case.scenario.database, SEED, 0))
+    service, table = run_reference(played, LatencyDatabase(case.scenario.database, SEED, 0))
     server, happened = parts_by_model(visited, 1 + number % 4, queries, redis)
     model = facts_of_model(server, happened, case.end_us)
     model |= {"items": items_of_model(happened), "visits": visits_of_model(happened)}

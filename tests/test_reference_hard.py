@@ -25,14 +25,15 @@ from capsim.engine.flusher import Standing
 from capsim.engine.model import Server
 from capsim.scenario.file import load
 from capsim.scenario.workload import STREAMS
+from capsim.validation.matrix_cells import real_cell
+from capsim.validation.matrix_screen import line
+from capsim.validation.matrix_sides import ArrivalTimes, SideLog
+from capsim.validation.model_side import run_model
 from capsim.validation.reference.database import Answer, Connection, Database, Statement
 from capsim.validation.reference.load import drive
 from capsim.validation.reference.postgres import PostgresDatabase
 from capsim.validation.reference.rows import Event
 from capsim.validation.reference.sqlite import SqliteDatabase
-from capsim.validation.reference_checks import real_cell
-from capsim.validation.reference_runs import ArrivalTimes, SideLog, play_model
-from capsim.validation.reference_screen import line
 from capsim.workload import load_of
 from reference_services import Postgres, postgres_of_our_own, postgres_url
 from test_reference_failures import left_by_both_witnesses
@@ -149,7 +150,7 @@ def predicted(
     spec = load(scenario).replace("database", {**database, "faults": [fault]})
     runs = [{"stream": "events", "at_ms": 0, "count": round(hz * span_s), "rate_hz": hz}]
     spec = spec.replace("workload", {"runs": runs, "duration_s": span_s + after_s})
-    seen: SideLog = play_model(spec, ArrivalTimes(load_of(spec).blocks()), LatencyDatabase(spec.database, 0, 0))
+    seen: SideLog = run_model(spec, ArrivalTimes(load_of(spec).blocks()), LatencyDatabase(spec.database, 0, 0))
     return seen.counts["events"]
 
 

@@ -454,8 +454,17 @@ def test_a_server_whose_database_is_away_begins_answers_and_ends_within_the_grac
         (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host:x/db"}, "DATABASE_URL"),
         (["after"], {"DATABASE_URL": "postgresql://u:hunter2@host:0/db"}, "DATABASE_URL"),
         *(
-            (["after"], {"REDIS_URL": url}, "REDIS_URL: is no address of a Redis; give redis://user:password@host:port/0")
-            for url in ("redis://:hunter2@h:99999/0", "redis://:hunter2@h:0", "redis://:hunter2@h:x", "http://hunter2@h")
+            (
+                ["after"],
+                {"REDIS_URL": url},
+                "REDIS_URL: is no address of a Redis; give redis://user:password@host:port/0",
+            )
+            for url in (
+                "redis://:hunter2@h:99999/0",
+                "redis://:hunter2@h:0",
+                "redis://:hunter2@h:x",
+                "http://hunter2@h",
+            )
         ),
         (["nonsense"], {}, "nonsense"),
         (["after", "--file", "/no/such/folder/x.sqlite"], {}, "/no/such/folder"),

@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from capsim.cli import main
 from capsim.engine.database import LatencyDatabase
 from capsim.scenario.file import load
-from capsim.validation import reference_screen
-from capsim.validation.reference.sqlite import SqliteDatabase
-from capsim.validation.reference_checks import (
+from capsim.validation import matrix_screen
+from capsim.validation.matrix_cells import (
     ReferenceCell,
     _checks,
     _interval_ms,
@@ -25,7 +24,9 @@ from capsim.validation.reference_checks import (
     virtual_cells,
     with_fault,
 )
-from capsim.validation.reference_runs import ArrivalTimes, SideLog, play_model
+from capsim.validation.matrix_sides import ArrivalTimes, SideLog
+from capsim.validation.model_side import run_model
+from capsim.validation.reference.sqlite import SqliteDatabase
 from capsim.workload import find_trace, load_of, read_trace
 
 
@@ -109,7 +110,7 @@ def test_a_stall_and_an_outage_last_a_minute() -> None:
     scenario = load("fixed")
     arrivals = ArrivalTimes(load_of(scenario, busiest(read_trace(find_trace("web-week")))).blocks())
     stalled = with_fault(scenario, "stall")
-    seen = play_model(stalled, arrivals, LatencyDatabase(stalled.database, 0, 0))
+    seen = run_model(stalled, arrivals, LatencyDatabase(stalled.database, 0, 0))
 
     lengths = seen.attempts["events"][:, 3] - seen.attempts["events"][:, 2]
     assert 50e6 < lengths.max() <= 60e6
@@ -132,7 +133,7 @@ def test_the_page_the_table_and_the_document_are_written(tmp_path: Path) -> None
 
 def test_a_check_that_does_not_hold_is_named_with_both_figures(cells: list[ReferenceCell]) -> None:
     bad = cells[0].checks[1]._replace(model=1.0, reference=2.0, passed=False)
-    text = reference_screen.line(replace(cells[0], checks=(cells[0].checks[0], bad)))
+    text = matrix_screen.line(replace(cells[0], checks=(cells[0].checks[0], bad)))
 
     assert text.splitlines()[0].endswith("1 of 2 checks hold")
     assert "events: flushes: model 1 flushes, reference 2" in text.splitlines()[1]

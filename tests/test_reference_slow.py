@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from capsim.validation.matrix_cells import real_cell
+from capsim.validation.matrix_screen import line
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.load import drive
 from capsim.validation.reference.postgres import PostgresDatabase
 from capsim.validation.reference.redis import connector
 from capsim.validation.reference.sqlite import SqliteDatabase
-from capsim.validation.reference_checks import real_cell
-from capsim.validation.reference_screen import line
 from reference_services import postgres_url, redis_url
 from test_reference_http import served
 

@@ -150,20 +150,20 @@ def reference(
     from capsim.cli import FAILED
 
     try:
-        from capsim.validation import reference_screen
-        from capsim.validation.reference_matrix import matrix
+        from capsim.validation import matrix_screen
+        from capsim.validation.matrix import matrix
     except ModuleNotFoundError as missing:
         raise CapsimError(f"validate reference needs {missing.name}; install capsim[server,postgres]") from None
     cells = []
     with folder(out) if out else nullcontext() as staging:
         for cell in matrix(scenarios, traces, real_s, rate_hz, seed):
             cells.append(cell)
-            click.echo(reference_screen.line(cell), err=as_json)
+            click.echo(matrix_screen.line(cell), err=as_json)
         if staging:
-            reference_screen.write(cells, seed, staging)
-    passed, failed = reference_screen.counted(cells)
+            matrix_screen.write(cells, seed, staging)
+    passed, failed = matrix_screen.counted(cells)
     if as_json:
-        click.echo(reference_screen.document(cells, seed), nl=False)
+        click.echo(matrix_screen.document(cells, seed), nl=False)
     else:
         click.echo(f"{passed} passed, {failed} failed")
     click.get_current_context().exit(FAILED if failed else 0)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from capsim.base.errors import CapsimError
 from capsim.scenario.server import PoolSpec
+from capsim.validation.matrix_cells import ReferenceCell, real_cell, virtual_cells
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.redis import connector
 from capsim.validation.reference.sqlite import SqliteDatabase
 from capsim.validation.reference.url import read_database_url
-from capsim.validation.reference_checks import ReferenceCell, real_cell, virtual_cells
 
 SCENARIOS = ("before", "after", "fixed")
 TRACES = ("game-day", "web-week", "flash-crowd")

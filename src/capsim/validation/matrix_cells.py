@@ -21,18 +21,11 @@ from capsim.scenario.file import load
 from capsim.scenario.parts import RedisClientSpec
 from capsim.scenario.scenario import Scenario
 from capsim.scenario.workload import STREAMS
+from capsim.validation.matrix_sides import ArrivalTimes, Ints, SideLog
+from capsim.validation.model_side import run_model
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.redis import Connect
-from capsim.validation.reference_runs import (
-    ArrivalTimes,
-    Ints,
-    MeasuredDatabase,
-    RealRun,
-    SideLog,
-    play_model,
-    play_real,
-    play_virtual,
-)
+from capsim.validation.reference_sides import MeasuredDatabase, RealRun, run_real, run_virtual
 from capsim.workload import Trace, find_trace, load_of, read_trace
 
 Fault = Literal["calm", "stall", "outage"]
@@ -121,8 +114,8 @@ def virtual_cells(scenarios: Sequence[str], traces: Sequence[str], seed: int = 0
             arrivals = ArrivalTimes(load_of(scenario, trace, seed).blocks())
             for fault in FAULTS:
                 hit = with_fault(scenario, fault)
-                model = play_model(hit, arrivals, LatencyDatabase(hit.database, seed, 0), seed)
-                seen = play_virtual(hit, arrivals, LatencyDatabase(hit.database, seed, 0), seed)
+                model = run_model(hit, arrivals, LatencyDatabase(hit.database, seed, 0), seed)
+                seen = run_virtual(hit, arrivals, LatencyDatabase(hit.database, seed, 0), seed)
                 name = f"{Path(scenario_name).stem}, {Path(trace_name).stem}, {fault}"
                 checks = (_item_for_item(model, seen), *_checks(model, seen, exact=True))
                 yield ReferenceCell(name, "virtual", arrivals.total, checks, model=model, reference=seen)
@@ -208,8 +201,8 @@ def real_cell(
     if redis is not None:
         scenario = scenario.replace("server.cache", {"store": "redis", "ttl_s": 5.0})
     arrivals = ArrivalTimes(load_of(scenario, seed=seed).blocks())
-    run = play_real(scenario, arrivals, database, redis)
-    model = play_model(scenario, arrivals, MeasuredDatabase(run))
+    run = run_real(scenario, arrivals, database, redis)
+    model = run_model(scenario, arrivals, MeasuredDatabase(run))
     late_s = float(run.late_us.max(initial=0)) / US_PER_S
     checks = [*_checks(model, run.seen, exact=False, late_s=late_s, run_s=duration_s), _memory(model, run)]
     p50, p95, p99 = (float(np.percentile(run.late_us, p)) / US_PER_MS for p in (50, 95, 99))

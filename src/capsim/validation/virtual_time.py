@@ -69,11 +69,11 @@ class SessionTable(Recorder):
     one, when its query has a connection).
     """
 
-    def __init__(self, played: ReferenceInputs) -> None:
+    def __init__(self, inputs: ReferenceInputs) -> None:
         super().__init__()
-        self._played = played
-        self._open = dict(played.sessions)
-        self._last_us = {number: start_us for number, (start_us, _) in played.sessions.items()}
+        self._inputs = inputs
+        self._open = dict(inputs.sessions)
+        self._last_us = {number: start_us for number, (start_us, _) in inputs.sessions.items()}
         self._coming: list[tuple[int, int, int]] = []  # shown from, session, arrival [us]
         self._touched: set[int] = set()  # heartbeats whose own statement went well
         self._found: dict[int, list[int]] = {}  # by turn
@@ -89,17 +89,17 @@ class SessionTable(Recorder):
         super().attempted(tried)
         if tried.writer != "heartbeats" or not tried.ok:
             return
-        single = self._played.scenario.server.writers.heartbeats.semantics == "seed"
-        times_us = self._played.times["heartbeats"]
+        single = self._inputs.scenario.server.writers.heartbeats.semantics == "seed"
+        times_us = self._inputs.times["heartbeats"]
         for number in range(tried.first_item, tried.accepted_to):
             if number in self._touched or not single:
-                session = self._played.heartbeat_sessions[number]
+                session = self._inputs.heartbeat_sessions[number]
                 self._coming.append((tried.end_us, session, times_us[number]))
 
     def silent(self, turn: int, most: int | None) -> list[int]:
         """The sessions that the cleanup of a turn finds, the longest silent first."""
         if turn not in self._found:
-            spec = self._played.scenario.server.cleanup
+            spec = self._inputs.scenario.server.cleanup
             assert spec is not None
             now_us = turn * us_from_s(spec.interval_s)
             for shown_us, session, at_us in self._coming:
@@ -125,96 +125,115 @@ class SessionTable(Recorder):
         return self._last_us[number] // 1_000
 
 
-def play(
-    played: ReferenceInputs,
+class _Calls:
+    """How long each call of the reference lasts, by the model's draws, and what the database answers."""
+
+    def __init__(self, inputs: ReferenceInputs, draws: LatencyDatabase, table: SessionTable, loop: VirtualLoop) -> None:
+        self._inputs, self._draws, self._table = inputs, draws, table
+        self.service: Service | None = None  # begins with the loop
+        spec = inputs.scenario.database
+        downs = [(us_from_s(f.from_s), us_from_s(f.to_s)) for f in spec.faults if f.kind == "down"]
+        self.database = TimedDatabase(
+            loop,
+            self._lasts,
+            us_from_ms(spec.connect_ms),
+            refused_us=us_from_ms(spec.refused_ms),
+            answers=self._answer,
+            most=spec.clients_max,
+            downs_us=sorted(downs),
+        )
+
+    def _rows(self, statement: Statement) -> int:
+        if statement.operation == "stale_sessions":
+            return len(self._table.silent(statement.item, statement.values[1]))
+        if statement.operation == "analytics":
+            rows, take = self._inputs.reads[statement.item].rows, statement.values[1]
+            return rows if take is None else min(rows, int(take))
+        return 1 if statement.operation == "connections" else len(statement.values)
+
+    def _lasts(self, statement: Statement, start_us: int) -> tuple[int, Outcome]:
+        assert self.service is not None
+        spec, item = self._inputs.scenario.database, statement.item
+        if statement.operation == "end_session":
+            item = int(statement.values[0].session_id)
+        asked = ModelStatement(KINDS[statement.operation], item, self._rows(statement))
+        # Of the calls that hold a place some may just be turned away: no more run than the database lets in.
+        calls = min(self.service.pool.held - self.database.refusing, spec.clients_max)
+        crowding = max(1.0, calls / spec.parallel_calls)
+        outcome = self._draws.run(statement.part, statement.attempt, asked, start_us, crowding)
+        return outcome.duration_us, outcome.result
+
+    def _answer(self, statement: Statement, end_us: int) -> Answer:
+        if statement.operation == "stale_sessions":
+            found = self._table.silent(statement.item, statement.values[1])
+            return Answer(rows=[{"id": str(n), "last_heartbeat_ms": self._table.last_ms(n)} for n in found])
+        if statement.operation == "end_session":
+            return Answer(changed=self._table.close(statement.values, end_us))
+        if statement.operation == "analytics":
+            return Answer(rows=[{}] * self._rows(statement))
+        return Answer(changed=len(statement.values))
+
+
+def run_reference(
+    inputs: ReferenceInputs,
     draws: LatencyDatabase,
     *,
     begun: Callable[[VirtualLoop, Service], object] = lambda loop, service: None,
 ) -> tuple[Service, SessionTable]:
-    """Play the reference to the end; the server as it stands then, and what happened.
+    """Run the reference to the end; the server as it is then, and what happened.
 
     Parameters
     ----------
-    played : ReferenceInputs
+    inputs : ReferenceInputs
         What it is given.
     draws : LatencyDatabase
         The model's, by address: only the rules are compared, not the arithmetic of a latency.
     begun : callable, optional
-        Told of the server when it has begun.
+        Called with loop and server when the server has begun.
     """
-    scenario, spec = played.scenario, played.scenario.server
-    table = SessionTable(played)
+    scenario = inputs.scenario
+    table = SessionTable(inputs)
     running: list[Service] = []
-    keep: set[object] = set()
+    keep: set[object] = set()  # tasks, which the loop holds weakly
     loop = VirtualLoop(after_instant=lambda now_us: table.note_stuck(running[0].ingestion.writers, now_us))
-
-    def rows_of(statement: Statement) -> int:
-        if statement.operation == "stale_sessions":
-            return len(table.silent(statement.item, statement.values[1]))
-        if statement.operation == "analytics":
-            rows, take = played.reads[statement.item].rows, statement.values[1]
-            return rows if take is None else min(rows, int(take))
-        return 1 if statement.operation == "connections" else len(statement.values)
-
-    def lasts(statement: Statement, start_us: int) -> tuple[int, Outcome]:
-        item = statement.item
-        if statement.operation == "end_session":
-            item = int(statement.values[0].session_id)
-        asked = ModelStatement(KINDS[statement.operation], item, rows_of(statement))
-        # Of the calls that hold a place some may just be turned away: no more run than the database lets in.
-        calls = min(running[0].pool.held - database.refusing, scenario.database.clients_max)
-        crowding = max(1.0, calls / scenario.database.parallel_calls)
-        outcome = draws.run(statement.part, statement.attempt, asked, start_us, crowding)
-        return outcome.duration_us, outcome.result
-
-    def answers(statement: Statement, end_us: int) -> Answer:
-        if statement.operation == "stale_sessions":
-            found = table.silent(statement.item, statement.values[1])
-            return Answer(rows=[{"id": str(n), "last_heartbeat_ms": table.last_ms(n)} for n in found])
-        if statement.operation == "end_session":
-            return Answer(changed=table.close(statement.values, end_us))
-        if statement.operation == "analytics":
-            return Answer(rows=[{}] * rows_of(statement))
-        return Answer(changed=len(statement.values))
-
-    downs = [(us_from_s(f.from_s), us_from_s(f.to_s)) for f in scenario.database.faults if f.kind == "down"]
-    database = TimedDatabase(
-        loop,
-        lasts,
-        us_from_ms(scenario.database.connect_ms),
-        refused_us=us_from_ms(scenario.database.refused_ms),
-        answers=answers,
-        most=scenario.database.clients_max,
-        downs_us=sorted(downs),
-    )
+    calls = _Calls(inputs, draws, table, loop)
 
     def begin() -> None:
-        redis = TimedRedis(loop, scenario.redis.faults)
-        service = Service(spec, database, Log(), redis.of, table, clock=loop, now_ms=lambda: loop.now_us() / 1_000)
+        redis, database = TimedRedis(loop, scenario.redis.faults), calls.database
+        service = Service(
+            scenario.server, database, Log(), redis.of, table, clock=loop, now_ms=lambda: loop.now_us() / 1_000
+        )
+        calls.service = service
         running.append(service)
-        for stream, writer in service.ingestion.writers.items():
-
-            def offer(i: int, stream: str = stream, take: Callable[[Any], object] = writer.offer) -> None:
-                service.requested(stream)
-                session = played.heartbeat_sessions[i] if stream == "heartbeats" else i
-                take(Heartbeat(str(session), i))
-
-            Replay(loop, played.times[stream], offer)
-        Replay(loop, played.times.get("other", ()), lambda _: service.requested("other"))
-        for read in played.reads:
-            loop.at(read.at_us, Phase.VISITS, lambda read=read: keep.add(loop.create_task(_read(service, read))))  # type: ignore[misc]
-        if service.metrics is not None and spec.metrics is not None:
-            every_us, ask = us_from_s(spec.metrics.every_s), service.metrics.connections
-            keep.add(loop.create_task(at_every(loop, every_us, lambda _: keep.add(loop.create_task(ask())))))
-        if played.shutdown_us is not None:
-            end = service.ingestion.shutdown
-            loop.at(played.shutdown_us, Phase.SHUTDOWN, lambda: keep.add(loop.create_task(end())))
+        _schedule(loop, service, inputs, keep)
         begun(loop, service)
 
     loop.at(0, Phase.TIMERS, begin)
-    loop.run_to(played.end_us)
+    loop.run_to(inputs.end_us)
     loop.close()
     return running[0], table
+
+
+def _schedule(loop: VirtualLoop, service: Service, inputs: ReferenceInputs, keep: set[object]) -> None:
+    """Arrivals, reads, calls of the metrics and the shutdown, each at its instant."""
+    for stream, writer in service.ingestion.writers.items():
+
+        def offer(i: int, stream: str = stream, take: Callable[[Any], object] = writer.offer) -> None:
+            service.requested(stream)
+            session = inputs.heartbeat_sessions[i] if stream == "heartbeats" else i
+            take(Heartbeat(str(session), i))
+
+        Replay(loop, inputs.times[stream], offer)
+    Replay(loop, inputs.times.get("other", ()), lambda _: service.requested("other"))
+    for read in inputs.reads:
+        loop.at(read.at_us, Phase.VISITS, lambda read=read: keep.add(loop.create_task(_read(service, read))))  # type: ignore[misc]
+    metrics = inputs.scenario.server.metrics
+    if service.metrics is not None and metrics is not None:
+        every_us, ask = us_from_s(metrics.every_s), service.metrics.connections
+        keep.add(loop.create_task(at_every(loop, every_us, lambda _: keep.add(loop.create_task(ask())))))
+    if inputs.shutdown_us is not None:
+        end = service.ingestion.shutdown
+        loop.at(inputs.shutdown_us, Phase.SHUTDOWN, lambda: keep.add(loop.create_task(end())))
 
 
 async def _read(service: Service, read: Read) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from capsim.base.units import US_PER_S
 from capsim.scenario.workload import STREAMS
-from capsim.validation.reference_checks import ReferenceCell, ReferenceCheck
-from capsim.validation.reference_runs import GRID_US
+from capsim.validation.matrix_cells import ReferenceCell, ReferenceCheck
+from capsim.validation.matrix_sides import GRID_US
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
