@@ -6,8 +6,10 @@ Each rule has its exceptions beside it, with their reason.
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -316,3 +318,32 @@ def test_the_picture_is_of_these_imports(monkeypatch: pytest.MonkeyPatch) -> Non
     house = import_module("house")
 
     assert house.PICTURE.read_text(encoding="utf-8") == house.picture(), "make house"
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        with suppress(ImportError):
+            thing = import_module(".".join(parts[:count]))
+            return not parts[count:] or all((thing := getattr(thing, part, None)) is not None for part in parts[count:])
+    return False
+
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / "data").rglob("*.md"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_names_what_is_there(page: Path) -> None:
+    """Modules, files of the package, and tests."""
+    text = page.read_text(encoding="utf-8")
+    modules_named = set(re.findall(r"`(capsim(?:\.\w+)+)`", text))
+    paths = set(re.findall(r"\b(?:src|tests|docs|fuzz|benchmarks)/[\w/.-]+\.\w+\b", text))
+
+    assert [name for name in sorted(modules_named) if not resolves(name)] == []
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import capsim
-from capsim.scenario import parameters as knobs
+from capsim.scenario.file import keys
 
 pytest.importorskip("mkdocs", reason="the group docs is not installed")
 
@@ -37,9 +37,8 @@ def test_every_notebook_page_and_public_name_is_in_it(site: Path) -> None:
         assert (site / "notebooks" / f"{notebook.stem}.html").is_file()
     python = (site / "reference/python.html").read_text(encoding="utf-8")
     assert all(re.search(rf'id="capsim\.[\w.]*{name}"', python) for name in capsim.__all__ if name != "plots")
-    keys = (site / "reference/keys.html").read_text(encoding="utf-8")
-    every = knobs.keys()
-    assert all(f"<code>{key.name}</code>" in keys for key in every)
+    page = (site / "reference/keys.html").read_text(encoding="utf-8")
+    assert all(f"<code>{key.name}</code>" in page for key in keys())
 
 
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
