@@ -2,7 +2,7 @@
 
 A parser answers with a result or refuses with one `CapsimError`; any other exception is a bug, and so is a hang or
 memory without bounds. `run.py` looks for such bytes; what it found stays in ``corpus/`` and is read again by
-``tests/test_fuzz.py``.
+``tests/house/test_fuzz.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far a simulated figure may be trusted: intervals for means, differences, quantiles and rare events.
 
 Every rule is published, and every one of them refuses an answer where it would be too narrow: `TooShort` names what is
-missing. Coverage is counted on queues and writers whose means are known (`tests/test_coverage.py`).
+missing. Coverage is counted on queues and writers whose means are known (`tests/base/test_coverage.py`).
 """
 
 from __future__ import annotations

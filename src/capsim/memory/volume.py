@@ -97,7 +97,7 @@ def lost_when_full(samples: pd.DataFrame, at_s: float) -> float:
     """Items that a volume which is full from an instant on [s] loses, where the samples go on as if there were room.
 
     Every write fails from then on, so whatever arrives is lost; met within 1 % by the simulation of it
-    (``tests/test_full_volume.py``).
+    (``tests/memory/test_full_volume.py``).
     """
     end_s = (samples["time_s"] + samples["width_s"]).to_numpy(np.float64)
     share = np.clip((end_s - at_s) / samples["width_s"].to_numpy(np.float64), 0.0, 1.0)

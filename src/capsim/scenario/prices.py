@@ -212,7 +212,7 @@ class Prices:
 
         References
         ----------
-        ``MINUTES_IN_MONTH`` in src/commands/usage.rs of railwayapp/cli (2026-07-09); tests/test_cost.py
+        ``MINUTES_IN_MONTH`` in src/commands/usage.rs of railwayapp/cli (2026-07-09); tests/cost/test_cost.py
         reproduces real bills with it.
 
         Examples

@@ -3,7 +3,7 @@
 A line is usual if it is plain ASCII without a backslash and everything that `formats.ACCESS_LINE` asks for is found
 where the first bracket, the first two quotes and the first two spaces say. Then its instant comes out of the digits of
 all such lines at once; whatever is not usual is read by the pattern, line by line, and both ways say the same of every
-line (``tests/test_access_log.py``).
+line (``tests/workload/test_access_log.py``).
 """
 
 from __future__ import annotations
