@@ -343,7 +343,7 @@ def test_a_page_names_what_is_there(page: Path) -> None:
     """Modules, files of the package, and tests."""
     text = page.read_text(encoding="utf-8")
     modules_named = set(re.findall(r"`(capsim(?:\.\w+)+)`", text))
-    paths = set(re.findall(r"\b(?:src|tests|docs|fuzz|benchmarks)/[\w/.-]+\.\w+\b", text))
+    paths = set(re.findall(r"\b(?:src/capsim|tests|docs|fuzz|benchmarks)/[\w/.-]+\.\w+\b", text))
 
     assert [name for name in sorted(modules_named) if not resolves(name)] == []
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
