@@ -58,8 +58,8 @@ CLASSES_OF_ONE_NAME: set[str] = {
     "Task",
     "Trace",
     "Usage",
+    "Values",
     "Writer",
-    "_Part",
 }
 LONG_MODULES: set[str] = {
     "cost/bill.py",
@@ -86,9 +86,7 @@ LONG_FUNCTIONS: set[str] = {
     "workload/model.py:from_counts",
     "workload/recordings/read.py:_read_lines",
 }
-CIRCLES: set[frozenset[str]] = {
-    frozenset({"capsim.engine.fleet", "capsim.engine.timeline"}),
-}
+CIRCLES: set[frozenset[str]] = {frozenset({"capsim.engine.fleet", "capsim.engine.timeline"})}
 FUNCTIONS_AND_MODULES: set[str] = {
     "memory/__init__.py:constants",
     "show/plots/__init__.py:steps",
@@ -101,8 +99,6 @@ FUNCTIONS_AND_MODULES: set[str] = {
     "telemetry/inspect/__init__.py:findings",
 }
 LAZY: set[str] = {
-    "memory/__init__.py: capsim.memory",
-    "memory/__init__.py: capsim.memory.uncertainty",
     "results/continued.py: capsim.base.amounts",
     "results/continued.py: capsim.memory",
     "results/continued.py: capsim.scenario.columns",
@@ -132,7 +128,6 @@ LAZY: set[str] = {
     "study/audit/figures.py: capsim.results.run",
     "study/audit/figures.py: capsim.scenario.prices",
     "study/sweeps/growth.py: capsim.scenario.file",
-    "study/sweeps/point.py: capsim.memory.constants",
     "study/sweeps/point.py: capsim.results.run",
     "study/sweeps/run.py: capsim.workload.recorded",
     "telemetry/calibration/fit.py: capsim.telemetry.calibration",

@@ -48,7 +48,7 @@ def test_every_figure_says_what_it_is(name: str) -> None:
 
 
 def test_the_site_lists_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Path(__file__).resolve().parents[1] / "docs/_site"
+    site = Path(__file__).resolve().parents[2] / "docs/_site"
     if not site.is_dir():
         pytest.skip("the site's source is absent")
     monkeypatch.syspath_prepend(site)
