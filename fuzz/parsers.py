@@ -23,7 +23,7 @@ import tomlkit
 # All that a parser imports when it is used, so that `run.py` sees into it.
 import capsim.cli.sweep as sweep_command
 import capsim.telemetry.inspect.effective
-import capsim.telemetry.inspect.findings
+import capsim.telemetry.inspect.report
 import capsim.workload.access_log
 import capsim.workload.parquet  # noqa: F401
 from capsim.base.errors import CapsimError, TraceError

@@ -96,7 +96,6 @@ FUNCTIONS_AND_MODULES: set[str] = {
     "study/sweeps/__init__.py:growth",
     "study/sweeps/__init__.py:sensitivity",
     "telemetry/inspect/__init__.py:effective",
-    "telemetry/inspect/__init__.py:findings",
 }
 LAZY: set[str] = {
     "results/continued.py: capsim.base.amounts",

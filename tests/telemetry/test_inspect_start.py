@@ -9,9 +9,9 @@ import pytest
 
 from capsim.telemetry.inspect import effective, read
 from capsim.telemetry.inspect.dockerfile import read_dockerfile
-from capsim.telemetry.inspect.findings import findings
 from capsim.telemetry.inspect.package_scripts import Packages, asked, manager_of, table_of
 from capsim.telemetry.inspect.process_tree import shell_of
+from capsim.telemetry.inspect.report import findings
 from capsim.telemetry.inspect.shell import shell_form
 from capsim.telemetry.inspect.shell_state import StartContainer
 from capsim.telemetry.inspect.started import main_of, server_of, unshelled

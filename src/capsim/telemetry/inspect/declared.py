@@ -1,10 +1,11 @@
-"""What the files together declare, before the platform's rules are applied."""
+"""What the files together declare, before the platform's rules are applied, and the service's folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from capsim.base.errors import CapsimError
@@ -100,3 +101,62 @@ def text_of(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CapsimError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Looks up files; each is read once at most, and none outside of the folder."""
+
+    find: Callable[[str], FolderFile | None]
+    locks: tuple[str, ...] = ()  # names of lock files that are there
+    dockerfile: str | None = None  # name of one that was given
+    _found: dict[str, FolderFile | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, declared: Declared) -> Folder:
+        """The folder of what was declared."""
+        return cls(declared.further, declared.lock_files, declared.dockerfile_name)
+
+    @classmethod
+    def holding(cls, texts: Mapping[str, str]) -> Folder:
+        """A folder that is nowhere but here.
+
+        Examples
+        --------
+        >>> Folder.holding({"a/package.json": "{}"}).look("a/package.json")
+        '{}'
+        """
+        return cls(lambda path: FolderFile(texts[path], path) if path in texts else None)
+
+    def _file(self, path: str) -> FolderFile | None:
+        if path not in self._found:
+            fits = "\0" not in path and len(path) < 1_000 and not path.startswith(("/", ".."))
+            self._found[path] = self.find(path) if fits else None
+        return self._found[path]
+
+    def look(self, path: str) -> str | None:
+        """The text of a file; None if it was not given.
+
+        Raises
+        ------
+        CapsimError
+            If it is no text or too large for a configuration.
+        """
+        found = self._file(path)
+        return found.text if found else None
+
+    def has(self, path: str) -> bool:
+        """Whether a file is there, whatever it holds."""
+        try:
+            return path in self.locks or self._file(path) is not None
+        except CapsimError:
+            return True
+
+    def below(self, base: str) -> Callable[[str], str | None]:
+        """Look up from a folder further down."""
+        return lambda path: self.look(normpath(f"{base}/{path}") if base else path)
+
+    def shown(self, path: str) -> str:
+        """A path as it is told."""
+        found = self._file(path)
+        return found.source if found else path

@@ -12,7 +12,7 @@ from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect.grammar import parsed, shallow
 from capsim.telemetry.inspect.railway_file import likely, strange_below
 from capsim.telemetry.inspect.typescript_scope import Scope, walk
-from capsim.telemetry.inspect.typescript_values import KEPT, Fields, Reference, Resource, Values
+from capsim.telemetry.inspect.typescript_values import KEPT, Fields, Reference, Resource, TypeScriptValues
 from capsim.telemetry.inspect.unknown import Unknown
 
 FIELDS = (  # of a service, beside those that the modules below know by name
@@ -83,7 +83,7 @@ def typescript(text: str, source: str, service: str | None = None, environment: 
         root = parsed("typescript", text)
         if root.has_error:
             raise CapsimError(f"{source}: is not TypeScript that can be read; correct it")
-        values = Values(Scope(root), source, environment)
+        values = TypeScriptValues(Scope(root), source, environment)
         fields = _chosen(_services(root, values), source, service)
         return {
             "build": _build(fields, source),
@@ -115,7 +115,7 @@ def _strange(fields: Fields) -> Iterator[str]:
     yield from strange_below(fields)
 
 
-def _services(root: Any, values: Values) -> dict[str, Fields]:
+def _services(root: Any, values: TypeScriptValues) -> dict[str, Fields]:
     found: dict[str, Fields] = {}
     for node in walk(root):
         if node.type != "call_expression":

@@ -1,4 +1,4 @@
-"""What `capsim inspect` shows: one versioned document, and the same on the screen."""
+"""What `capsim inspect` shows: the findings in one order, one versioned document, and the same on the screen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,33 @@ from pydantic import Field
 from capsim.base.document import DocumentModel, Row
 from capsim.telemetry.inspect.applied import AppliedSetting
 from capsim.telemetry.inspect.effective import Effective
-from capsim.telemetry.inspect.finding import Harm
-from capsim.telemetry.inspect.findings import findings
+from capsim.telemetry.inspect.finding import HARMS, ConfigFinding, Harm
+from capsim.telemetry.inspect.memory_findings import memory_findings
+from capsim.telemetry.inspect.platform_findings import platform_findings
+from capsim.telemetry.inspect.pool_findings import pool_findings
+from capsim.telemetry.inspect.process_findings import process_findings
 from capsim.telemetry.inspect.unknown import Unknown
+from capsim.telemetry.inspect.unread_findings import unread_findings
+
+
+def findings(effective: Effective, plan: str = "hobby") -> list[ConfigFinding]:
+    """All findings of a configuration.
+
+    Parameters
+    ----------
+    effective : Effective
+        From `capsim.telemetry.inspect.effective.effective`.
+    plan : str
+        Railway plan whose limit stands in where none is declared; needs ``effective.on``.
+    """
+    found = [
+        *process_findings(effective),
+        *pool_findings(effective),
+        *memory_findings(effective, plan),
+        *platform_findings(effective),
+        *unread_findings(effective),
+    ]
+    return sorted(found, key=lambda finding: HARMS.index(finding.harm))
 
 
 class SettingRow(Row):

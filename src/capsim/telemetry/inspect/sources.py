@@ -12,8 +12,7 @@ from posixpath import normpath
 
 from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect.declared import LOCK_FILES, Declared, text_of
-from capsim.telemetry.inspect.environment_file import variables_of
-from capsim.telemetry.inspect.plain import json_table, toml_table
+from capsim.telemetry.inspect.plain import json_table, toml_table, variables_of
 from capsim.telemetry.inspect.railway_file import is_railway, tables_of
 from capsim.telemetry.inspect.railway_ts import not_read, typescript
 

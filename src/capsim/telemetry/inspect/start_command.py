@@ -15,9 +15,8 @@ from posixpath import normpath
 
 from capsim.base.errors import CapsimError
 from capsim.telemetry.inspect.applied import Applied
-from capsim.telemetry.inspect.declared import Declared
+from capsim.telemetry.inspect.declared import Declared, Folder
 from capsim.telemetry.inspect.dockerfile import Stage, read_dockerfile
-from capsim.telemetry.inspect.folder import Folder
 from capsim.telemetry.inspect.node_options import UNREAD
 from capsim.telemetry.inspect.package_scripts import Packages, manager_of
 from capsim.telemetry.inspect.plain import json_of, toml_table

@@ -47,7 +47,7 @@ class Resource:
     fields: Any
 
 
-class Values:
+class TypeScriptValues:
     """Reads expressions of one file.
 
     Parameters
@@ -311,23 +311,23 @@ RESOURCES = (
 )
 _ENVIRONMENT = ("environment", "environmentName")
 NO_TEXT = "a reference or an object inside a text becomes [object Object]; write \\${{Name.VARIABLE}} there"
-_READERS: Mapping[str, Callable[[Values, Node], Any]] = {
-    "string": Values.text,
-    "template_string": Values.text,
-    "number": Values.number,
+_READERS: Mapping[str, Callable[[TypeScriptValues, Node], Any]] = {
+    "string": TypeScriptValues.text,
+    "template_string": TypeScriptValues.text,
+    "number": TypeScriptValues.number,
     "true": lambda _values, _node: True,
     "false": lambda _values, _node: False,
     "null": lambda _values, _node: None,
     "undefined": lambda _values, _node: None,
-    "array": Values.array,
-    "object": Values.object,
-    "identifier": Values.named,
-    "member_expression": Values.member,
-    "subscript_expression": Values.member,
-    "call_expression": Values.call,
-    "binary_expression": Values.binary,
-    "unary_expression": Values.unary,
-    "ternary_expression": Values.ternary,
+    "array": TypeScriptValues.array,
+    "object": TypeScriptValues.object,
+    "identifier": TypeScriptValues.named,
+    "member_expression": TypeScriptValues.member,
+    "subscript_expression": TypeScriptValues.member,
+    "call_expression": TypeScriptValues.call,
+    "binary_expression": TypeScriptValues.binary,
+    "unary_expression": TypeScriptValues.unary,
+    "ternary_expression": TypeScriptValues.ternary,
 }
 
 
