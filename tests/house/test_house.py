@@ -1,6 +1,7 @@
 """The house: rooms, one direction, one noun a class, sizes. What CONTRIBUTING.md says about the code is held here.
 
-Each rule has its exceptions beside it, with their reason.
+Each list of exceptions is what stood there when the rooms were made, and only shrinks: those of ``engine`` wait for its
+rewrite, the others for whoever touches the file next. Nothing new is added without its reason beside it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,6 @@ CLASSES_OF_ONE_NAME: set[str] = {
     "Task",
     "Trace",
     "Usage",
-    "Values",
     "Writer",
 }
 LONG_MODULES: set[str] = {
@@ -138,10 +138,10 @@ LAZY: set[str] = {
     "telemetry/calibration/simulator.py: capsim.telemetry.calibration.heaps",
     "telemetry/calibration/usage.py: capsim.engine.simulation",
     "telemetry/calibration/usage.py: capsim.workload",
+    "validation/matrix_cells.py: capsim.validation.reference.rows",
     "validation/memory.py: capsim.memory.heap",
     "validation/memory.py: capsim.validation.buffers",
     "validation/reference/recorder.py: capsim.scenario",
-    "validation/matrix_cells.py: capsim.validation.reference.rows",
     "validation/theory.py: capsim.validation.little",
 }
 # Imported inside of functions, as users may have left them out ([project.optional-dependencies]).
