@@ -132,17 +132,7 @@ LAZY: set[str] = {
     "telemetry/calibration/fit.py: capsim.telemetry.calibration",
     "telemetry/calibration/fit.py: capsim.telemetry.calibration.likelihood",
     "telemetry/calibration/fit.py: capsim.telemetry.calibration.predictive_check",
-    "telemetry/calibration/result.py: capsim.scenario.validation",
-    "telemetry/calibration/result.py: capsim.telemetry.calibration.parameters",
-    "telemetry/calibration/result.py: capsim.workload.recordings.latency",
     "telemetry/calibration/simulator.py: capsim.telemetry.calibration.heaps",
-    "telemetry/calibration/usage.py: capsim.engine.simulation",
-    "telemetry/calibration/usage.py: capsim.workload",
-    "validation/matrix_cells.py: capsim.validation.reference.rows",
-    "validation/memory.py: capsim.memory.heap",
-    "validation/memory.py: capsim.validation.buffers",
-    "validation/reference/recorder.py: capsim.scenario",
-    "validation/theory.py: capsim.validation.little",
 }
 # Imported inside of functions, as users may have left them out ([project.optional-dependencies]).
 EXTRAS = {

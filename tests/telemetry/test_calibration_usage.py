@@ -266,8 +266,8 @@ def _samples(scenario):
 @pytest.mark.slow
 def test_ninety_of_a_hundred_intervals_hold_what_railways_metrics_show(tmp_path, monkeypatch):
     """Of 200, 167 to 193 is what 90 % means but for one case in a thousand."""
-    once = fitting._Played(SCENARIO, recording(), STEP_S)
-    monkeypatch.setattr(fitting, "_Played", lambda *_: once)
+    once = fitting._UsageRun(SCENARIO, recording(), STEP_S)
+    monkeypatch.setattr(fitting, "_UsageRun", lambda *_: once)
     inside = dict.fromkeys(TRUTH, 0)
     for seed in range(200):
         for fit in fit_usage(SCENARIO, recording(), [export(tmp_path / "m.json", 9_000 + seed)], 7_560):

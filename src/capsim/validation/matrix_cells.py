@@ -25,6 +25,7 @@ from capsim.validation.matrix_sides import ArrivalTimes, Ints, SideLog
 from capsim.validation.model_side import run_model
 from capsim.validation.reference.database import Database
 from capsim.validation.reference.redis import Connect
+from capsim.validation.reference.rows import Event
 from capsim.validation.reference_sides import MeasuredDatabase, RealRun, run_real, run_virtual
 from capsim.workload import Trace, find_trace, load_of, read_trace
 
@@ -232,8 +233,6 @@ def _memory(model: SideLog, run: RealRun) -> ReferenceCheck:
 def row_bytes(rows: int = 2_000) -> float:
     """Bytes that one buffered event takes in this Python process, measured by making some [bytes]."""
     import tracemalloc
-
-    from capsim.validation.reference.rows import Event
 
     tracemalloc.start()
     try:

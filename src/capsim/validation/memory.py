@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from capsim.memory.constants import PUBLISHED as value
 from capsim.memory.fitted import FITTED
+from capsim.memory.heap import Process, compare, simulate
+from capsim.validation.buffers import retained
 from capsim.validation.series import RecordedSeries
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from capsim.memory.heap import Process
 
 Floats = NDArray[np.float64]
 
@@ -126,7 +126,6 @@ def check(runs: Sequence[RecordedSeries]) -> list[Checked]:
 
 def process_of(series: RecordedSeries) -> Process:
     """The heap that the companion describes; what it leaves out is the model's."""
-    from capsim.memory.heap import Process
 
     run, program = series.run, series.run.program
     base = value("live_base") if program.base_live_mib is None else program.base_live_mib
@@ -153,8 +152,6 @@ class _Predicted:
     """The simulated runs of a series, and the quantities of both."""
 
     def __init__(self, series: RecordedSeries) -> None:
-        from capsim.memory.heap import simulate
-        from capsim.validation.buffers import retained
 
         self.series = series
         table = series.table
@@ -178,7 +175,6 @@ class _Predicted:
         self.compared = self._compare(recorded)
 
     def _compare(self, recorded: pd.DataFrame) -> dict[str, float]:
-        from capsim.memory.heap import compare
 
         each = [compare(recorded, run, *self.window) for run in self.runs]
         return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from capsim.base.intervals import TooShort, batch_interval, interval
 from capsim.validation import queueing
+from capsim.validation.little import little
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +96,6 @@ def checks(*, full: bool = False) -> Iterator[TheoryCheck]:
         text = f"{covering} of {cells * INTERVALS} intervals cover, {share:.2%}"
         yield TheoryCheck(LEAST_SHARE <= share <= MOST_SHARE, text)
     yield _short_runs_are_refused()
-    from capsim.validation.little import little
 
     for part, area, waited in little(SEED):
         yield TheoryCheck(area == waited, f"Little's law, {part}: {area:,} item-us in the part, {waited:,} us waited")

@@ -144,7 +144,7 @@ def log_likelihood(time_s, requests, kept_mib, seen, told, c, sd, step, young, j
     Parameters
     ----------
     time_s, requests, kept_mib : array, shape (n,)
-        Of `capsim.telemetry.calibration.segments.Stretch`; what the rows keep alive [MiB].
+        Of `capsim.telemetry.calibration.segments.Segment`; what the rows keep alive [MiB].
     seen : bool array, shape (n,)
     told : array, shape (m, 3)
         Rss, heapTotal, heapUsed at the instants seen [MiB].

@@ -15,12 +15,14 @@ from capsim.base.errors import CapsimError
 from capsim.memory.constants import CONSTANTS
 from capsim.scenario.constants import NAMES
 from capsim.scenario.scenario import Scenario
+from capsim.scenario.validation import validated
 from capsim.telemetry.calibration.identify import Identified
-from capsim.telemetry.calibration.parameters import PARAMETERS, UNTOLD
+from capsim.telemetry.calibration.parameters import PARAMETERS, UNTOLD, chosen, merged
 from capsim.telemetry.calibration.segments import measured, stretches
 from capsim.telemetry.calibration.simulator import Simulator
 from capsim.telemetry.calibration.usage import UsageEstimate, UsageFit, table_rows
 from capsim.workload.instants import iso
+from capsim.workload.recordings.latency import flush_latency
 from capsim.workload.recordings.load import Rate, mix, rates
 from capsim.workload.recordings.model import Recording
 
@@ -113,7 +115,6 @@ class Calibration:
         usage: tuple[UsageFit, ...] = (),
     ) -> Calibration:
         """Check the estimates on both parts, and write the scenario."""
-        from capsim.workload.recordings.latency import flush_latency
 
         at_end = [e.key for e in estimates if e.key in found.told and not e.identified]
         drawn = draws(estimates, found, base, seed)
@@ -193,7 +194,6 @@ def draws(
     estimates: Sequence[ConstantEstimate], found: Identified, base: dict[str, float], seed: int, count: int = DRAWS
 ) -> list[dict[str, float]]:
     """Constants drawn from their joint estimate; those not identified stay as they are."""
-    from capsim.telemetry.calibration.parameters import chosen, merged
 
     known = [i for i, e in enumerate(estimates) if e.identified]
     parameters = chosen([estimates[i].key for i in known]) if known else ()
@@ -291,7 +291,6 @@ def _fitted(
         "values": values,
         "not_identified": [f"constants.{e.key}" for e in estimates if not e.identified],
     }
-    from capsim.scenario.validation import validated
 
     return validated(Scenario, data, source=f"{scenario.name}, fitted")
 

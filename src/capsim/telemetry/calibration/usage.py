@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from capsim.base.errors import CapsimError
 from capsim.base.units import MIB
 from capsim.cost.billed import Series, read_series
+from capsim.engine.simulation import play
 from capsim.memory import ended, of_services
 from capsim.memory.component_memory import log_files_mib
 from capsim.memory.constants import PUBLISHED as value
@@ -27,6 +28,7 @@ from capsim.scenario.scenario import Scenario
 from capsim.telemetry.calibration.identify import Identified
 from capsim.telemetry.calibration.parameters import USAGE, FitParameter, published
 from capsim.telemetry.calibration.regression import FittedLine, line
+from capsim.workload import load_of
 from capsim.workload.recordings.load import load_trace, mix
 from capsim.workload.recordings.model import Recording
 
@@ -45,7 +47,7 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class UsageEstimate:
-    """One constant, as `capsim.telemetry.calibration.result.Estimate`."""
+    """One constant, as `capsim.telemetry.calibration.result.ConstantEstimate`."""
 
     key: str
     value: float
@@ -142,8 +144,6 @@ class _UsageRun:
     """The recorded load under the scenario, bin by bin."""
 
     def __init__(self, scenario: Scenario, recording: Recording, step_s: float) -> None:
-        from capsim.engine.simulation import play
-        from capsim.workload import load_of
 
         trace = load_trace(recording)
         replayed = scenario.replace("workload", {"trace": recording.name, "mix": mix(recording)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from capsim.scenario import columns as tables
 from capsim.scenario.workload import STREAMS, Stream
 from capsim.validation.reference.database import Part, Statement
 from capsim.validation.reference.observer import Tried, Visited, Watch
@@ -59,8 +60,6 @@ class Recorder(Watch):
     def batches(self) -> pd.DataFrame:
         """One row per attempt that has ended, columns of `capsim.scenario.columns.BATCHES`."""
         import pandas as pd
-
-        from capsim.scenario import columns as tables
 
         columns = {c.name: [getattr(tried, c.name) for tried in self.tries] for c in tables.BATCHES}
         return pd.DataFrame({c.name: pd.Series(columns[c.name], dtype=c.dtype) for c in tables.BATCHES})
