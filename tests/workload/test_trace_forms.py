@@ -27,7 +27,7 @@ from capsim.workload.instants import Stamps, iso
 from capsim.workload.lines import hidden
 
 LOADS = Path(__file__).parents[1] / "data" / "loads"
-WHOLE = Path("/work/shared/cases/logs")
+WHOLE = Path(__file__).parents[3] / "shared" / "cases" / "logs"  # beside the checkout, if it is there
 
 READ = {  # file: requests in the first lines, requests in the whole file
     "apache_error_prefix.log": (12, 200),
